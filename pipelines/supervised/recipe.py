@@ -1,0 +1,202 @@
+"""Train, export, predict: read top to bottom."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipelines.supervised.export import describe, model_card
+from pipelines.supervised.losses import supervised_loss
+from pipelines.supervised.module import SupervisedModule
+from pipelines.supervised.network import build_network, network_arguments
+from pipelines.supervised.settings import Settings, TrainingSettings
+from segsuite.data.augmentation import IntensityAugmentation
+from segsuite.data.cache import PreparedCase
+from segsuite.data.datasets import PatchDataset
+from segsuite.data.spatial import SpatialAugmentation
+from segsuite.engines.cohort import Cohort, open_cohort, patch_loader, whole_case_loader
+from segsuite.engines.components import labels_to_reduce
+from segsuite.engines.devices import choose_device, choose_precision
+from segsuite.engines.inference import WindowInference
+from segsuite.engines.model_folder import write_model_folder
+from segsuite.engines.model_predictor import ModelPredictor, open_predictor
+from segsuite.engines.planning import Plan, plan_once
+from segsuite.engines.run_folder import RunFolder
+from segsuite.engines.training import BEST, Budget, fit, learning_rate_factor
+from segsuite.pipeline import Runtime
+
+__all__ = ["load_predictor", "train"]
+
+
+def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
+    """Plan, prepare, train, export.
+
+    Args:
+        settings: Validated settings.
+        run: An open run folder.
+        runtime: Device, workers, progress.
+    """
+    device = choose_device(runtime.device)
+    cohort = open_cohort(settings.data.model_dump(), run, workers=runtime.workers, tell=runtime.tell)
+    plan = plan_once(run, cohort, on_gpu=device.type == "cuda", overrides=settings.plan.model_dump(), tell=runtime.tell)
+    training, held_out = cohort.prepare(plan.preprocessing, tell=runtime.tell)
+    arguments = network_arguments(
+        plan,
+        n_channels=cohort.manifest.n_channels,
+        n_classes=len(cohort.class_labels),
+        n_supervised=settings.training.deep_supervision,
+        architecture=settings.slice_network.architecture,
+        encoder=settings.slice_network.encoder,
+    )
+    windows = _windows(settings, plan, len(cohort.class_labels), device)
+    module = _module(settings, arguments, cohort, windows)
+    validation = held_out[: settings.training.validation_cases]
+    minutes = fit(
+        module,
+        patch_loader(
+            _patches(settings, plan, training, cohort),
+            batch_size=plan.batch_size,
+            steps_per_epoch=settings.training.steps_per_epoch,
+            workers=cohort.workers,
+        ),
+        whole_case_loader(validation) if validation else None,
+        run,
+        budget=_budget(settings.training),
+        device=device,
+        precision=windows.precision,
+        seed=settings.seed,
+        clip_norm=settings.training.clip_norm,
+        on_progress=lambda step, share, numbers: runtime.tell(f"training, step {step}", share, **numbers),
+    )
+    _export(settings, run, cohort, plan, arguments, module, validation, windows, minutes)
+
+
+def load_predictor(model: Path, *, device: str) -> ModelPredictor:
+    """Open a model folder of this pipeline.
+
+    Args:
+        model: Model or run folder.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Returns:
+        The predictor.
+    """
+    return open_predictor(model, build_network, pipeline="supervised", device=device)
+
+
+def _module(settings: Settings, arguments: dict[str, Any], cohort: Cohort, windows: WindowInference) -> SupervisedModule:
+    torch.manual_seed(settings.seed)
+    chance, training = settings.augmentation, settings.training
+    return SupervisedModule(
+        build_network({**arguments, **_pretrained(settings, arguments)}),
+        loss=partial(supervised_loss, label_smoothing=training.label_smoothing),
+        optimiser=partial(_optimiser, training),
+        schedule=partial(learning_rate_factor, schedule=training.schedule, warmup=training.warmup),
+        average_decay=training.average_decay,
+        augmentation=IntensityAugmentation().scaled(chance.intensity, mirror_axes=chance.mirror_axes),
+        windows=windows,
+        structures=cohort.class_names,
+        seed=settings.seed,
+    )
+
+
+def _patches(settings: Settings, plan: Plan, training: list[PreparedCase], cohort: Cohort) -> PatchDataset:
+    chance = settings.augmentation
+    spatial = SpatialAugmentation(
+        rotate_probability=chance.rotate_probability,
+        rotate_degrees=chance.rotate_degrees,
+        scale_probability=chance.scale_probability,
+        scale_range=chance.scale_range,
+        in_plane_only=plan.is_anisotropic,
+    )
+    return PatchDataset(
+        training,
+        patch_size=plan.patch_size,
+        spacing_mm=plan.spacing_mm,
+        seed=settings.seed,
+        foreground_share=settings.training.foreground_share,
+        spatial=None if plan.dimensions == 2 else spatial,
+        slice_augmentation=_slice_augmentation(settings) if plan.dimensions == 2 else None,
+    )
+
+
+def _slice_augmentation(settings: Settings) -> Any:
+    from segsuite.data.slice_transforms import slice_augmentation  # albumentations loads slowly; 3-D does without
+
+    chance = settings.augmentation
+    return slice_augmentation(rotate_degrees=chance.rotate_degrees, scale_range=chance.scale_range, flip=False)
+
+
+def _pretrained(settings: Settings, arguments: dict[str, Any]) -> dict[str, Any]:
+    weights = settings.slice_network.encoder_weights
+    return {"encoder_weights": weights} if arguments["kind"] == "slice_network" and weights else {}
+
+
+def _optimiser(training: TrainingSettings, network: nn.Module) -> torch.optim.Optimizer:
+    if training.optimiser == "sgd":
+        return torch.optim.SGD(
+            network.parameters(), training.learning_rate, momentum=0.99, nesterov=True, weight_decay=training.weight_decay
+        )
+    return torch.optim.AdamW(network.parameters(), training.learning_rate, weight_decay=training.weight_decay)
+
+
+def _windows(settings: Settings, plan: Plan, n_classes: int, device: torch.device) -> WindowInference:
+    axes = tuple(axis for axis in settings.augmentation.mirror_axes if plan.patch_size[axis] > 1)
+    return WindowInference(
+        patch_size=plan.patch_size,
+        n_classes=n_classes,
+        overlap=settings.inference.overlap,
+        mirror_axes=axes if settings.inference.mirror else (),
+        precision=choose_precision(settings.training.precision, device),
+        device=device,
+    )
+
+
+def _budget(training: TrainingSettings) -> Budget:
+    return Budget(
+        max_steps=training.max_steps,
+        max_minutes=training.max_minutes,
+        steps_per_epoch=training.steps_per_epoch,
+        epochs_per_validation=training.epochs_per_validation,
+        patience=training.patience,
+    )
+
+
+def _export(
+    settings: Settings,
+    run: RunFolder,
+    cohort: Cohort,
+    plan: Plan,
+    arguments: dict[str, Any],
+    module: SupervisedModule,
+    validation: list[PreparedCase],
+    windows: WindowInference,
+    minutes: float,
+) -> None:
+    """Write the model folder: the averaged weights, of the best validation if training could stop early."""
+    best = run.checkpoints / BEST
+    if settings.training.patience and best.is_file():
+        module.load_state_dict(torch.load(best, weights_only=True)["state_dict"])
+    average = module.average.module.eval()
+    wanted = settings.inference.largest_component
+    classes = tuple(module.structures)
+    reduced: tuple[int, ...] = classes if wanted == "all" else ()
+    scores: dict[str, float] = {}
+    if validation:
+        chosen, scores = labels_to_reduce(average.to(windows.device), validation, windows, module.structures)
+        reduced = chosen if wanted == "auto" else reduced
+    description = describe(
+        settings,
+        cohort,
+        plan,
+        arguments,
+        windows,
+        largest_component=tuple(int(np.asarray(cohort.class_labels)[index]) for index in reduced),
+        training={"minutes": round(minutes, 2), "steps": int(module.global_step), "validation_dice": scores},
+    )
+    write_model_folder(run.model, weights=average.state_dict(), description=description, card=model_card(description))

@@ -1,0 +1,55 @@
+"""The door: one command, its words, and the exit codes.
+
+Exit codes: 0 all, 1 usage or refused input, 2 some cases failed, 3 all failed, 130 interrupted. Each word imports what
+it needs when it runs, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+
+from segsuite.cli import data_words, house_words, run_words
+from segsuite.cli.terminal import print_problem
+from segsuite.errors import InputError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="segsuite",
+    help="Train, predict and evaluate segmentations of NIfTI volumes.",
+    epilog="Example: segsuite demo supervised --out demo_run",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+house_words.add_to(app)
+data_words.add_to(app)
+run_words.add_to(app)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code.
+
+    Args:
+        arguments: Default: those of the process.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    house_words.add_pipeline_words(app, words)
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(args=words, prog_name="segsuite", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        print_problem("interrupted: what is finished is kept; the same command goes on from there")
+        sys.exit(130)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(1)
+    except (InputError, FileNotFoundError, PermissionError) as error:
+        print_problem(str(error))
+        sys.exit(1)

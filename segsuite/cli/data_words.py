@@ -1,0 +1,139 @@
+"""Words about data: manifest import, check, split; plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from segsuite.cli.options import DataRoot, Device, Json, Quiet, Seed, Verbose, Workers, worker_count
+from segsuite.cli.terminal import case_progress, print_json, print_table, say
+
+__all__ = ["add_to"]
+
+manifest_app = typer.Typer(
+    help="Make, check and split the list of cases.",
+    epilog="Example: segsuite manifest import my_data --out M.json",
+    no_args_is_help=True,
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the words."""
+    app.add_typer(manifest_app, name="manifest")
+    app.command("plan", epilog="Example: segsuite plan M.json")(plan)
+
+
+@manifest_app.command("import", epilog="Example: segsuite manifest import imagesTr_parent --out M.json --layout nnunet")
+def import_(
+    folder: Annotated[Path, typer.Argument(help="The data set's folder, or a CSV/TSV table.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The manifest to write.")],
+    layout: Annotated[str, typer.Option(help="auto, decathlon, nnunet, bids, table or folder.")] = "auto",
+    images: Annotated[str | None, typer.Option(help="Layout folder: pattern of the images, e.g. '*/t2w.nii.gz'.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Layout folder: pattern of the labels.")] = None,
+    patient_pattern: Annotated[str | None, typer.Option(help="Regular expression; its group is the patient id.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make a manifest from a folder, without renaming a file."""
+    from segsuite.verbs import import_data
+
+    options = {"layout": layout, "images": images, "labels": labels, "patient_pattern": patient_pattern}
+    n_cases, n_labelled = import_data(folder, out, **options)
+    if as_json:
+        print_json({"manifest": str(out), "cases": n_cases, "labelled": n_labelled})
+    say(f"{out}: {n_cases} cases, {n_labelled} labelled. Next: segsuite manifest check {out}")
+
+
+@manifest_app.command("check", epilog="Example: segsuite manifest check M.json --data-root my_data")
+def check(
+    manifest: Path,
+    data_root: DataRoot = None,
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Look into every case: geometry, labels, duplicates, leakage; one table of all findings."""
+    from segsuite.data.manifest import read_manifest
+    from segsuite.verbs import check as run_check
+
+    with case_progress("checking") as progress:
+        progress.start(len(read_manifest(manifest).cases))
+        findings = run_check(manifest, data_root=data_root, workers=worker_count(workers), on_case=progress.case)
+    errors = sum(finding.severity == "error" for finding in findings)
+    if as_json:
+        print_json([finding.__dict__ for finding in findings])
+    elif findings:
+        rows = [(finding.severity, finding.kind, finding.case, finding.message) for finding in findings]
+        print_table(("severity", "kind", "case", "finding"), rows)
+    say(f"{errors} errors, {len(findings) - errors} warnings")
+    if errors:
+        raise typer.Exit(1)
+
+
+@manifest_app.command("split", epilog="Example: segsuite manifest split M.json --folds 5 --seed 0")
+def split(
+    manifest: Path,
+    folds: Annotated[int, typer.Option("--folds", min=2, help="Number of folds.")] = 5,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Another file to write to.")] = None,
+    data_root: DataRoot = None,
+    seed: Seed = 0,
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Give every case a fold: by patient, stratified by labels present, site and group."""
+    from segsuite.data.manifest import read_manifest
+    from segsuite.verbs import split as run_split
+
+    with case_progress("reading") as progress:
+        progress.start(len(read_manifest(manifest).cases))
+        table, stratified = run_split(
+            manifest,
+            n_folds=folds,
+            seed=seed,
+            data_root=data_root,
+            workers=worker_count(workers),
+            out=out,
+            on_case=progress.case,
+        )
+    if as_json:
+        print_json(table)
+    print_table(list(table[0]), [list(row.values()) for row in table])
+    if not stratified:
+        say("The labels could not be read: split by patient, site and group only. Give --data-root to stratify by label.")
+
+
+def plan(
+    manifest: Path,
+    data_root: DataRoot = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Show what the data asks for, with the reason of each choice, and the memory, disk and minutes it will take."""
+    from segsuite.engines.forecast import plan_with_forecast
+
+    with case_progress("looking at") as progress:
+        content: dict[str, Any] = plan_with_forecast(
+            manifest,
+            data_root=data_root,
+            device=device,
+            workers=worker_count(workers),
+            on_start=progress.start,
+            on_case=progress.case,
+        )
+    if as_json:
+        print_json(content)
+        return
+    chosen = content["plan"]
+    shown = {"stages": "strides", "normalisation_0": "normalisation"}
+    rows = [(key, chosen.get(key, chosen.get(shown.get(key, ""), "")), why) for key, why in chosen["reasons"].items()]
+    print_table(("choice", "value", "reason"), rows, title="plan")
+    print_table(("what", "forecast"), list(content["forecast"].items()), title="what it will take")

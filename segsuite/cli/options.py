@@ -1,0 +1,83 @@
+"""Options that several words share, so that each is spelt and explained once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segsuite.cli.terminal import set_verbosity
+from segsuite.errors import SettingsError
+
+__all__ = ["DataRoot", "Device", "Fold", "Json", "Quiet", "Seed", "Verbose", "Workers", "parse_fold", "parse_shard", "worker_count"]
+
+
+def _quiet(value: bool) -> bool:
+    if value:
+        set_verbosity(quiet=True, verbose=False)
+    return value
+
+
+def _verbose(value: bool) -> bool:
+    if value:
+        set_verbosity(quiet=False, verbose=True)
+    return value
+
+
+DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder that the manifest's paths start from.")]
+Device = Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")]
+Fold = Annotated[str | None, typer.Option("--fold", help="Fold number; for train also: all, none.")]
+Json = Annotated[bool, typer.Option("--json", help="Machine output on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Problems only.", callback=_quiet)]
+Seed = Annotated[int, typer.Option("--seed", help="Everything random depends on it.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also the log of libraries.", callback=_verbose)]
+Workers = Annotated[int | None, typer.Option("--workers", "-j", min=0, help="Processes or threads; default: from the cores.")]
+
+
+def parse_fold(text: str | None) -> int | None:
+    """A fold number.
+
+    Args:
+        text: What the user gave.
+
+    Returns:
+        The number, or ``None`` if nothing was given.
+
+    Raises:
+        SettingsError: Not a number.
+    """
+    if text is None:
+        return None
+    if not text.isdigit():
+        raise SettingsError(f"--fold must be a number here, got `{text}`.")
+    return int(text)
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """``i/n`` as two numbers, counted from 1.
+
+    Args:
+        text: What the user gave.
+
+    Returns:
+        Number and count; (1, 1) if nothing was given.
+
+    Raises:
+        SettingsError: Not of that form, or i outside 1 to n.
+    """
+    if text is None:
+        return 1, 1
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise SettingsError(f"--shard must be i/n with i from 1 to n, for example 2/8, got `{text}`.")
+    return int(number), int(count)
+
+
+def worker_count(workers: int | None) -> int:
+    """The number of workers, chosen from the cores if the user gave none."""
+    if workers is not None:
+        return max(1, workers)
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

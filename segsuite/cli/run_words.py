@@ -1,0 +1,193 @@
+"""Words that compute: demo, train, predict, evaluate, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from segsuite.cli.options import (
+    DataRoot,
+    Device,
+    Fold,
+    Json,
+    Quiet,
+    Verbose,
+    Workers,
+    parse_fold,
+    parse_shard,
+    worker_count,
+)
+from segsuite.cli.terminal import case_progress, print_json, print_table, say, training_progress
+
+__all__ = ["add_to"]
+
+Overrides = Annotated[list[str] | None, typer.Argument(help="key=value", show_default=False)]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the words."""
+    app.command("demo", epilog="Example: segsuite demo supervised --out demo_run")(demo)
+    app.command("train", epilog="Example: segsuite train supervised/default --manifest M.json --fold 0 --out RUN")(train)
+    app.command("predict", epilog="Example: segsuite predict RUN/model scans/ --out masks")(predict)
+    app.command("evaluate", epilog="Example: segsuite evaluate masks references --out evaluation")(evaluate)
+    app.command("report", epilog="Example: segsuite report RUN")(report)
+
+
+def demo(
+    pipeline: Annotated[str, typer.Argument(help="Which pipeline.")] = "supervised",
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder.")] = Path("demo_run"),
+    device: Device = "auto",
+    workers: Workers = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Phantom cohort, training, prediction, evaluation and report in minutes, without data."""
+    from segsuite.pipeline import Runtime
+    from segsuite.verbs import demo as run_demo
+
+    with training_progress() as progress:
+        run, evaluation = run_demo(
+            pipeline, out, overrides=overrides or (), runtime=Runtime(device, workers, progress)
+        )
+    _print_scores(evaluation.summary)
+    say(f"report       {run.report}\nmasks        {run.predictions}\nmodel        {run.model}\nphantoms     {run.root / 'cohort'}")
+    raise typer.Exit(evaluation.exit_code)
+
+
+def train(
+    config: Annotated[str, typer.Argument(help="A file, or a shipped name such as supervised/default.")],
+    overrides: Overrides = None,
+    manifest: Annotated[str | None, typer.Option("--manifest", "-m", help="The cases: a file or a shipped name.")] = None,
+    data_root: DataRoot = None,
+    fold: Fold = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; default runs/<name>.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Refuse to start anew.")] = False,
+    cache_dir: Annotated[Path | None, typer.Option(help="Where prepared cases are kept; default: in the run folder.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Everything random depends on it.")] = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train a config. The same command goes on where a killed training stopped."""
+    from segsuite.pipeline import Runtime
+    from segsuite.verbs import fold_overrides
+    from segsuite.verbs import train as run_train
+
+    given = {"data.manifest": manifest, "data.data_root": data_root, "data.cache_dir": cache_dir, "seed": seed}
+    words = [f"{key}={value}" for key, value in given.items() if value is not None] + list(overrides or ())
+    fold_words, folds = fold_overrides(config, words, fold)
+    with training_progress() as progress:
+        run = run_train(
+            config,
+            overrides=[*words, *fold_words],
+            out=out,
+            folds=folds,
+            resume=resume,
+            runtime=Runtime(device, workers, progress),
+        )
+    say(f"model        {run.model}\nreport       {run.report}")
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="A model folder, or the run folder that holds it.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Images, DICOM folders, folders of images, or manifests.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the masks go; they bear their images' names.")],
+    data_root: DataRoot = None,
+    fold: Fold = None,
+    shard: Annotated[str | None, typer.Option("--shard", help="i/n: this process takes the i-th of n parts.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
+    save_probabilities: Annotated[bool, typer.Option("--save-probabilities", help="One more volume per class.")] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Segment images. A restart skips exactly what is done and unchanged; one bad case never stops the others."""
+    from segsuite.verbs import predict as run_predict
+
+    with case_progress("predicting") as progress:
+        outcome = run_predict(
+            model,
+            inputs,
+            out,
+            data_root=data_root,
+            fold=parse_fold(fold),
+            shard=parse_shard(shard),
+            overwrite=overwrite,
+            save_probabilities=save_probabilities,
+            device=device,
+            on_start=progress.start,
+            on_case=progress.case,
+        )
+    if as_json:
+        print_json({"done": outcome.n_done, "skipped": outcome.n_skipped, "failed": outcome.failures})
+    say(f"{out}: {outcome.n_done} done, {outcome.n_skipped} were done before, {len(outcome.failures)} failed")
+    raise typer.Exit(outcome.exit_code)
+
+
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="Folder of masks, or a manifest.")],
+    references: Annotated[Path, typer.Argument(help="Folder of masks, or a manifest; decides which cases count.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the tables go.")],
+    data_root: DataRoot = None,
+    fold: Fold = None,
+    tolerance: Annotated[list[float] | None, typer.Option("--tolerance", help="Surface Dice tolerance in mm.")] = None,
+    workers: Workers = None,
+    seed: Annotated[int, typer.Option(help="Of the intervals.")] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Dice, volumes and surface distances in mm. A missing prediction counts as missed."""
+    from segsuite.verbs import TOLERANCES_MM
+    from segsuite.verbs import evaluate as run_evaluate
+
+    with case_progress("evaluating") as progress:
+        evaluation = run_evaluate(
+            predictions,
+            references,
+            out,
+            data_root=data_root,
+            fold=parse_fold(fold),
+            tolerances_mm=tolerance or TOLERANCES_MM,
+            workers=worker_count(workers),
+            seed=seed,
+            on_start=progress.start,
+            on_case=progress.case,
+        )
+    if as_json:
+        print_json(evaluation.summary)
+    _print_scores(evaluation.summary)
+    for case, reason in list(evaluation.problems.items())[:20]:
+        say(f"case {case} counts as missed: {reason}")
+    say(f"{out / 'metrics_per_case.csv'}, {out / 'metrics_summary.json'}")
+    raise typer.Exit(evaluation.exit_code)
+
+
+def report(run: Path, quiet: Quiet = False, verbose: Verbose = False) -> None:
+    """Write report.html of a run folder: one file, no network."""
+    from segsuite.reports.page import write_report
+
+    say(str(write_report(run)))
+
+
+def _print_scores(summary: dict[str, Any]) -> None:
+    metrics = ("dice", "hd95", "assd", "volume_difference")
+    rows = []
+    for name, entry in summary["structures"].items():
+        cells = [_cell(entry[metric]) for metric in metrics]
+        dice = entry["dice"]
+        rows.append((name, *cells, f"{dice['n_scored']} of {dice['n_expected']}, {dice['n_missed']} missed"))
+    mean = summary["mean"]["dice"]
+    rows.append(("mean", "-" if mean is None else f"{mean:.3f}", "", "", "", ""))
+    print_table(("structure", "Dice", "HD95 mm", "ASSD mm", "volume difference ml", "cases"), rows)
+
+
+def _cell(entry: dict[str, Any]) -> str:
+    if entry["mean"] is None:
+        return "-"
+    return f"{entry['mean']:.3f} ({entry['low']:.3f} to {entry['high']:.3f})"

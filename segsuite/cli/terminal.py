@@ -1,0 +1,160 @@
+"""What people see: problems, progress and tables on standard error; machine output alone on standard output."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+__all__ = ["CaseProgress", "case_progress", "print_json", "print_problem", "print_table", "say", "set_verbosity", "training_progress"]
+
+SECONDS_BETWEEN_LINES = 5.0
+_console = Console(stderr=True, highlight=False)
+
+
+class _Voice:
+    quiet = False
+
+
+def set_verbosity(*, quiet: bool, verbose: bool) -> None:
+    """How much is said.
+
+    Args:
+        quiet: Problems only.
+        verbose: Also the log of libraries.
+    """
+    _Voice.quiet = quiet
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, stream=sys.stderr)
+
+
+def say(text: str) -> None:
+    """One line on standard error, unless quiet."""
+    if not _Voice.quiet:
+        _console.print(text, markup=False, soft_wrap=True)
+
+
+def print_problem(text: str) -> None:
+    """An error, also when quiet."""
+    _console.print(f"segsuite: {text}", markup=False, style="bold red" if _console.is_terminal else "", soft_wrap=True)
+
+
+def print_json(content: Any) -> None:
+    """Machine output on standard output."""
+    sys.stdout.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
+    """A table on standard error, unless quiet."""
+    if _Voice.quiet:
+        return
+    table = Table(*columns, title=title or None, title_justify="left")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    width = None if _console.is_terminal else 200
+    Console(stderr=True, width=width, highlight=False).print(table)
+
+
+class CaseProgress:
+    """Progress over cases: a bar in a terminal, plain lines elsewhere; always with the failures so far."""
+
+    def __init__(self, doing: str, bar: Progress | None) -> None:
+        """Set up.
+
+        Args:
+            doing: What is done to each case.
+            bar: The bar, or ``None`` where there is no terminal.
+        """
+        self.doing, self.bar = doing, bar
+        self.task = None if bar is None else bar.add_task(doing, total=None, failed="")
+        self.n_total, self.n_seen, self.n_failed = 0, 0, 0
+        self.started = self.last_line = time.monotonic()
+
+    def start(self, n_total: int) -> None:
+        """Tell how many cases there are."""
+        self.n_total = n_total
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, total=n_total)
+
+    def case(self, case_id: str, result: str = "done") -> None:
+        """One case is over.
+
+        Args:
+            case_id: Which.
+            result: ``done``, ``skipped`` or why it failed.
+        """
+        self.n_seen += 1
+        if result not in ("done", "skipped"):
+            self.n_failed += 1
+            print_problem(f"case {case_id} failed: {result}")
+        if self.bar is not None and self.task is not None:
+            failed = f"{self.n_failed} failed" if self.n_failed else ""
+            self.bar.update(self.task, advance=1, description=f"{self.doing} {case_id}", failed=failed)
+        elif time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES or self.n_seen == self.n_total:
+            self.last_line = time.monotonic()
+            left = (self.last_line - self.started) / self.n_seen * (self.n_total - self.n_seen)
+            say(f"{self.doing}: {self.n_seen} of {self.n_total}, {case_id}, {self.n_failed} failed, {left:.0f} s left")
+
+
+@contextmanager
+def case_progress(doing: str) -> Iterator[CaseProgress]:
+    """Show progress over cases while the block runs.
+
+    Args:
+        doing: What is done to each case.
+
+    Yields:
+        To report to.
+    """
+    if _Voice.quiet or not _console.is_terminal:
+        yield CaseProgress(doing, None)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("[red]{task.fields[failed]}"), console=_console) as bar:
+        yield CaseProgress(doing, bar)
+
+
+@contextmanager
+def training_progress() -> Iterator[Any]:
+    """Show what a training does while the block runs.
+
+    Yields:
+        A ``pipeline.Progress``: called with what is done, the share, and numbers.
+    """
+    if _Voice.quiet:
+        yield None
+        return
+    if not _console.is_terminal:
+        yield _lines()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[numbers]}"), console=_console) as bar:
+        task = bar.add_task("starting", total=1.0, numbers="")
+
+        def update(doing: str, share: float, numbers: dict[str, float]) -> None:
+            bar.update(task, description=doing, completed=share, numbers=_numbers(numbers))
+
+        yield update
+
+
+def _lines() -> Any:
+    state = {"last": 0.0, "doing": ""}
+
+    def update(doing: str, share: float, numbers: dict[str, float]) -> None:
+        now, kind = time.monotonic(), doing.split(",")[0]
+        if kind != state["doing"] or now - float(state["last"]) > SECONDS_BETWEEN_LINES:
+            state.update(last=now, doing=kind)
+            say(f"{doing} ({share:.0%}) {_numbers(numbers)}".rstrip())
+
+    return update
+
+
+def _numbers(numbers: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in numbers.items())

@@ -1,0 +1,230 @@
+"""Prepared cases on disk: computed once, memory-mapped after, keyed by file content and by what was done to it.
+
+A case is a folder of plain ``.npy`` arrays that appears by one rename, so two processes may fill the same cache and a
+kill leaves nothing that looks complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segsuite.data.checking import require_declared
+from segsuite.data.locate import image_paths, label_path
+from segsuite.data.manifest import Case, Manifest
+from segsuite.data.transforms import Preprocessing, prepare_image, prepare_labels
+from segsuite.errors import OutputError
+from segsuite.files import hash_of_file, hash_of_json, make_folder, write_json
+from segsuite.seeding import keyed_generator
+from segsuite.volumes.grid import Grid, network_grid, require_same_grid
+from segsuite.volumes.reading import read_channels, read_grid, read_labels
+from segsuite.volumes.volume import require_varied
+
+__all__ = ["CacheForecast", "PreparedCase", "as_classes", "forecast_cache", "prepare_cases"]
+
+CACHE_VERSION = 1
+"""Part of every key: a change of the cache's content makes old entries unseen instead of wrong."""
+FOREGROUND_SAMPLES = 2000
+"""Voxels remembered per label for foreground patches."""
+STALE_SECONDS = 86_400
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """One case in the cache. Arrays are memory-mapped: reading a window touches only its pages."""
+
+    case: Case
+    folder: Path
+
+    @cached_property
+    def image(self) -> NDArray[np.float32]:
+        """(channels, i, j, k), normalised, on the network's grid."""
+        return np.load(self.folder / "image.npy", mmap_mode="r")
+
+    @cached_property
+    def label(self) -> NDArray[Any] | None:
+        """(i, j, k) class indices, -1 where nothing is scored; ``None`` for an unlabelled case."""
+        path = self.folder / "label.npy"
+        return np.load(path, mmap_mode="r") if path.is_file() else None
+
+    @cached_property
+    def foreground(self) -> NDArray[np.int32]:
+        """Rows (class, i, j, k): up to 2000 voxels per structure, drawn once."""
+        return np.load(self.folder / "foreground.npy")
+
+
+@dataclass(frozen=True)
+class CacheForecast:
+    """What filling a cache will take."""
+
+    n_bytes: int
+    free_bytes: int
+
+
+def forecast_cache(
+    cases: Sequence[Case], manifest: Manifest, data_root: Path, cache_dir: Path, preprocessing: Preprocessing
+) -> CacheForecast:
+    """The size of the cache from the headers alone, beside the space that is free.
+
+    Args:
+        cases: The cases to prepare.
+        manifest: For the number of channels.
+        data_root: Where paths start.
+        cache_dir: Where the cache will be.
+        preprocessing: Sets the network's grid.
+
+    Returns:
+        Bytes needed and bytes free.
+    """
+    total = 0
+    for case in cases:
+        grid = network_grid(read_grid(image_paths(case, data_root)[0]), spacing_mm=preprocessing.spacing_mm)
+        total += int(np.prod(grid.shape)) * (4 * manifest.n_channels + 1)
+    return CacheForecast(total, shutil.disk_usage(make_folder(cache_dir)).free)
+
+
+def prepare_cases(
+    cases: Sequence[Case],
+    manifest: Manifest,
+    *,
+    data_root: Path,
+    cache_dir: Path,
+    preprocessing: Preprocessing,
+    workers: int = 1,
+) -> list[PreparedCase]:
+    """Every case in the cache, computing what is not there yet.
+
+    Args:
+        cases: Which cases.
+        manifest: Declares channels, labels and the mapping of label values.
+        data_root: Where paths start.
+        cache_dir: Created if needed.
+        preprocessing: What is done to each image.
+        workers: Threads that read and prepare.
+
+    Returns:
+        The prepared cases, same order.
+
+    Raises:
+        OutputError: Not enough space for the forecast.
+        InputError: A case that cannot be used; the message names it. What is prepared stays.
+    """
+    forecast = forecast_cache(cases, manifest, data_root, cache_dir, preprocessing)
+    keys = [_key(case, manifest, data_root, cache_dir, preprocessing) for case in cases]
+    missing = [key for key in keys if not (cache_dir / key).is_dir()]
+    if missing and forecast.n_bytes * len(missing) / len(cases) > forecast.free_bytes:
+        raise OutputError(
+            f"The cache {cache_dir} must have room for {forecast.n_bytes / 1e9:.1f} GB, got "
+            f"{forecast.free_bytes / 1e9:.1f} GB free. Choose another --cache-dir or a larger spacing."
+        )
+    _remove_stale(cache_dir)
+
+    def prepare(item: tuple[Case, str]) -> PreparedCase:
+        case, key = item
+        folder = cache_dir / key
+        if not folder.is_dir():
+            _fill(folder, case, manifest, data_root, preprocessing)
+        return PreparedCase(case, folder)
+
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        return list(pool.map(prepare, zip(cases, keys, strict=True)))
+
+
+def _key(case: Case, manifest: Manifest, data_root: Path, cache_dir: Path, preprocessing: Preprocessing) -> str:
+    files = [*image_paths(case, data_root), *([label_path(case, data_root)] if case.label else [])]
+    content = {
+        "version": CACHE_VERSION,
+        "files": [_remembered_hash(path, cache_dir) for path in files],
+        "preprocessing": preprocessing.to_json(),
+        "labels": sorted(manifest.labels.values()),
+        "ignore": manifest.ignore_label,
+        "mapping": sorted(manifest.label_mapping.items()),
+    }
+    return hash_of_json(content)[:32]
+
+
+def _remembered_hash(path: Path, cache_dir: Path) -> str:
+    """Content hash, remembered under path, size and time so that an unchanged file is hashed once."""
+    if not path.exists() or path.is_dir():
+        return hash_of_file(path) if path.is_dir() else "absent"
+    state = path.stat()
+    memo = cache_dir / "hashes" / f"{hash_of_json([str(path.resolve()), state.st_size, state.st_mtime_ns])[:32]}.json"
+    if memo.is_file():
+        return str(json.loads(memo.read_text())["sha256"])
+    digest = hash_of_file(path)
+    make_folder(memo.parent)
+    write_json(memo, {"path": str(path), "sha256": digest})
+    return digest
+
+
+def _fill(folder: Path, case: Case, manifest: Manifest, data_root: Path, preprocessing: Preprocessing) -> None:
+    volume = read_channels(image_paths(case, data_root), n_channels=manifest.n_channels)
+    require_varied(volume, case=case.case_id)
+    image, grid = prepare_image(volume, preprocessing)
+    arrays: dict[str, NDArray[Any]] = {"image": image}
+    if case.label is not None:
+        arrays["label"] = _read_label(case, manifest, data_root, volume.grid, grid)
+        arrays["foreground"] = _sample_foreground(arrays["label"], manifest)
+    temporary = make_folder(folder.parent / f".tmp-{uuid.uuid4().hex}")
+    try:
+        for name, array in arrays.items():
+            np.save(temporary / f"{name}.npy", array)
+        os.replace(temporary, folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not folder.is_dir():  # else another process was faster, and its copy is the same
+            raise OutputError(f"The cache {folder} must be writable, got: {error}. Choose another --cache-dir.") from error
+
+
+def _read_label(case: Case, manifest: Manifest, data_root: Path, image_grid: Grid, grid: Grid) -> NDArray[Any]:
+    path = label_path(case, data_root)
+    labels = read_labels(path, mapping=manifest.label_mapping)
+    require_same_grid(image_grid, labels.grid, names=(f"case {case.case_id}: {case.images[0]}", str(path)))
+    require_declared(labels, manifest, case=case)
+    return as_classes(prepare_labels(labels, grid), manifest)
+
+
+def as_classes(labels: NDArray[Any], manifest: Manifest) -> NDArray[Any]:
+    """Label integers as class indices 0 (background), 1, 2, ... in order of the integers; -1 for the ignore label.
+
+    Args:
+        labels: Declared integers.
+        manifest: Declares them.
+
+    Returns:
+        Same shape, int8 where it fits, else int16.
+    """
+    values = [0, *manifest.structures]
+    table = np.full(int(max(*values, manifest.ignore_label or 0)) + 1, -1, dtype=np.int16)
+    table[values] = np.arange(len(values))
+    return table[labels].astype(np.int8 if len(values) <= 127 else np.int16)
+
+
+def _sample_foreground(label: NDArray[Any], manifest: Manifest) -> NDArray[np.int32]:
+    rows = []
+    for value in range(1, len(manifest.structures) + 1):
+        voxels = np.argwhere(label == value)
+        if len(voxels) > FOREGROUND_SAMPLES:
+            drawn = keyed_generator(0, "foreground", value).choice(len(voxels), FOREGROUND_SAMPLES, replace=False)
+            voxels = voxels[np.sort(drawn)]
+        rows.append(np.column_stack([np.full(len(voxels), value), voxels]))
+    return np.concatenate(rows).astype(np.int32) if rows else np.zeros((0, 4), dtype=np.int32)
+
+
+def _remove_stale(cache_dir: Path) -> None:
+    """Delete what killed processes left behind a day or more ago."""
+    for leftover in cache_dir.glob(".tmp-*"):
+        if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
+            shutil.rmtree(leftover, ignore_errors=True)

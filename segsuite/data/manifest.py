@@ -1,0 +1,194 @@
+"""The list of cases: JSON that MONAI's Decathlon reader accepts, plus patients, sites, groups, folds and label names."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from segsuite.errors import ManifestError, closest_hint
+from segsuite.files import write_json
+
+__all__ = ["Case", "Manifest", "case_name", "read_manifest", "write_manifest"]
+
+
+class Case(BaseModel):
+    """One row: the files of one case and who it belongs to. Paths are relative to the data root."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: str | list[str]
+    label: str | None = None
+    case_id: str = ""
+    patient_id: str = ""
+    site: str | None = None
+    group: str | None = None
+    session: str | None = None
+    attributes: dict[str, Any] = Field(default_factory=dict)
+    fold: int | None = Field(default=None, ge=0)
+    meta: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_ids(cls, row: Any) -> Any:
+        if isinstance(row, dict) and row.get("image"):
+            first = row["image"][0] if isinstance(row["image"], list) else row["image"]
+            case_id = row.get("case_id") or case_name(str(first))
+            return {**row, "case_id": case_id, "patient_id": row.get("patient_id") or case_id}
+        return row
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The image files, one per channel or one for all."""
+        return (self.image,) if isinstance(self.image, str) else tuple(self.image)
+
+
+class Manifest(BaseModel):
+    """All cases of a data set, with what its channels and labels mean."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    description: str = ""
+    licence: str = ""
+    source: str = ""
+    channels: dict[str, str] = Field(default_factory=lambda: {"0": "image"})
+    labels: dict[str, int] = Field(default_factory=lambda: {"background": 0})
+    ignore_label: int | None = None
+    label_mapping: dict[int, int] = Field(default_factory=dict)
+    data_root: str | None = None
+    training: list[Case] = Field(default_factory=list)
+    test: list[Case] = Field(default_factory=list)
+    meta: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _names_to_integers(cls, labels: Any) -> Any:
+        """Accept both directions: name to integer (nnU-Net) and integer to name (Decathlon)."""
+        if isinstance(labels, dict) and labels and all(re.fullmatch(r"\d+", str(key)) for key in labels):
+            return {str(name): int(value) for value, name in labels.items()}
+        return labels
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        if 0 not in self.labels.values():
+            raise ValueError(f"`labels` must name the background 0, got {self.labels}")
+        repeated = [value for value, count in Counter(self.labels.values()).items() if count > 1]
+        if repeated:
+            raise ValueError(f"`labels` must give each structure its own integer, got {repeated} twice")
+        ids = Counter(case.case_id for case in self.cases)
+        twice = [case_id for case_id, count in ids.items() if count > 1]
+        if twice:
+            raise ValueError(f"`case_id` must be unique, got {twice[:5]} more than once")
+        return self
+
+    @property
+    def cases(self) -> list[Case]:
+        """Training and test rows together."""
+        return [*self.training, *self.test]
+
+    @property
+    def structures(self) -> dict[int, str]:
+        """Integer to name, without background and ignore label, in order of the integers."""
+        named = {value: name for name, value in self.labels.items() if value not in (0, self.ignore_label)}
+        return dict(sorted(named.items()))
+
+    @property
+    def n_channels(self) -> int:
+        """How many input channels each case has."""
+        return len(self.channels)
+
+    @property
+    def folds(self) -> list[int]:
+        """The fold numbers in use."""
+        return sorted({case.fold for case in self.training if case.fold is not None})
+
+    def split(self, fold: int | None) -> tuple[list[Case], list[Case]]:
+        """Labelled training cases and held-out cases of a fold.
+
+        Args:
+            fold: The fold to hold out; ``None``: train on all, hold out nothing.
+
+        Returns:
+            Training cases and held-out cases.
+
+        Raises:
+            ManifestError: The manifest has no such fold.
+        """
+        labelled = [case for case in self.training if case.label is not None]
+        if fold is None:
+            return labelled, []
+        if fold not in self.folds:
+            raise ManifestError(
+                f"{self.name} must have fold {fold}, got folds {self.folds}. "
+                "Make them with `segsuite manifest split M.json --folds 5`."
+            )
+        return [c for c in labelled if c.fold != fold], [c for c in labelled if c.fold == fold]
+
+
+def case_name(file: str) -> str:
+    """The stem of an image file: no folder, no ending, no ``_0000`` channel suffix.
+
+    Args:
+        file: A path in any style.
+
+    Returns:
+        For example ``hippocampus_001``.
+    """
+    name = Path(file).name
+    for ending in (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd"):
+        if name.lower().endswith(ending):
+            name = name[: -len(ending)]
+            break
+    return re.sub(r"_0\d{3}$", "", name)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check a manifest.
+
+    Args:
+        path: JSON file.
+
+    Returns:
+        The manifest; ``case_id`` and ``patient_id`` are filled in where absent (patient = case).
+
+    Raises:
+        FileNotFoundError: Nothing is there.
+        ManifestError: No JSON, an unknown key (with the closest known one), a wrong type.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"The manifest {path} must be a file, but nothing is there.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path} must be JSON, got: {error}.") from error
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        raise ManifestError(f"{path}: " + "; ".join(_finding(item) for item in error.errors()[:8])) from error
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write a manifest atomically; defaults and empty values are left out.
+
+    Args:
+        path: JSON file.
+        manifest: What to write.
+    """
+    content = manifest.model_dump(exclude_defaults=True)
+    content["channels"], content["labels"] = manifest.channels, manifest.labels
+    for case, row in zip(manifest.training, content.get("training", []), strict=True):
+        row.setdefault("case_id", case.case_id)
+    write_json(path, content)
+
+
+def _finding(item: Any) -> str:
+    place = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        known = Case.model_fields if len(item["loc"]) > 1 else Manifest.model_fields
+        return f"key `{place}` is unknown. {closest_hint(str(item['loc'][-1]), known)} Own keys go under `meta`."
+    return f"`{place}`: {item['msg']}, got {item['input']!r:.80}"

@@ -1,0 +1,132 @@
+"""The deterministic part of the way from a file to the network: onto the network's grid, then normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from segsuite.errors import SettingsError, closest_hint
+from segsuite.shapes import Image, LabelMap, Spacing
+from segsuite.volumes.grid import Grid, network_grid, resample
+from segsuite.volumes.volume import Volume
+
+__all__ = ["SCHEMES", "Normalisation", "Preprocessing", "normalise", "prepare_image", "prepare_labels"]
+
+SCHEMES = ("zscore", "zscore_nonzero", "percentile", "window")
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How one channel's intensities are scaled.
+
+    Attributes:
+        scheme: ``zscore`` over all voxels of the case; ``zscore_nonzero`` over its non-zero voxels, zeros stay zero;
+            ``percentile`` clips to [low, high] percentiles of the case and maps them to [0, 1]; ``window`` clips to
+            [low, high] intensities of the data set, subtracts ``mean``, divides by ``std`` (CT).
+        low: Lower percentile, or lower intensity.
+        high: Upper percentile, or upper intensity.
+        mean: For ``window``.
+        std: For ``window``.
+    """
+
+    scheme: str = "zscore"
+    low: float = 0.5
+    high: float = 99.5
+    mean: float = 0.0
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.scheme not in SCHEMES:
+            raise SettingsError(f"Normalisation must be one of {SCHEMES}, got `{self.scheme}`. {closest_hint(self.scheme, SCHEMES)}")
+        if self.low >= self.high or self.std <= 0:
+            raise SettingsError(f"Normalisation must have low < high and std > 0, got {asdict(self)}.")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What turns an image into the network's input; saved with the model, since prediction must repeat it.
+
+    Attributes:
+        spacing_mm: Voxel size along the RAS+ axes; ``None`` keeps each image's own.
+        normalisation: One entry per channel.
+    """
+
+    spacing_mm: Spacing | None
+    normalisation: tuple[Normalisation, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        spacing = None if self.spacing_mm is None else list(self.spacing_mm)
+        return {"spacing_mm": spacing, "normalisation": [asdict(entry) for entry in self.normalisation]}
+
+    @staticmethod
+    def from_json(content: dict[str, Any]) -> Preprocessing:
+        """The inverse of ``to_json``."""
+        spacing = content["spacing_mm"]
+        entries = tuple(Normalisation(**entry) for entry in content["normalisation"])
+        return Preprocessing(None if spacing is None else tuple(spacing), entries)
+
+
+def prepare_image(volume: Volume, preprocessing: Preprocessing) -> tuple[Image, Grid]:
+    """An image as the network sees it.
+
+    Args:
+        volume: Intensities (channels, i, j, k) on their own grid.
+        preprocessing: Spacing and normalisation.
+
+    Returns:
+        Normalised float32 (channels, i, j, k) on the network's grid, and that grid.
+
+    Raises:
+        SettingsError: Another number of channels than normalisations.
+    """
+    if len(volume.array) != len(preprocessing.normalisation):
+        raise SettingsError(
+            f"{volume.path} must have {len(preprocessing.normalisation)} channels as in training, got {len(volume.array)}."
+        )
+    grid = network_grid(volume.grid, spacing_mm=preprocessing.spacing_mm)
+    moved = resample(volume.array, volume.grid, grid, interpolation="linear")
+    channels: Sequence[Any] = [
+        normalise(channel, scheme) for channel, scheme in zip(moved, preprocessing.normalisation, strict=True)
+    ]
+    return np.stack(channels).astype(np.float32, copy=False), grid
+
+
+def prepare_labels(labels: Volume, grid: Grid) -> LabelMap:
+    """A label map on the network's grid.
+
+    Args:
+        labels: One channel of integers on their own grid.
+        grid: From ``prepare_image``.
+
+    Returns:
+        Integers (i, j, k).
+    """
+    return resample(labels.labels, labels.grid, grid, interpolation="label")  # type: ignore[return-value]
+
+
+def normalise(channel: Any, scheme: Normalisation) -> Any:
+    """Scale one channel's intensities.
+
+    Args:
+        channel: Intensities (i, j, k).
+        scheme: How.
+
+    Returns:
+        float32 (i, j, k).
+    """
+    values = np.asarray(channel, dtype=np.float32)
+    if scheme.scheme == "window":
+        return (np.clip(values, scheme.low, scheme.high) - scheme.mean) / scheme.std
+    if scheme.scheme == "percentile":
+        low, high = np.percentile(values, [scheme.low, scheme.high])
+        return (np.clip(values, low, high) - low) / max(float(high - low), 1e-8)
+    if scheme.scheme == "zscore_nonzero":
+        inside = values != 0
+        kept = values[inside]
+        return np.where(inside, (values - kept.mean()) / max(float(kept.std()), 1e-8), 0.0).astype(np.float32)
+    mean, std = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
+    return (values - mean) / max(std, 1e-8)

@@ -1,0 +1,165 @@
+"""The data of one training: opened, split, prepared, and turned into loaders; shared by all pipelines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch.utils.data import DataLoader
+
+from segsuite.data.cache import PreparedCase, prepare_cases
+from segsuite.data.checking import require_unleaked
+from segsuite.data.datasets import PatchDataset
+from segsuite.data.locate import find_data_root
+from segsuite.data.manifest import Case, Manifest, read_manifest
+from segsuite.data.phantoms.cohort import PhantomCohort, write_phantom_cohort
+from segsuite.data.samplers import EpochSampler
+from segsuite.data.transforms import Preprocessing
+from segsuite.engines.run_folder import RunFolder
+from segsuite.errors import SettingsError
+from segsuite.shipped import find_manifest
+
+__all__ = ["Cohort", "Tell", "default_workers", "open_cohort", "patch_loader", "whole_case_loader"]
+
+MOST_WORKERS = 8
+
+
+class Tell(Protocol):
+    """Reports what is being done and which share of it is done."""
+
+    def __call__(self, doing: str, share: float, **numbers: float) -> None:
+        """Report."""
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Cases of one training.
+
+    Attributes:
+        manifest: Declares labels and channels.
+        data_root: Where paths start.
+        fold: Held out; ``None``: nothing is.
+        training: Labelled cases to train on.
+        held_out: Labelled cases to judge by.
+        cache_dir: Where prepared cases are.
+        workers: Processes or threads beside the main one.
+    """
+
+    manifest: Manifest
+    data_root: Path
+    fold: int | None
+    training: list[Case]
+    held_out: list[Case]
+    cache_dir: Path
+    workers: int
+
+    @property
+    def class_labels(self) -> tuple[int, ...]:
+        """The integer that each class index stands for; index 0 is background."""
+        return (0, *self.manifest.structures)
+
+    @property
+    def class_names(self) -> dict[int, str]:
+        """Class index to name, without background."""
+        return dict(enumerate(self.manifest.structures.values(), start=1))
+
+    def prepare(self, preprocessing: Preprocessing, *, tell: Tell) -> tuple[list[PreparedCase], list[PreparedCase]]:
+        """Training and held-out cases in the cache.
+
+        Args:
+            preprocessing: What is done to each image.
+            tell: Told how far it is.
+
+        Returns:
+            Training and held-out cases.
+        """
+        tell(f"preparing {len(self.training) + len(self.held_out)} cases", 0.0)
+        both = prepare_cases(
+            [*self.training, *self.held_out],
+            self.manifest,
+            data_root=self.data_root,
+            cache_dir=self.cache_dir,
+            preprocessing=preprocessing,
+            workers=self.workers + 1,
+        )
+        return both[: len(self.training)], both[len(self.training) :]
+
+
+def open_cohort(data: dict[str, Any], run: RunFolder, *, workers: int | None, tell: Tell) -> Cohort:
+    """The cases that the settings name, split and checked for leakage.
+
+    Args:
+        data: ``manifest``, ``data_root``, ``fold``, ``cache_dir``, ``phantom``: the settings' group as plain values.
+        run: Where a phantom cohort and the default cache go.
+        workers: ``None``: chosen from the cores.
+        tell: Told how far it is.
+
+    Returns:
+        The cohort.
+
+    Raises:
+        SettingsError: Neither a manifest nor a phantom.
+        ManifestError: No such fold, or a patient on both sides.
+    """
+    if data["phantom"] is not None:
+        path = run.root / "cohort" / "manifest.json"
+        if not path.is_file():
+            tell("making the phantom cohort", 0.0)
+            write_phantom_cohort(path.parent, PhantomCohort(**data["phantom"]), workers=(workers or 1) + 1)
+    elif data["manifest"] is not None:
+        path = find_manifest(data["manifest"])
+    else:
+        raise SettingsError("The settings must name cases: give --manifest M.json, or `data.phantom` for a trial.")
+    manifest = read_manifest(path)
+    root = find_data_root(manifest, path, None if data["data_root"] is None else Path(data["data_root"]))
+    training, held_out = manifest.split(data["fold"])
+    require_unleaked(training, held_out)
+    cache_dir = run.root / "cache" if data["cache_dir"] is None else Path(data["cache_dir"])
+    chosen = default_workers() if workers is None else workers
+    return Cohort(manifest, root, data["fold"], training, held_out, cache_dir, chosen)
+
+
+def default_workers() -> int:
+    """One loader process per core that is left beside the main one, at most 8."""
+    return min(MOST_WORKERS, max(0, len(os.sched_getaffinity(0)) - 1))
+
+
+def patch_loader(dataset: PatchDataset, *, batch_size: int, steps_per_epoch: int, workers: int) -> DataLoader[Any]:
+    """Batches of patches without end, an epoch at a time.
+
+    Args:
+        dataset: The patches.
+        batch_size: Per step and device.
+        steps_per_epoch: Batches per epoch.
+        workers: Loader processes.
+
+    Returns:
+        A loader whose epoch n is the same whenever it is drawn.
+    """
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=EpochSampler(batch_size * steps_per_epoch),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        drop_last=True,
+    )
+
+
+def whole_case_loader(cases: Sequence[PreparedCase]) -> DataLoader[Any]:
+    """Prepared cases one by one, for validation.
+
+    Args:
+        cases: Labelled cases.
+
+    Returns:
+        A loader that yields ``PreparedCase``.
+    """
+    return DataLoader(list(cases), batch_size=1, collate_fn=_only)  # type: ignore[arg-type]
+
+
+def _only(batch: list[PreparedCase]) -> PreparedCase:
+    return batch[0]

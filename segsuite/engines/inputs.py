@@ -1,0 +1,139 @@
+"""What the user wants segmented: files, folders, DICOM series or a manifest, as a list of cases with output names."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segsuite.data.locate import find_data_root, image_paths
+from segsuite.data.manifest import case_name, read_manifest
+from segsuite.errors import ManifestError, VolumeError
+from segsuite.volumes.reading import image_ending, is_image
+
+__all__ = ["InputCase", "find_inputs", "take_shard"]
+
+
+@dataclass(frozen=True)
+class InputCase:
+    """One case to segment.
+
+    Attributes:
+        case_id: Unique in the run.
+        images: One file per channel, or one for all, or a DICOM folder.
+        output: Path of the mask below the output folder; bears the image's name.
+    """
+
+    case_id: str
+    images: tuple[Path, ...]
+    output: str
+
+
+def find_inputs(
+    paths: Sequence[Path], *, n_channels: int, data_root: Path | None = None, fold: int | None = None
+) -> list[InputCase]:
+    """Collect the cases in a stable order.
+
+    Args:
+        paths: Image files, DICOM folders, folders of images (looked into at any depth), or manifests.
+        n_channels: Channels of the model; with more than one, files ``*_0000`` ... of a folder are grouped.
+        data_root: For a manifest, where its paths start.
+        fold: For a manifest, take only the cases of this fold.
+
+    Returns:
+        Cases with unique ids and outputs.
+
+    Raises:
+        FileNotFoundError: A path does not exist.
+        VolumeError: Nothing to segment.
+    """
+    cases: list[InputCase] = []
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"The input {path} must exist, but nothing is there. Check the path.")
+        if path.suffix == ".json":
+            cases += _from_manifest(path, data_root, fold)
+        elif path.is_dir() and not is_image(path):
+            cases += _from_folder(path, n_channels)
+        else:
+            cases.append(InputCase(case_name(path.name), (path,), _output_name(path.name)))
+    if not cases:
+        raise VolumeError(f"The input must hold at least one image, got none in {', '.join(map(str, paths))}.")
+    return sorted(_distinct(cases), key=lambda case: case.case_id)
+
+
+def take_shard(cases: Sequence[InputCase], shard: tuple[int, int]) -> list[InputCase]:
+    """The part of the cases that one of several processes takes.
+
+    Args:
+        cases: All, in the same order in every process.
+        shard: Number counted from 1, and count.
+
+    Returns:
+        Every count-th case.
+    """
+    number, count = shard
+    return list(cases[number - 1 :: count])
+
+
+def _from_manifest(path: Path, data_root: Path | None, fold: int | None) -> list[InputCase]:
+    manifest = read_manifest(path)
+    root = find_data_root(manifest, path, data_root)
+    rows = manifest.cases if fold is None else [case for case in manifest.training if case.fold == fold]
+    if not rows:
+        raise ManifestError(f"{path} must hold cases{'' if fold is None else f' of fold {fold}'}, got none.")
+    return [InputCase(row.case_id, tuple(image_paths(row, root)), _output_name(row.images[0])) for row in rows]
+
+
+def _from_folder(folder: Path, n_channels: int) -> list[InputCase]:
+    found: list[Path] = []
+    for here, folders, files in os.walk(folder, followlinks=True):
+        folders.sort()
+        series = [Path(here) / name for name in folders if not name.startswith(".") and is_image(Path(here) / name)]
+        folders[:] = [name for name in folders if Path(here) / name not in series and not name.startswith(".")]
+        found += series + [Path(here) / name for name in sorted(files) if is_image(Path(here) / name)]
+    groups: dict[str, list[Path]] = {}
+    for path in found:
+        relative = path.relative_to(folder).as_posix()
+        key = re.sub(r"_0\d{3}(?=\.)", "", relative) if n_channels > 1 else relative
+        groups.setdefault(key, []).append(path)
+    return [
+        InputCase(_case_id(relative), tuple(sorted(paths)), _output_name(relative)) for relative, paths in groups.items()
+    ]
+
+
+def _case_id(relative: str) -> str:
+    path = Path(relative)
+    return "/".join((*path.parent.parts, case_name(path.name)))
+
+
+def _output_name(relative: str) -> str:
+    """The image's own name; a DICOM folder's name gets ``.nii.gz``."""
+    name = Path(relative)
+    return relative if image_ending(name) else f"{relative}.nii.gz"
+
+
+def _distinct(cases: list[InputCase]) -> list[InputCase]:
+    """Cases of one name get as many of their parent folders as it takes to tell them apart."""
+    depth = 0
+    while depth < 10:
+        outputs = Counter(case.output for case in cases)
+        ids = Counter(case.case_id for case in cases)
+        if max(outputs.values()) == 1 and max(ids.values()) == 1:
+            return cases
+        depth += 1
+        cases = [
+            _with_parents(case, depth) if outputs[case.output] > 1 or ids[case.case_id] > 1 else case for case in cases
+        ]
+    twice = [name for name, count in Counter(case.output for case in cases).items() if count > 1]
+    raise VolumeError(f"Every input must be given once, got {twice[:3]} several times.")
+
+
+def _with_parents(case: InputCase, depth: int) -> InputCase:
+    path = case.images[0].resolve()
+    parents = path.parts[-1 - depth : -1]
+    name = Path(case.output).name
+    return InputCase("/".join((*parents, case_name(name))), case.images, "/".join((*parents, name)))

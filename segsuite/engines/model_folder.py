@@ -1,0 +1,167 @@
+"""A trained model as a folder: weights without code, all that prediction needs, a card for people, hashes for machines."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from segsuite.errors import ModelError
+from segsuite.files import hash_of_file, make_folder, write_atomically, write_json, write_text
+
+__all__ = ["ModelFolder", "read_model_folder", "write_ensemble", "write_model_folder"]
+
+FORMAT = 1
+WEIGHTS_FILE = "model.safetensors"
+DESCRIPTION_FILE = "model.json"
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A checked model folder.
+
+    Attributes:
+        path: The folder.
+        description: Content of ``model.json``.
+    """
+
+    path: Path
+    description: dict[str, Any]
+
+    @property
+    def pipeline(self) -> str:
+        """Name of the pipeline that made it."""
+        return str(self.description["pipeline"])
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Structure name to integer, background included."""
+        return {str(name): int(value) for name, value in self.description["labels"].items()}
+
+    @property
+    def sha256(self) -> str:
+        """Identifies the model: hash of its description, which holds the hash of its weights."""
+        return hash_of_file(self.path / DESCRIPTION_FILE)
+
+    @property
+    def members(self) -> list[Path]:
+        """Folders of an ensemble's members; empty for a single model."""
+        return [self.path / name for name in self.description.get("members", [])]
+
+    def weights(self) -> dict[str, Tensor]:
+        """The network's parameters by name."""
+        return load_file(self.path / WEIGHTS_FILE)
+
+
+def write_model_folder(
+    folder: Path, *, weights: dict[str, Tensor], description: dict[str, Any], card: str
+) -> ModelFolder:
+    """Write a model folder; the description last, so that a folder without it is incomplete.
+
+    Args:
+        folder: Where.
+        weights: The network's parameters by name.
+        description: Pipeline, constructor arguments, preprocessing, labels, data, versions: JSON values.
+        card: Markdown.
+
+    Returns:
+        The folder, read back.
+    """
+    make_folder(folder)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    write_atomically(folder / WEIGHTS_FILE, lambda path: save_file(tensors, path))
+    write_text(folder / "README.md", card)
+    digest = hash_of_file(folder / WEIGHTS_FILE)
+    content = {"format": FORMAT, **description, "weights": {"file": WEIGHTS_FILE, "sha256": digest}}
+    write_json(folder / DESCRIPTION_FILE, content)
+    return read_model_folder(folder)
+
+
+def write_ensemble(folder: Path, members: list[Path], *, card: str) -> ModelFolder:
+    """Write a model folder that lists its members; prediction averages their probabilities, one in memory at a time.
+
+    Args:
+        folder: Where; members are named relative to it.
+        members: Model folders of one pipeline with the same labels and preprocessing.
+        card: Markdown.
+
+    Returns:
+        The folder, read back.
+
+    Raises:
+        ModelError: The members do not fit together.
+    """
+    models = [read_model_folder(member) for member in members]
+    first = models[0].description
+    for model in models[1:]:
+        for key in ("pipeline", "labels", "preprocessing", "channels"):
+            if model.description[key] != first[key]:
+                raise ModelError(
+                    f"Members of an ensemble must agree in `{key}`, got {first[key]} in {models[0].path} and "
+                    f"{model.description[key]} in {model.path}. Train the folds with one config and one manifest."
+                )
+    make_folder(folder)
+    relative = [Path(os.path.relpath(member.resolve(), folder.resolve())) for member in members]
+    shared = {key: first[key] for key in ("pipeline", "labels", "preprocessing", "channels")}
+    digests = [model.sha256 for model in models]
+    write_text(folder / "README.md", card)
+    content = {"format": FORMAT, **shared, "members": [path.as_posix() for path in relative], "member_sha256": digests}
+    write_json(folder / DESCRIPTION_FILE, content)
+    return read_model_folder(folder)
+
+
+def read_model_folder(folder: Path) -> ModelFolder:
+    """Open a model folder and check that its weights are the ones it was exported with.
+
+    Args:
+        folder: The folder, or a run folder that holds ``model/``.
+
+    Returns:
+        The checked folder.
+
+    Raises:
+        ModelError: Not a model folder, unknown format, or changed weights.
+    """
+    if not (folder / DESCRIPTION_FILE).is_file() and (folder / "model" / DESCRIPTION_FILE).is_file():
+        folder = folder / "model"
+    path = folder / DESCRIPTION_FILE
+    if not path.is_file():
+        raise ModelError(
+            f"{folder} must be a model folder with {DESCRIPTION_FILE}, got "
+            f"{'no such folder' if not folder.is_dir() else 'a folder without it'}. Give RUN/model of a finished training."
+        )
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        version, members = int(description["format"]), description.get("members", [])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path} must be the JSON that training wrote, got: {error!r}. Export the model again.") from error
+    if version != FORMAT:
+        raise ModelError(f"{path} must have format {FORMAT}, got {version}. Use the segsuite that wrote it, or train again.")
+    model = ModelFolder(folder, description)
+    for member, digest in zip(model.members, description.get("member_sha256", []), strict=bool(members)):
+        if read_model_folder(member).sha256 != digest:
+            raise ModelError(f"{member} must be the member that the ensemble {folder} was made from, got a changed one.")
+    if not members:
+        _check_weights(model)
+    return model
+
+
+def _check_weights(model: ModelFolder) -> None:
+    path = model.path / WEIGHTS_FILE
+    expected = model.description.get("weights", {}).get("sha256", "")
+    found = hash_of_file(path) if path.is_file() else "no file"
+    if found != expected:
+        raise ModelError(
+            f"{path} must have the sha256 {expected[:12]}... that {DESCRIPTION_FILE} names, got {found[:12]}. "
+            "The file was changed or truncated: copy the model folder again."
+        )
+    try:
+        load_file(path)
+    except SafetensorError as error:
+        raise ModelError(f"{path} must be a safetensors file, got: {error}. Copy the model folder again.") from error

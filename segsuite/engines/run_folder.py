@@ -1,0 +1,141 @@
+"""The folder of one training: everything that went in, everything that came out, and the guard against mixing two runs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import segsuite
+from segsuite.errors import OutputError
+from segsuite.files import make_folder, write_json, write_text
+
+__all__ = ["RunFolder", "open_run", "versions"]
+
+PACKAGES = (
+    "torch", "monai", "pytorch-lightning", "numpy", "scipy", "nibabel", "SimpleITK", "segmentation-models-pytorch",
+    "albumentations", "safetensors",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where the parts of a run lie; see ``open_run``."""
+
+    root: Path
+
+    @property
+    def settings(self) -> Path:
+        """The resolved settings."""
+        return self.root / "settings.yaml"
+
+    @property
+    def versions(self) -> Path:
+        """What computed it."""
+        return self.root / "versions.json"
+
+    @property
+    def plan(self) -> Path:
+        """What was planned from the data, with reasons."""
+        return self.root / "plan.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """For resuming."""
+        return self.root / "checkpoints"
+
+    @property
+    def history(self) -> Path:
+        """Loss and scores over the training."""
+        return self.root / "history.csv"
+
+    @property
+    def model(self) -> Path:
+        """The exported model folder."""
+        return self.root / "model"
+
+    @property
+    def predictions(self) -> Path:
+        """Masks and ledger."""
+        return self.root / "predictions"
+
+    @property
+    def evaluation(self) -> Path:
+        """Numbers."""
+        return self.root / "evaluation"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.root / "report.html"
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the training ended and exported its model."""
+        return (self.model / "model.json").is_file()
+
+
+def open_run(root: Path, *, settings: dict[str, Any], settings_yaml: str, must_exist: bool = False) -> RunFolder:
+    """Create a run folder, or open the one that the same settings made.
+
+    Args:
+        root: The folder.
+        settings: Resolved settings as JSON values; what is compared.
+        settings_yaml: The same as text, saved for people.
+        must_exist: Refuse to start anew (``--resume``).
+
+    Returns:
+        The folder, with ``settings.yaml`` and ``versions.json`` in it.
+
+    Raises:
+        OutputError: The folder belongs to another run, holds something else, or there is nothing to resume.
+    """
+    run = RunFolder(root)
+    fixed = root / "settings.json"
+    if fixed.is_file():
+        before = json.loads(fixed.read_text(encoding="utf-8"))
+        changed = _differences(before, settings)
+        if changed:
+            raise OutputError(
+                f"{root} must be empty or a run with the same settings, got a run that differs in {'; '.join(changed[:4])}. "
+                "Choose another --out, or repeat the settings of that run to resume it."
+            )
+        return run
+    if must_exist:
+        raise OutputError(f"{root} must hold a run to resume, got none. Leave out --resume to start it.")
+    if root.is_dir() and any(root.iterdir()):
+        names = sorted(path.name for path in root.iterdir())[:5]
+        raise OutputError(f"{root} must be empty or a run, got a folder with {names}. Choose another --out.")
+    make_folder(run.checkpoints)
+    write_text(run.settings, settings_yaml)
+    write_json(run.versions, versions())
+    write_json(fixed, settings)
+    return run
+
+
+def versions() -> dict[str, Any]:
+    """What a result may depend on: packages, Python, machine."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return {
+        "segsuite": segsuite.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "packages": found,
+    }
+
+
+def _differences(before: Any, now: Any, path: str = "") -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = sorted({*before, *now})
+        return [text for key in keys for text in _differences(before.get(key), now.get(key), f"{path}.{key}".strip("."))]
+    return [] if before == now else [f"{path}: {before!r:.40} there, {now!r:.40} now"]

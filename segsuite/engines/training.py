@@ -1,0 +1,326 @@
+"""Fit a module with Lightning so that it stops in time, survives a kill, and goes on to the same weights.
+
+What makes a resumed run equal to an unbroken one: every patch is a function of its number (``data.datasets``), every
+epoch of its number (``data.samplers``), checkpoints appear atomically at the end of an epoch and hold the elapsed time.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from segsuite.engines.run_folder import RunFolder
+from segsuite.files import write_atomically
+from segsuite.seeding import seed_libraries
+
+__all__ = ["Budget", "TrainingClock", "averaged_copy", "fit", "learning_rate_factor", "unfinished_checkpoint"]
+
+LAST = "last.ckpt"
+BEST = "best.ckpt"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a training ends: at the first of its limits.
+
+    Attributes:
+        max_steps: Optimiser steps; ``None``: no limit.
+        max_minutes: Minutes of training, validation included; ``None``: no limit.
+        steps_per_epoch: Steps between checkpoints.
+        epochs_per_validation: Epochs between validations of whole cases; 0: only at the end.
+        patience: Validations without a better score before stopping; 0: never.
+    """
+
+    max_steps: int | None
+    max_minutes: float | None
+    steps_per_epoch: int
+    epochs_per_validation: int
+    patience: int = 0
+
+
+class TrainingClock(pl.Callback):
+    """Knows how far the training is, over restarts, and stops it when its minutes are used up."""
+
+    def __init__(self, budget: Budget) -> None:
+        """Set up.
+
+        Args:
+            budget: The limits.
+        """
+        self.budget = budget
+        self.seconds_before = 0.0
+        self.started = time.monotonic()
+
+    @property
+    def minutes(self) -> float:
+        """Minutes used, over all starts of this run."""
+        return (self.seconds_before + time.monotonic() - self.started) / 60
+
+    def progress(self, step: int) -> float:
+        """Share of the budget that is used, in [0, 1].
+
+        Args:
+            step: Optimiser steps done.
+        """
+        by_steps = step / self.budget.max_steps if self.budget.max_steps else 0.0
+        by_time = self.minutes / self.budget.max_minutes if self.budget.max_minutes else 0.0
+        return min(1.0, max(by_steps, by_time))
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start counting when the first step does, not when data is prepared."""
+        self.started = time.monotonic()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Stop when the time is over."""
+        if self.budget.max_minutes is not None and self.minutes >= self.budget.max_minutes:
+            trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, float]:
+        """What a checkpoint keeps."""
+        return {"seconds": self.minutes * 60}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Go on counting from a checkpoint."""
+        self.seconds_before = state_dict["seconds"]
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are complete or absent, and are read without unpickling code."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write beside, sync, rename."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, lambda temporary: torch.save(checkpoint, temporary))
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Read tensors and plain values only."""
+        loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return loaded
+
+
+class History(pl.Callback):
+    """Writes ``history.csv`` (step, minutes, name, value) as it happens and reports progress to the caller."""
+
+    def __init__(self, path: Path, clock: TrainingClock, on_progress: Callable[[int, float, dict[str, float]], None] | None):
+        """Set up.
+
+        Args:
+            path: CSV file.
+            clock: For minutes and progress.
+            on_progress: Called with step, share of the budget, and the newest numbers.
+        """
+        self.path, self.clock, self.on_progress = path, clock, on_progress
+        self.latest: dict[str, float] = {}
+        self.steps_in_file = -1
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Report progress."""
+        if "loss" in trainer.callback_metrics:
+            self.latest["loss"] = float(trainer.callback_metrics["loss"])
+        if self.on_progress is not None and trainer.is_global_zero:
+            self.on_progress(trainer.global_step, self.clock.progress(trainer.global_step), dict(self.latest))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the epoch's numbers once."""
+        step = trainer.global_step
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.latest = values
+        if not trainer.is_global_zero or step <= self.steps_in_file:
+            return
+        self.steps_in_file = step
+        is_new = not self.path.is_file()
+        with self.path.open("a", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            if is_new:
+                writer.writerow(("step", "minutes", "name", "value"))
+            for name, value in values.items():
+                writer.writerow((step, f"{self.clock.minutes:.3f}", name, f"{value:.6g}"))
+
+    def state_dict(self) -> dict[str, int]:
+        """What a checkpoint keeps."""
+        return {"steps_in_file": self.steps_in_file}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on after what is written."""
+        self.steps_in_file = state_dict["steps_in_file"]
+
+
+class Checkpoints(pl.Callback):
+    """Saves ``last.ckpt`` after every epoch and ``best.ckpt`` when the validation score rises; stops when it does not."""
+
+    def __init__(self, folder: Path, patience: int) -> None:
+        """Set up.
+
+        Args:
+            folder: Where.
+            patience: Validations without a rise before stopping; 0: never.
+        """
+        self.folder, self.patience = folder, patience
+        self.best, self.n_since_best = -1.0, 0
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Compare the score with the best one."""
+        if trainer.sanity_checking or "validation_dice" not in trainer.callback_metrics:
+            return
+        score = float(trainer.callback_metrics["validation_dice"])
+        if score > self.best:
+            self.best, self.n_since_best = score, 0
+            trainer.save_checkpoint(self.folder / BEST, weights_only=True)
+        else:
+            self.n_since_best += 1
+        if self.patience and self.n_since_best >= self.patience:
+            trainer.should_stop = True
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save where to go on from."""
+        trainer.save_checkpoint(self.folder / LAST)
+
+    def state_dict(self) -> dict[str, float]:
+        """What a checkpoint keeps."""
+        return {"best": self.best, "n_since_best": self.n_since_best}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Go on from a checkpoint."""
+        self.best, self.n_since_best = state_dict["best"], int(state_dict["n_since_best"])
+
+
+def fit(
+    module: pl.LightningModule,
+    training: DataLoader[Any],
+    validation: DataLoader[Any] | None,
+    run: RunFolder,
+    *,
+    budget: Budget,
+    device: torch.device,
+    precision: torch.dtype,
+    seed: int,
+    clip_norm: float,
+    on_progress: Callable[[int, float, dict[str, float]], None] | None = None,
+) -> float:
+    """Train until the budget ends, resuming from the run's last checkpoint if there is one.
+
+    Args:
+        module: Must read ``module.clock`` for its schedule if it has one; gets it set here.
+        training: Patches, with an ``EpochSampler``.
+        validation: Whole cases, one per batch, or ``None``.
+        run: Where checkpoints and history go.
+        budget: When to stop.
+        device: Where.
+        precision: Number format of the convolutions.
+        seed: The run's seed.
+        clip_norm: Largest gradient norm.
+        on_progress: Called after every step with step, share of the budget, and numbers.
+
+    Returns:
+        Minutes used.
+    """
+    seed_libraries(seed)
+    clock = TrainingClock(budget)
+    module.clock = clock  # type: ignore[assignment]
+    history = History(run.history, clock, on_progress)
+    _quieten_lightning()
+    trainer = pl.Trainer(
+        accelerator="gpu" if device.type == "cuda" else device.type,
+        devices=[device.index or 0] if device.type == "cuda" else 1,
+        precision="bf16-mixed" if precision == torch.bfloat16 else "32-true",
+        max_steps=budget.max_steps or -1,
+        max_epochs=-1,
+        check_val_every_n_epoch=budget.epochs_per_validation or 1,
+        limit_val_batches=1.0 if validation is not None and budget.epochs_per_validation else 0,
+        num_sanity_val_steps=0,
+        gradient_clip_val=clip_norm,
+        callbacks=[clock, history, Checkpoints(run.checkpoints, budget.patience)],
+        plugins=[AtomicCheckpoints()],
+        logger=TensorBoardLogger(run.root, name="tensorboard", version=""),
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        log_every_n_steps=10,
+        default_root_dir=run.root,
+    )
+    with warnings.catch_warnings():
+        # Lightning advises more loader workers whenever there are cores; the number is the user's choice here.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*resuming from a checkpoint that ended before the epoch.*")
+        trainer.fit(module, training, validation, ckpt_path=unfinished_checkpoint(run))
+    return clock.minutes
+
+
+def unfinished_checkpoint(run: RunFolder) -> Path | None:
+    """The checkpoint to go on from.
+
+    Args:
+        run: The run.
+
+    Returns:
+        ``checkpoints/last.ckpt`` if it is there.
+    """
+    path = run.checkpoints / LAST
+    return path if path.is_file() else None
+
+
+def learning_rate_factor(progress: float, *, schedule: str, warmup: float = 0.0) -> float:
+    r"""Share of the base learning rate at some progress.
+
+    .. math:: (1 - t)^{0.9} \quad\text{(poly)}, \qquad (1 + \cos \pi t) / 2 \quad\text{(cosine)}
+
+    Args:
+        progress: t in [0, 1].
+        schedule: ``poly`` or ``cosine``.
+        warmup: Share of the budget over which the rate first rises from zero.
+
+    Returns:
+        In [0, 1].
+
+    Source: poly: Chen et al., IEEE PAMI 2018, arXiv:1606.00915; cosine: Loshchilov and Hutter, ICLR 2017,
+        arXiv:1608.03983.
+    """
+    if progress < warmup:
+        return max(progress / warmup, 0.01)
+    rest = (progress - warmup) / (1 - warmup)
+    if schedule == "poly":
+        return float((1 - rest) ** 0.9)
+    return float((1 + torch.cos(torch.tensor(rest * torch.pi))) / 2)
+
+
+def averaged_copy(network: nn.Module, *, decay: float) -> AveragedModel:
+    """An exponential moving average of a network's weights, updated with ``update_parameters``.
+
+    Args:
+        network: The network that is trained.
+        decay: Share of the old average that stays per step, in [0, 1).
+
+    Returns:
+        The average, starting at the network's weights.
+
+    Source: Polyak and Juditsky, SIAM J. Control Optim. 1992, doi:10.1137/0330046.
+    """
+
+    def update(average: list[Tensor], current: list[Tensor], n_averaged: Tensor | int) -> None:
+        # early on the average follows faster: a fixed decay would remember the random start for 1 / (1 - decay) steps
+        n = float(n_averaged)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(average, current, n_averaged)  # type: ignore[arg-type]
+
+    return AveragedModel(network, multi_avg_fn=update)  # type: ignore[arg-type]
+
+
+def _quieten_lightning() -> None:
+    """Lightning's hints about devices and tips go to the log level of warnings only."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)

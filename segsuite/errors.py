@@ -1,0 +1,65 @@
+"""What can be wrong with a user's input, one class per kind of thing, so that a caller can tell them apart.
+
+Every message says what must hold, what came, and what to do. The command line turns each of these into exit code 1.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "GridError",
+    "InputError",
+    "ManifestError",
+    "ModelError",
+    "OutputError",
+    "SettingsError",
+    "VolumeError",
+    "closest_hint",
+]
+
+
+class InputError(ValueError):
+    """Anything that the user has to change before the program can go on."""
+
+
+class VolumeError(InputError):
+    """A file that cannot be read as one image: truncated, 4-D, NaN, constant."""
+
+
+class GridError(InputError):
+    """Two images that must lie on one grid do not, or a grid that cannot be: zero spacing, singular affine."""
+
+
+class ManifestError(InputError):
+    """A manifest, or a row of it, that breaks the schema or contradicts the files."""
+
+
+class SettingsError(InputError):
+    """A settings key or value that does not exist or does not fit."""
+
+
+class ModelError(InputError):
+    """A model folder that is incomplete, was changed, or belongs to another pipeline."""
+
+
+class OutputError(InputError):
+    """A place that cannot be written to, or that holds something else already."""
+
+
+def closest_hint(word: str, known: Iterable[str]) -> str:
+    """The sentence that points to the nearest known word, or lists them all when none is near.
+
+    Args:
+        word: What the user typed.
+        known: The words that would have been right.
+
+    Returns:
+        ``Did you mean `x`?`` or ``Known: `a`, `b`.``
+    """
+    options = sorted(known)
+    near = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean `{near[0]}`?"
+    return "Known: " + ", ".join(f"`{option}`" for option in options) + "."

@@ -1,0 +1,134 @@
+"""Files that are either complete or absent: written beside their place, synced, then renamed; and their hashes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from segsuite.errors import OutputError
+
+__all__ = ["hash_of_file", "hash_of_json", "make_folder", "write_atomically", "write_json", "write_text"]
+
+_CHUNK_BYTES = 1 << 20
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, sync it, and rename it into place.
+
+    The temporary name ends like ``path`` (``.nii.gz``), because image writers choose the format by it, and begins
+    with a dot, so that no folder listing takes it for a result.
+
+    Args:
+        path: Where the complete file shall appear.
+        write: Called with the temporary path; must create it.
+
+    Raises:
+        OutputError: No permission, no space, or the folder is gone. Nothing is left behind.
+    """
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.tmp.{path.name}")
+    try:
+        write(temporary)
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise _output_error(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, UTF-8.
+
+    Args:
+        path: The file.
+        text: Its content.
+    """
+    write_atomically(path, lambda temporary: _write_all(temporary, text))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically, indented, keys in the given order.
+
+    Args:
+        path: The file.
+        content: Anything that ``json`` can write; NaN is refused, it is no JSON.
+    """
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder with its parents, or say why it cannot be.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        The same path.
+
+    Raises:
+        OutputError: A file is in the way, or there is no permission.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _output_error(path, error) from error
+    return path
+
+
+def hash_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, or, for a folder, of its files' names and bytes in order.
+
+    Args:
+        path: File or folder (a DICOM series).
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        FileNotFoundError: Nothing is there.
+    """
+    digest = hashlib.sha256()
+    files = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
+    for part in files:
+        if path.is_dir():
+            digest.update(str(part.relative_to(path)).encode())
+        with part.open("rb") as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def hash_of_json(content: Any) -> str:
+    """SHA-256 of a JSON value, independent of the order of keys.
+
+    Args:
+        content: Anything that ``json`` can write.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _write_all(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _output_error(path: Path, error: OSError) -> OutputError:
+    remedies = {
+        errno.ENOSPC: "Free some space or choose another --out; everything finished so far is kept",
+        errno.EACCES: "Choose a folder that you may write to with --out",
+        errno.EPERM: "Choose a folder that you may write to with --out",
+        errno.EROFS: "Choose a folder that you may write to with --out",
+        errno.EEXIST: "A file is in the way: move it or choose another --out",
+        errno.ENOTDIR: "A file is in the way: move it or choose another --out",
+    }
+    remedy = remedies.get(error.errno or 0, "Check the folder, then run the same command again")
+    return OutputError(f"{path} must be writable, got: {error.strerror or error}. {remedy}.")

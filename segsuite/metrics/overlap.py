@@ -1,0 +1,104 @@
+"""Overlap and volume of two masks. Both empty: ``nan`` (nothing to measure). One empty: 0."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from segsuite.errors import GridError
+from segsuite.shapes import Mask
+
+__all__ = ["dice_score", "iou_score", "require_same_shape", "volume_difference_ml", "volume_ml"]
+
+
+def dice_score(predicted: Mask, reference: Mask) -> float:
+    r"""Dice similarity, 1 is best.
+
+    .. math:: 2 |P \cap R| / (|P| + |R|)
+
+    Args:
+        predicted: Boolean (i, j, k).
+        reference: Boolean on the same grid.
+
+    Returns:
+        In [0, 1]; ``nan`` if both are empty.
+
+    Raises:
+        GridError: The masks differ in shape.
+
+    Source: Dice, Ecology 1945, doi:10.2307/1932409.
+    """
+    require_same_shape(predicted, reference)
+    total = int(np.count_nonzero(predicted)) + int(np.count_nonzero(reference))
+    return 2 * int(np.count_nonzero(predicted & reference)) / total if total else math.nan
+
+
+def iou_score(predicted: Mask, reference: Mask) -> float:
+    r"""Intersection over union (Jaccard), 1 is best.
+
+    .. math:: |P \cap R| / |P \cup R|
+
+    Args:
+        predicted: Boolean (i, j, k).
+        reference: Boolean on the same grid.
+
+    Returns:
+        In [0, 1]; ``nan`` if both are empty.
+
+    Raises:
+        GridError: The masks differ in shape.
+
+    Source: Jaccard, New Phytologist 1912, doi:10.1111/j.1469-8137.1912.tb05611.x.
+    """
+    require_same_shape(predicted, reference)
+    union = int(np.count_nonzero(predicted | reference))
+    return int(np.count_nonzero(predicted & reference)) / union if union else math.nan
+
+
+def volume_ml(mask: Mask, *, voxel_ml: float) -> float:
+    """Volume of a mask.
+
+    Args:
+        mask: Boolean (i, j, k).
+        voxel_ml: Volume of one voxel.
+
+    Returns:
+        Millilitres.
+    """
+    return int(np.count_nonzero(mask)) * voxel_ml
+
+
+def volume_difference_ml(predicted: Mask, reference: Mask, *, voxel_ml: float) -> float:
+    """Predicted minus reference volume.
+
+    Args:
+        predicted: Boolean (i, j, k).
+        reference: Boolean on the same grid.
+        voxel_ml: Volume of one voxel.
+
+    Returns:
+        Millilitres; positive is too large.
+
+    Raises:
+        GridError: The masks differ in shape.
+    """
+    require_same_shape(predicted, reference)
+    return volume_ml(predicted, voxel_ml=voxel_ml) - volume_ml(reference, voxel_ml=voxel_ml)
+
+
+def require_same_shape(predicted: Mask, reference: Mask) -> None:
+    """Check that two masks can be compared voxel by voxel.
+
+    Args:
+        predicted: One mask.
+        reference: The other.
+
+    Raises:
+        GridError: They differ in shape.
+    """
+    if predicted.shape != reference.shape:
+        raise GridError(
+            f"predicted and reference must lie on one grid, got shapes {predicted.shape} and {reference.shape}. "
+            "Bring the prediction back with volumes.grid.back_to_grid first."
+        )

@@ -1,0 +1,144 @@
+"""All metrics of one case: every declared structure cropped once, measured once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from segsuite.metrics.overlap import dice_score, iou_score, volume_difference_ml, volume_ml
+from segsuite.metrics.surface import (
+    average_symmetric_surface_distance_mm,
+    hausdorff_distance_mm,
+    mean_average_surface_distance_mm,
+    surface_dice_score,
+    surface_distances_mm,
+)
+from segsuite.shapes import LabelMap, Mask, Spacing
+from segsuite.volumes.cropping import bounding_box
+
+__all__ = ["HIGHER_IS_BETTER", "Measurement", "dice_per_structure", "mean_of_scored", "measure_case", "measure_structure"]
+
+HIGHER_IS_BETTER = ("dice", "iou", "surface_dice")
+"""Prefixes of metrics where 1 is best; every other metric is best at 0."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number.
+
+    Attributes:
+        label: Integer of the structure.
+        name: Its name.
+        metric: What was measured, for example ``hd95``.
+        value: The number; ``nan`` if both masks are empty, ``inf`` for a distance to nothing.
+        unit: ``1``, ``mm`` or ``ml``.
+        status: ``ok``, ``missed`` (in the reference only), ``spurious`` (in the prediction only) or ``empty``.
+    """
+
+    label: int
+    name: str
+    metric: str
+    value: float
+    unit: str
+    status: str
+
+
+def measure_case(
+    predicted: LabelMap,
+    reference: LabelMap,
+    *,
+    structures: Mapping[int, str],
+    spacing_mm: Spacing,
+    tolerances_mm: Sequence[float],
+    ignore_label: int | None = None,
+) -> list[Measurement]:
+    """Every metric of every structure of one case.
+
+    Args:
+        predicted: Integers (i, j, k).
+        reference: Integers on the same grid.
+        structures: Integer to name.
+        spacing_mm: Voxel size along i, j, k.
+        tolerances_mm: For surface Dice.
+        ignore_label: Voxels that the reference marks with it count for neither mask.
+
+    Returns:
+        One measurement per structure and metric.
+    """
+    measurements = []
+    ignored = None if ignore_label is None else reference == ignore_label
+    for label, name in structures.items():
+        mask_p, mask_r = predicted == label, reference == label
+        if ignored is not None:
+            mask_p &= ~ignored
+        box = bounding_box(mask_p | mask_r)
+        values = measure_structure(mask_p[box], mask_r[box], spacing_mm=spacing_mm, tolerances_mm=tolerances_mm)
+        status = _status(bool(mask_p[box].any()), bool(mask_r[box].any()))
+        measurements += [Measurement(label, name, metric, value, unit, status) for metric, (value, unit) in values.items()]
+    return measurements
+
+
+def measure_structure(
+    predicted: Mask, reference: Mask, *, spacing_mm: Spacing, tolerances_mm: Sequence[float]
+) -> dict[str, tuple[float, str]]:
+    """Every metric of one structure.
+
+    Args:
+        predicted: Boolean (i, j, k).
+        reference: Boolean on the same grid.
+        spacing_mm: Voxel size along i, j, k.
+        tolerances_mm: For surface Dice.
+
+    Returns:
+        Metric name to value and unit.
+    """
+    voxel_ml = float(np.prod(spacing_mm)) / 1000
+    distances = surface_distances_mm(predicted, reference, spacing_mm=spacing_mm)
+    overlap = {
+        "dice": (dice_score(predicted, reference), "1"),
+        "iou": (iou_score(predicted, reference), "1"),
+        "volume": (volume_ml(predicted, voxel_ml=voxel_ml), "ml"),
+        "reference_volume": (volume_ml(reference, voxel_ml=voxel_ml), "ml"),
+        "volume_difference": (volume_difference_ml(predicted, reference, voxel_ml=voxel_ml), "ml"),
+    }
+    surface = {
+        "hd95": (hausdorff_distance_mm(distances, percentile=95), "mm"),
+        "assd": (average_symmetric_surface_distance_mm(distances), "mm"),
+        "masd": (mean_average_surface_distance_mm(distances), "mm"),
+    }
+    tolerant = {
+        f"surface_dice_{tolerance:g}mm": (surface_dice_score(distances, tolerance_mm=tolerance), "1")
+        for tolerance in tolerances_mm
+    }
+    return overlap | surface | tolerant
+
+
+def dice_per_structure(predicted: LabelMap, reference: LabelMap, structures: Mapping[int, str]) -> dict[str, float]:
+    """Dice alone, for validation during training.
+
+    Args:
+        predicted: Integers (i, j, k).
+        reference: Integers on the same grid.
+        structures: Integer to name.
+
+    Returns:
+        Name to Dice; ``nan`` where a structure is in neither.
+    """
+    return {name: dice_score(predicted == label, reference == label) for label, name in structures.items()}
+
+
+def mean_of_scored(values: Sequence[float]) -> float:
+    """Mean of the numbers that are not ``nan``; ``nan`` if there is none."""
+    scored = [value for value in values if not math.isnan(value)]
+    return sum(scored) / len(scored) if scored else math.nan
+
+
+def _status(in_predicted: bool, in_reference: bool) -> str:
+    if in_predicted and in_reference:
+        return "ok"
+    if in_reference:
+        return "missed"
+    return "spurious" if in_predicted else "empty"

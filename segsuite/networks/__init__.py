@@ -1,0 +1,1 @@
+"""Networks: plain constructor arguments, tensors in, tensors out."""

@@ -1,0 +1,61 @@
+"""The parts of a U-Net: two convolutions of one stage, and the step up with its skip connection."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from segsuite.shapes import Size
+
+__all__ = ["ConvolutionPair", "StepUp"]
+
+LEAK = 0.01
+
+
+class ConvolutionPair(nn.Module):
+    """Convolution, instance norm, leaky ReLU, twice; the first convolution may stride."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, kernel: Size, stride: Size) -> None:
+        """Build.
+
+        Args:
+            in_channels: Of the input.
+            out_channels: Of both convolutions.
+            kernel: Odd size along i, j, k.
+            stride: Of the first convolution along i, j, k.
+        """
+        super().__init__()
+        padding = tuple(n // 2 for n in kernel)
+        self.first = nn.Conv3d(in_channels, out_channels, kernel, stride, padding, bias=False)
+        self.first_norm = nn.InstanceNorm3d(out_channels, affine=True)
+        self.second = nn.Conv3d(out_channels, out_channels, kernel, 1, padding, bias=False)
+        self.second_norm = nn.InstanceNorm3d(out_channels, affine=True)
+        self.activation = nn.LeakyReLU(LEAK, inplace=True)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(batch, in, i, j, k) to (batch, out, i / stride, j / stride, k / stride)."""
+        image = self.activation(self.first_norm(self.first(image)))
+        return cast(Tensor, self.activation(self.second_norm(self.second(image))))
+
+
+class StepUp(nn.Module):
+    """Transposed convolution, concatenation with the skip, two convolutions."""
+
+    def __init__(self, in_channels: int, skip_channels: int, *, kernel: Size, stride: Size) -> None:
+        """Build.
+
+        Args:
+            in_channels: Of the coarser level.
+            skip_channels: Of the skip connection; also of the output.
+            kernel: Of the convolutions.
+            stride: Of the step.
+        """
+        super().__init__()
+        self.up = nn.ConvTranspose3d(in_channels, skip_channels, stride, stride, bias=False)
+        self.convolutions = ConvolutionPair(2 * skip_channels, skip_channels, kernel=kernel, stride=(1, 1, 1))
+
+    def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:
+        """(batch, in, ...) and (batch, skip, ... * stride) to (batch, skip, ... * stride)."""
+        return cast(Tensor, self.convolutions(torch.cat([self.up(coarse), skip], dim=1)))

@@ -1,0 +1,205 @@
+"""YAML to validated settings: ``pipeline:`` first, ``extends:`` another config, dotted overrides on top.
+
+Nothing below this floor sees a settings object; recipes turn them into plain arguments. No code, no class path and no
+``eval`` in a config. Nothing heavy is imported here, so that a typing error shows at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from segsuite.errors import SettingsError, closest_hint
+from segsuite.shipped import find_config
+
+__all__ = [
+    "DataSettings",
+    "Group",
+    "PhantomSettings",
+    "PipelineSettings",
+    "as_yaml",
+    "read_config",
+    "validated",
+]
+
+SettingsType = TypeVar("SettingsType", bound="PipelineSettings")
+
+
+class Group(BaseModel):
+    """A group of settings: unknown keys are refused, values are fixed once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class PhantomSettings(Group):
+    """A cohort of phantom prostates made by seed, for trying things without a data set."""
+
+    n_cases: int = Field(default=12, ge=2)
+    """Number of cases."""
+    n_folds: int = Field(default=4, ge=2)
+    """Folds by patient."""
+    shape: tuple[int, int, int] = (64, 64, 24)
+    """Voxels along i, j, k."""
+    spacing_mm: tuple[float, float, float] = (1.5, 1.5, 3.0)
+    """Voxel size along i, j, k."""
+    seed: int = 0
+    """Of the cohort; the run's seed is another one."""
+    n_sites: int = Field(default=2, ge=1)
+    """Scanners with their own gain, bias and noise."""
+    diseased_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of patients with a lesion."""
+
+
+class DataSettings(Group):
+    """Which cases, and where they are."""
+
+    manifest: str | None = None
+    """Path of a manifest, or the name of a shipped one."""
+    data_root: str | None = None
+    """Folder that the manifest's paths start from; default: the one it was imported from."""
+    fold: int | None = Field(default=None, ge=0)
+    """Fold that is held out; none: train on every labelled case."""
+    cache_dir: str | None = None
+    """Where prepared cases are kept; default: a folder `cache` beside the run's own."""
+    phantom: PhantomSettings | None = None
+    """Make a cohort instead of reading one."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataSettings:
+        if self.manifest is not None and self.phantom is not None:
+            raise ValueError("give either `manifest` or `phantom`, not both")
+        return self
+
+
+class PipelineSettings(Group):
+    """What every pipeline's settings have."""
+
+    pipeline: str
+    """Name of the pipeline."""
+    name: str
+    """Name of the experiment; also the default run folder."""
+    seed: int = 0
+    """Everything random depends on it."""
+    data: DataSettings = DataSettings()
+    """Which cases."""
+
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def read_config(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """A config with everything it extends, and with overrides applied; not validated yet.
+
+    Args:
+        name_or_path: File, or shipped name such as ``supervised/hippocampus``.
+        overrides: ``dotted.key=value``, the value in YAML.
+
+    Returns:
+        Plain nested values.
+
+    Raises:
+        SettingsError: Unknown config, no YAML mapping, a circle of ``extends``, or an override without ``=``.
+    """
+    content = _read_extended(name_or_path, seen=())
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key.strip():
+            raise SettingsError(f"An override must look like training.max_minutes=5, got `{override}`.")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise SettingsError(f"The value of `{override}` must be YAML, got: {error}.") from error
+        _set(content, key.strip().split("."), value, override)
+    return content
+
+
+def validated(content: dict[str, Any], settings_class: type[SettingsType], *, source: str) -> SettingsType:
+    """Check values against a pipeline's settings.
+
+    Args:
+        content: From ``read_config``.
+        settings_class: The pipeline's.
+        source: The config's name for messages.
+
+    Returns:
+        The settings.
+
+    Raises:
+        SettingsError: Unknown key (with the closest known one), wrong type or value; all findings in one message.
+    """
+    try:
+        return settings_class.model_validate(content)
+    except ValidationError as error:
+        findings = [_finding(item, settings_class) for item in error.errors()[:8]]
+        raise SettingsError(f"{source}: " + "; ".join(findings)) from error
+
+
+def as_yaml(settings: PipelineSettings) -> str:
+    """The resolved settings as a config file.
+
+    Args:
+        settings: Validated settings.
+
+    Returns:
+        YAML that ``read_config`` reads back to the same settings.
+    """
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _read_extended(name_or_path: str, seen: tuple[Path, ...]) -> dict[str, Any]:
+    path = find_config(name_or_path).resolve()
+    if path in seen:
+        circle = " -> ".join(str(part) for part in (*seen, path))
+        raise SettingsError(f"`extends` must not lead back to itself, got {circle}.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} must be YAML, got: {error}.") from error
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path} must hold settings by name, got {type(content).__name__}.")
+    parent = content.pop("extends", None)
+    if parent is None:
+        return content
+    beside = path.parent / str(parent)
+    base = _read_extended(str(beside) if beside.is_file() else str(parent), (*seen, path))
+    return _merged(base, content)
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in over.items():
+        inner = result.get(key)
+        result[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return result
+
+
+def _set(content: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
+    for key in keys[:-1]:
+        if content.get(key) is None:
+            content[key] = {}
+        content = content[key]
+        if not isinstance(content, dict):
+            raise SettingsError(f"`{override}` must point into a group of settings, but `{key}` holds {content!r}.")
+    content[keys[-1]] = value
+
+
+def _finding(item: Any, settings_class: type[BaseModel]) -> str:
+    place = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        known = _fields_at(settings_class, item["loc"][:-1])
+        return f"key `{place}` is unknown. {closest_hint(str(item['loc'][-1]), known)}"
+    return f"`{place}`: {item['msg']}, got {item['input']!r:.60}"
+
+
+def _fields_at(settings_class: type[BaseModel], location: Sequence[Any]) -> list[str]:
+    for part in location:
+        field = settings_class.model_fields.get(str(part))
+        inner = [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
+        groups = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if groups:
+            settings_class = groups[0]
+    return list(settings_class.model_fields)

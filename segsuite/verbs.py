@@ -1,0 +1,380 @@
+"""What each word of the command line does, callable from Python; parsing and printing are the command line's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segsuite.data.checking import CaseFacts, Finding, check_manifest
+from segsuite.data.importers import import_folder
+from segsuite.data.locate import find_data_root
+from segsuite.data.manifest import read_manifest, write_manifest
+from segsuite.data.splits import fold_table, split_by_patient
+from segsuite.engines.evaluation import EvaluatedCase, evaluate_pairs, find_pairs, structures_of, write_cases, write_measurements
+from segsuite.engines.inputs import find_inputs, take_shard
+from segsuite.engines.model_folder import read_model_folder, write_ensemble
+from segsuite.engines.prediction import Outcome, predict_cases
+from segsuite.engines.run_folder import RunFolder, open_run
+from segsuite.errors import InputError, SettingsError
+from segsuite.files import make_folder, write_json
+from segsuite.pipeline import Pipeline, Runtime, find_pipeline
+from segsuite.reports.page import write_report
+from segsuite.reports.tables import write_summary
+from segsuite.shipped import find_manifest
+from segsuite.settings import PipelineSettings, as_yaml, read_config, validated
+
+__all__ = [
+    "TOLERANCES_MM",
+    "Evaluation",
+    "check",
+    "demo",
+    "evaluate",
+    "fold_overrides",
+    "import_data",
+    "load_settings",
+    "predict",
+    "split",
+    "train",
+]
+
+TOLERANCES_MM = (1.0, 2.0)
+"""Surface Dice is reported at these tolerances unless others are asked for."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How an evaluation ended.
+
+    Attributes:
+        summary: As in ``metrics_summary.json``.
+        n_cases: References.
+        problems: Case id to why there was no prediction to measure.
+    """
+
+    summary: dict[str, Any]
+    n_cases: int
+    problems: dict[str, str]
+
+    @property
+    def exit_code(self) -> int:
+        """0 all measured, 2 some not, 3 none."""
+        if not self.problems:
+            return 0
+        return 3 if len(self.problems) == self.n_cases else 2
+
+
+def load_settings(config: str, overrides: Sequence[str] = ()) -> tuple[Pipeline, PipelineSettings]:
+    """A config's pipeline and its validated settings.
+
+    Args:
+        config: File or shipped name.
+        overrides: ``dotted.key=value``.
+
+    Returns:
+        Pipeline and settings.
+
+    Raises:
+        SettingsError: Anything wrong with them.
+    """
+    content = read_config(config, overrides)
+    if not isinstance(content.get("pipeline"), str):
+        raise SettingsError(f"{config} must begin with `pipeline: NAME`, got {content.get('pipeline')!r}.")
+    pipeline = find_pipeline(content["pipeline"])
+    return pipeline, validated(content, pipeline.settings_class, source=config)
+
+
+def import_data(folder: Path, out: Path, **options: Any) -> tuple[int, int]:
+    """Make a manifest of a folder; see ``data.importers.import_folder``.
+
+    Args:
+        folder: The data.
+        out: The manifest to write.
+        options: Of ``import_folder``.
+
+    Returns:
+        Number of cases and of labelled cases.
+    """
+    manifest = import_folder(folder, **options)
+    root = folder if folder.is_dir() else folder.parent
+    make_folder(out.resolve().parent)
+    relative = _relative_to(root.resolve(), out.resolve().parent)
+    write_manifest(out, manifest.model_copy(update={"data_root": relative}))
+    return len(manifest.cases), sum(case.label is not None for case in manifest.cases)
+
+
+def check(
+    manifest_path: Path, *, data_root: Path | None, workers: int, on_case: Callable[[str], None] | None = None
+) -> list[Finding]:
+    """All findings about a manifest and its files.
+
+    Args:
+        manifest_path: The manifest.
+        data_root: Where its paths start.
+        workers: Threads.
+        on_case: Called with each case id.
+
+    Returns:
+        Findings, errors first.
+    """
+    return _look(manifest_path, data_root=data_root, workers=workers, on_case=on_case)[0]
+
+
+def split(
+    manifest_path: Path,
+    *,
+    n_folds: int,
+    seed: int,
+    data_root: Path | None,
+    workers: int,
+    out: Path | None = None,
+    on_case: Callable[[str], None] | None = None,
+) -> tuple[list[dict[str, int]], bool]:
+    """Give every training case a fold and write the manifest back.
+
+    Args:
+        manifest_path: The manifest.
+        n_folds: Number of folds.
+        seed: Of the draw.
+        data_root: Where its paths start.
+        workers: Threads that read the labels.
+        out: Another file to write to.
+        on_case: Called with each case id.
+
+    Returns:
+        One row of counts per fold, and whether the labels could be read for stratification.
+    """
+    manifest = read_manifest(manifest_path)
+    try:
+        facts = _look(manifest_path, data_root=data_root, workers=workers, on_case=on_case)[1]
+    except InputError:
+        facts = []  # without the data the split still is by patient, site and group
+    present = {item.case.case_id: item.labels_present for item in facts if item.labels_present}
+    cases = split_by_patient(manifest.training, n_folds=n_folds, seed=seed, labels_present=present)
+    target = out or manifest_path
+    updated = manifest.model_copy(update={"training": cases})
+    if out is not None and manifest.data_root is not None:
+        root = (manifest_path.parent / manifest.data_root).resolve()
+        updated = updated.model_copy(update={"data_root": _relative_to(root, out.resolve().parent)})
+    write_manifest(target, updated)
+    return fold_table(cases, present), bool(present)
+
+
+def train(
+    config: str,
+    *,
+    overrides: Sequence[str] = (),
+    out: Path | None = None,
+    folds: Sequence[int] | None = None,
+    resume: bool = False,
+    runtime: Runtime,
+) -> RunFolder:
+    """Train a config; with several folds, each in a folder of its own and an ensemble on top.
+
+    Args:
+        config: File or shipped name.
+        overrides: ``dotted.key=value``.
+        out: Run folder; default ``runs/<name>``.
+        folds: Folds to train one after the other; ``None``: the one in the settings.
+        resume: Refuse to start anew.
+        runtime: Device, workers, progress.
+
+    Returns:
+        The run folder.
+    """
+    if folds is None:
+        return _train_one(config, overrides, out, resume, runtime)
+    root = out or Path("runs") / load_settings(config, overrides)[1].name
+    shared = [] if any(text.startswith("data.cache_dir=") for text in overrides) else [f"data.cache_dir={root / 'cache'}"]
+    members = []
+    for fold in folds:
+        part = [*overrides, *shared, f"data.fold={fold}"]
+        members.append(_train_one(config, part, root / f"fold_{fold}", resume and fold == folds[0], runtime))
+    card = f"# Ensemble of {len(members)} folds of {config}\n\nPrediction averages the members' probabilities.\n"
+    write_ensemble(root / "model", [member.model for member in members], card=card)
+    return RunFolder(root)
+
+
+def predict(
+    model: Path,
+    inputs: Sequence[Path],
+    out: Path,
+    *,
+    data_root: Path | None = None,
+    fold: int | None = None,
+    shard: tuple[int, int] = (1, 1),
+    overwrite: bool = False,
+    save_probabilities: bool = False,
+    device: str = "auto",
+    on_start: Callable[[int], None] | None = None,
+    on_case: Callable[[str, str], None] | None = None,
+) -> Outcome:
+    """Segment files, folders or a manifest with a model folder.
+
+    Args:
+        model: Model or run folder.
+        inputs: Files, folders, DICOM folders, manifests.
+        out: Where the masks go.
+        data_root: For manifests.
+        fold: For manifests, only this fold.
+        shard: This process's part of how many, counted from 1.
+        overwrite: Do again what is done.
+        save_probabilities: Also write one volume per class.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        on_start: Called with the number of cases.
+        on_case: Called with case id and result.
+
+    Returns:
+        Counts and failures.
+    """
+    folder = read_model_folder(model)
+    predictor = find_pipeline(folder.pipeline).recipe.load_predictor(folder.path, device=device)
+    n_channels = len(predictor.preprocessing.normalisation)
+    cases = take_shard(find_inputs(inputs, n_channels=n_channels, data_root=data_root, fold=fold), shard)
+    if on_start is not None:
+        on_start(len(cases))
+    return predict_cases(
+        cases, predictor, out, shard=shard, overwrite=overwrite, save_probabilities=save_probabilities, on_case=on_case
+    )
+
+
+def evaluate(
+    predictions: Path,
+    references: Path,
+    out: Path,
+    *,
+    data_root: Path | None = None,
+    fold: int | None = None,
+    tolerances_mm: Sequence[float] = TOLERANCES_MM,
+    workers: int = 1,
+    seed: int = 0,
+    on_start: Callable[[int], None] | None = None,
+    on_case: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Measure masks against references and write tables and summary.
+
+    Args:
+        predictions: Folder or manifest.
+        references: Folder or manifest; decides which cases count.
+        out: Gets ``metrics_per_case.csv``, ``cases.csv`` and ``metrics_summary.json``.
+        data_root: For manifests.
+        fold: For a manifest of references, only this fold.
+        tolerances_mm: For surface Dice.
+        workers: Processes.
+        seed: Of the bootstrap.
+        on_start: Called with the number of cases.
+        on_case: Called with each case id.
+
+    Returns:
+        Summary and problems.
+    """
+    pairs, structures, ignore = find_pairs(predictions, references, data_root=data_root, fold=fold)
+    structures = structures or structures_of(pairs)
+    if on_start is not None:
+        on_start(len(pairs))
+    evaluated: list[EvaluatedCase] = []
+
+    def collect(case: EvaluatedCase) -> None:
+        evaluated.append(case)
+        if on_case is not None:
+            on_case(case.pair.case_id)
+
+    evaluate_pairs(
+        pairs,
+        structures=structures,
+        tolerances_mm=tolerances_mm,
+        ignore_label=ignore,
+        workers=workers,
+        on_case=collect,
+    )
+    write_measurements(make_folder(out) / "metrics_per_case.csv", evaluated)
+    write_cases(out / "cases.csv", evaluated)
+    summary = write_summary(out, seed=seed)
+    return Evaluation(summary, len(pairs), {case.pair.case_id: case.reason for case in evaluated if case.reason})
+
+
+def demo(pipeline: str, out: Path, *, overrides: Sequence[str] = (), runtime: Runtime) -> tuple[RunFolder, Evaluation]:
+    """Phantom cohort, training, prediction of the held-out fold, evaluation, report: a complete run folder.
+
+    Args:
+        pipeline: Whose ``phantom`` config.
+        out: Run folder.
+        overrides: ``dotted.key=value``.
+        runtime: Device, workers, progress.
+
+    Returns:
+        The run folder and the evaluation.
+    """
+    run = train(f"{pipeline}/phantom", overrides=overrides, out=out, runtime=runtime)
+    manifest = run.root / "cohort" / "manifest.json"
+    fold = load_settings(str(run.settings))[1].data.fold
+    runtime.tell("predicting the held-out cases", 0.0)
+    predict(run.model, [manifest], run.predictions, fold=fold, device=runtime.device)
+    runtime.tell("evaluating", 0.0)
+    evaluation = evaluate(run.predictions, manifest, run.evaluation, fold=fold)
+    write_report(run.root)
+    return run, evaluation
+
+
+def _train_one(config: str, overrides: Sequence[str], out: Path | None, resume: bool, runtime: Runtime) -> RunFolder:
+    pipeline, settings = load_settings(config, overrides)
+    root = out or Path("runs") / settings.name
+    run = open_run(
+        root, settings=settings.model_dump(mode="json"), settings_yaml=as_yaml(settings), must_exist=resume
+    )
+    if not run.is_trained:
+        pipeline.recipe.train(settings, run, runtime)
+        write_json(run.root / "status.json", {"status": "trained"})
+    write_report(run.root)
+    return run
+
+
+def _look(
+    manifest_path: Path, *, data_root: Path | None, workers: int, on_case: Callable[[str], None] | None
+) -> tuple[list[Finding], list[CaseFacts]]:
+    manifest = read_manifest(manifest_path)
+    root = find_data_root(manifest, manifest_path, data_root)
+    return check_manifest(manifest, root, workers=workers, on_case=on_case)
+
+
+def _relative_to(path: Path, start: Path) -> str:
+    """The path from a folder, through ``..`` where needed; absolute where nothing is shared but the root."""
+    shared = [a for a, b in zip(path.parts, start.parts, strict=False) if a == b]
+    common = Path(*shared) if shared else Path()
+    if len(common.parts) <= 1 or not path.is_relative_to(common) or not start.is_relative_to(common):
+        return path.as_posix()
+    up = [".."] * len(start.relative_to(common).parts)
+    return Path(*up, path.relative_to(common)).as_posix() or "."
+
+
+def fold_overrides(config: str, overrides: Sequence[str], fold: str | None) -> tuple[list[str], list[int] | None]:
+    """What ``--fold`` means: a number, ``all`` folds of the manifest, ``none``; left out: fold 0 if there are folds.
+
+    Args:
+        config: File or shipped name.
+        overrides: What is given besides.
+        fold: The option.
+
+    Returns:
+        More overrides, and the folds to train one after the other (``None``: one training).
+
+    Raises:
+        SettingsError: Another word, or folds of a manifest that has none.
+    """
+    if fold is not None and fold not in ("all", "none") and not fold.isdigit():
+        raise SettingsError(f"--fold must be a number, all or none, got `{fold}`.")
+    if fold is not None and fold.isdigit():
+        return [f"data.fold={fold}"], None
+    if fold == "none":
+        return ["data.fold=null"], None
+    data = load_settings(config, overrides)[1].data
+    if data.manifest is None:
+        folds = list(range(data.phantom.n_folds)) if data.phantom is not None else []
+    else:
+        folds = read_manifest(find_manifest(data.manifest)).folds
+    if fold == "all":
+        if not folds:
+            raise SettingsError("--fold all must have a manifest with folds, got none. Run `segsuite manifest split` first.")
+        return [], folds
+    return ([f"data.fold={folds[0]}"] if folds and data.fold is None else []), None

@@ -1,0 +1,1 @@
+"""One image: read, write, grid, crop, components."""

@@ -1,0 +1,67 @@
+"""Boxes: the smallest one around a mask, and cutting or padding to a size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segsuite.shapes import Mask, Size
+
+__all__ = ["bounding_box", "centred_window", "pad_to_size"]
+
+
+def bounding_box(mask: Mask, *, margin: int = 0) -> tuple[slice, ...]:
+    """The smallest box around the true voxels, clipped to the image.
+
+    Args:
+        mask: Boolean, any number of axes.
+        margin: Voxels added on every side.
+
+    Returns:
+        One slice per axis; the whole image if the mask is empty.
+    """
+    box = []
+    for axis, size in enumerate(mask.shape):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        hits = np.flatnonzero(mask.any(axis=others))
+        low, high = (int(hits[0]), int(hits[-1]) + 1) if hits.size else (0, size)
+        box.append(slice(max(0, low - margin), min(size, high + margin)))
+    return tuple(box)
+
+
+def centred_window(centre: Size, size: Size, shape: Size) -> tuple[slice, ...]:
+    """A window of a size around a voxel, moved so that it stays inside the image where it fits.
+
+    Args:
+        centre: Voxel index.
+        size: Window size; may be larger than the image, then the window is the whole axis.
+        shape: Image size.
+
+    Returns:
+        One slice per axis, inside the image.
+    """
+    window = []
+    for at, length, total in zip(centre, size, shape, strict=True):
+        start = min(max(0, at - length // 2), max(0, total - length))
+        window.append(slice(start, min(total, start + length)))
+    return tuple(window)
+
+
+def pad_to_size(array: NDArray[Any], size: Size, *, value: float) -> NDArray[Any]:
+    """Pad the last axes at both ends, the odd voxel at the far end, up to at least ``size``.
+
+    Args:
+        array: (..., i, j, k).
+        size: Least size of the last axes.
+        value: What is filled in.
+
+    Returns:
+        The padded array; the same one if nothing was needed.
+    """
+    missing = [max(0, want - have) for want, have in zip(size, array.shape[-len(size) :], strict=True)]
+    if not any(missing):
+        return array
+    lead = [(0, 0)] * (array.ndim - len(size))
+    return np.pad(array, lead + [(n // 2, n - n // 2) for n in missing], constant_values=value)

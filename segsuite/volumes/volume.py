@@ -1,0 +1,68 @@
+"""An image with its grid and, for NIfTI, the geometry fields of its header, so that results can lie exactly on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segsuite.errors import VolumeError
+from segsuite.shapes import FloatArray, LabelMap, Spacing
+from segsuite.volumes.grid import Grid
+
+__all__ = ["Volume", "require_varied"]
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """One image.
+
+    Attributes:
+        array: (channels, i, j, k): float32 intensities, or integers where it is a label map (one channel).
+        grid: Shape and affine.
+        path: The file or DICOM folder it came from.
+        header: The NIfTI header's geometry fields by name (``qform_code``, ``srow_x``, ...); empty for other formats.
+    """
+
+    array: FloatArray | LabelMap
+    grid: Grid
+    path: Path | None = None
+    header: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def spacing_mm(self) -> Spacing:
+        """Voxel size in mm along i, j, k."""
+        return self.grid.spacing_mm
+
+    @property
+    def labels(self) -> LabelMap:
+        """The only channel of a label map, (i, j, k)."""
+        return self.array[0]  # type: ignore[return-value]
+
+
+def require_varied(volume: Volume, *, case: str) -> None:
+    """Check that an image carries information: finite and not constant, in every channel.
+
+    Args:
+        volume: The image.
+        case: Case id for the message.
+
+    Raises:
+        VolumeError: NaN or infinite voxels, or a constant channel.
+    """
+    where = f"case {case}: {volume.path}"
+    for number, channel in enumerate(volume.array):
+        low, high = float(channel.min()), float(channel.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            n_bad = int((~np.isfinite(channel)).sum())
+            raise VolumeError(
+                f"{where} must have finite voxels, got {n_bad} NaN or infinite of {channel.size} in channel {number}. "
+                "Replace them (for example by the image minimum) or leave the case out."
+            )
+        if low == high:
+            raise VolumeError(
+                f"{where} must not be constant, got the single value {low:g} in all {channel.size} voxels of channel "
+                f"{number}. Export the series again or leave the case out."
+            )

@@ -30,7 +30,7 @@ def main() -> None:
     for name in ("raw", "preprocessed", "results"):
         os.environ[f"nnUNet_{name}"] = str(work / name)
     os.environ.setdefault("nnUNet_n_proc_DA", str(os.cpu_count()))
-    os.environ["nnUNet_compile"] = "false"
+    os.environ["nnUNet_compile"] = "false"  # noqa: SIM112
     manifest = json.loads(options.manifest.read_text())
     write_raw_folder(manifest, options.data_root, work / "raw" / "Dataset001_Peer")
     preprocess(work, manifest)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from segsuite.data.augmentation import IntensityAugmentation, augment_batch
 from segsuite.data.cache import PreparedCase
-from segsuite.engines.inference import WindowInference, argmax_rows, predict_rows
-from segsuite.engines.training import TrainingClock, averaged_copy, learning_rate_factor
 from segsuite.engines.components import dice_of_prepared
+from segsuite.engines.inference import WindowInference, argmax_rows, predict_rows
+from segsuite.engines.training import TrainingClock, averaged_copy
 from segsuite.metrics.per_case import mean_of_scored
 from segsuite.seeding import keyed_seed
 

@@ -7,8 +7,8 @@ it needs when it runs, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
-import click
 import typer
 
 from segsuite.cli import data_words, house_words, run_words
@@ -16,6 +16,9 @@ from segsuite.cli.terminal import print_problem
 from segsuite.errors import InputError
 
 __all__ = ["app", "main"]
+
+# newer Typer carries its own copy of click, so the class is taken from Typer and not from click
+UsageProblem: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 app = typer.Typer(
     name="segsuite",
@@ -42,12 +45,12 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = command.main(args=words, prog_name="segsuite", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         print_problem("interrupted: what is finished is kept; the same command goes on from there")
         sys.exit(130)
-    except click.exceptions.Exit as error:
+    except typer.Exit as error:
         sys.exit(error.exit_code)
-    except click.ClickException as error:
+    except UsageProblem as error:
         error.show()
         sys.exit(1)
     except (InputError, FileNotFoundError, PermissionError) as error:

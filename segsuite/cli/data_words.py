@@ -32,19 +32,21 @@ def import_(
     layout: Annotated[str, typer.Option(help="auto, decathlon, nnunet, bids, table or folder.")] = "auto",
     images: Annotated[str | None, typer.Option(help="Layout folder: pattern of the images, e.g. '*/t2w.nii.gz'.")] = None,
     labels: Annotated[str | None, typer.Option(help="Layout folder: pattern of the labels.")] = None,
+    like: Annotated[str | None, typer.Option(help="Take labels and channels from this manifest (file or name).")] = None,
     patient_pattern: Annotated[str | None, typer.Option(help="Regular expression; its group is the patient id.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Make a manifest from a folder, without renaming a file."""
-    from segsuite.verbs import import_data
+    from segsuite.verbs.data import import_data
 
     options = {"layout": layout, "images": images, "labels": labels, "patient_pattern": patient_pattern}
-    n_cases, n_labelled = import_data(folder, out, **options)
+    manifest = import_data(folder, out, like=like, workers=worker_count(None), **options)
+    n_cases, n_labelled = len(manifest.cases), sum(case.label is not None for case in manifest.cases)
     if as_json:
-        print_json({"manifest": str(out), "cases": n_cases, "labelled": n_labelled})
-    say(f"{out}: {n_cases} cases, {n_labelled} labelled. Next: segsuite manifest check {out}")
+        print_json({"manifest": str(out), "cases": n_cases, "labelled": n_labelled, "labels": manifest.labels})
+    say(f"{out}: {n_cases} cases, {n_labelled} labelled, labels {manifest.labels}. Next: segsuite manifest check {out}")
 
 
 @manifest_app.command("check", epilog="Example: segsuite manifest check M.json --data-root my_data")
@@ -58,7 +60,7 @@ def check(
 ) -> None:
     """Look into every case: geometry, labels, duplicates, leakage; one table of all findings."""
     from segsuite.data.manifest import read_manifest
-    from segsuite.verbs import check as run_check
+    from segsuite.verbs.data import check as run_check
 
     with case_progress("checking") as progress:
         progress.start(len(read_manifest(manifest).cases))
@@ -88,7 +90,7 @@ def split(
 ) -> None:
     """Give every case a fold: by patient, stratified by labels present, site and group."""
     from segsuite.data.manifest import read_manifest
-    from segsuite.verbs import split as run_split
+    from segsuite.verbs.data import split as run_split
 
     with case_progress("reading") as progress:
         progress.start(len(read_manifest(manifest).cases))

@@ -64,7 +64,7 @@ def show(
 ) -> None:
     """Print the resolved settings of a config."""
     from segsuite.settings import as_yaml
-    from segsuite.verbs import load_settings
+    from segsuite.verbs.runs import load_settings
 
     settings = load_settings(config, overrides or ())[1]
     if as_json:

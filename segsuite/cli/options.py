@@ -10,7 +10,19 @@ import typer
 from segsuite.cli.terminal import set_verbosity
 from segsuite.errors import SettingsError
 
-__all__ = ["DataRoot", "Device", "Fold", "Json", "Quiet", "Seed", "Verbose", "Workers", "parse_fold", "parse_shard", "worker_count"]
+__all__ = [
+    "DataRoot",
+    "Device",
+    "Fold",
+    "Json",
+    "Quiet",
+    "Seed",
+    "Verbose",
+    "Workers",
+    "parse_fold",
+    "parse_shard",
+    "worker_count",
+]
 
 
 def _quiet(value: bool) -> bool:

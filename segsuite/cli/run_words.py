@@ -46,14 +46,14 @@ def demo(
 ) -> None:
     """Phantom cohort, training, prediction, evaluation and report in minutes, without data."""
     from segsuite.pipeline import Runtime
-    from segsuite.verbs import demo as run_demo
+    from segsuite.verbs.runs import demo as run_demo
 
     with training_progress() as progress:
-        run, evaluation = run_demo(
-            pipeline, out, overrides=overrides or (), runtime=Runtime(device, workers, progress)
-        )
+        run, evaluation = run_demo(pipeline, out, overrides=overrides or (), runtime=Runtime(device, workers, progress))
     _print_scores(evaluation.summary)
-    say(f"report       {run.report}\nmasks        {run.predictions}\nmodel        {run.model}\nphantoms     {run.root / 'cohort'}")
+    say(
+        f"report       {run.report}\nmasks        {run.predictions}\nmodel        {run.model}\nphantoms     {run.root / 'cohort'}"
+    )
     raise typer.Exit(evaluation.exit_code)
 
 
@@ -74,8 +74,8 @@ def train(
 ) -> None:
     """Train a config. The same command goes on where a killed training stopped."""
     from segsuite.pipeline import Runtime
-    from segsuite.verbs import fold_overrides
-    from segsuite.verbs import train as run_train
+    from segsuite.verbs.runs import fold_overrides
+    from segsuite.verbs.runs import train as run_train
 
     given = {"data.manifest": manifest, "data.data_root": data_root, "data.cache_dir": cache_dir, "seed": seed}
     words = [f"{key}={value}" for key, value in given.items() if value is not None] + list(overrides or ())
@@ -107,7 +107,7 @@ def predict(
     verbose: Verbose = False,
 ) -> None:
     """Segment images. A restart skips exactly what is done and unchanged; one bad case never stops the others."""
-    from segsuite.verbs import predict as run_predict
+    from segsuite.verbs.runs import predict as run_predict
 
     with case_progress("predicting") as progress:
         outcome = run_predict(
@@ -143,8 +143,8 @@ def evaluate(
     verbose: Verbose = False,
 ) -> None:
     """Dice, volumes and surface distances in mm. A missing prediction counts as missed."""
-    from segsuite.verbs import TOLERANCES_MM
-    from segsuite.verbs import evaluate as run_evaluate
+    from segsuite.verbs.runs import TOLERANCES_MM
+    from segsuite.verbs.runs import evaluate as run_evaluate
 
     with case_progress("evaluating") as progress:
         evaluation = run_evaluate(

@@ -14,7 +14,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-__all__ = ["CaseProgress", "case_progress", "print_json", "print_problem", "print_table", "say", "set_verbosity", "training_progress"]
+__all__ = [
+    "CaseProgress",
+    "case_progress",
+    "print_json",
+    "print_problem",
+    "print_table",
+    "say",
+    "set_verbosity",
+    "training_progress",
+]
 
 SECONDS_BETWEEN_LINES = 5.0
 _console = Console(stderr=True, highlight=False)
@@ -145,11 +154,11 @@ def training_progress() -> Iterator[Any]:
 
 
 def _lines() -> Any:
-    state = {"last": 0.0, "doing": ""}
+    state: dict[str, Any] = {"last": 0.0, "doing": ""}
 
     def update(doing: str, share: float, numbers: dict[str, float]) -> None:
         now, kind = time.monotonic(), doing.split(",")[0]
-        if kind != state["doing"] or now - float(state["last"]) > SECONDS_BETWEEN_LINES:
+        if kind != state["doing"] or now - state["last"] > SECONDS_BETWEEN_LINES:
             state.update(last=now, doing=kind)
             say(f"{doing} ({share:.0%}) {_numbers(numbers)}".rstrip())
 

@@ -54,9 +54,7 @@ class IntensityAugmentation:
         return IntensityAugmentation(**chances, mirror_axes=mirror_axes)
 
 
-def augment_batch(
-    image: Tensor, label: Tensor, augmentation: IntensityAugmentation, *, seed: int
-) -> tuple[Tensor, Tensor]:
+def augment_batch(image: Tensor, label: Tensor, augmentation: IntensityAugmentation, *, seed: int) -> tuple[Tensor, Tensor]:
     """A batch with each sample changed at random.
 
     Args:

@@ -7,7 +7,6 @@ kill leaves nothing that looks complete.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 import uuid
@@ -181,7 +180,7 @@ def _fill(folder: Path, case: Case, manifest: Manifest, data_root: Path, preproc
     try:
         for name, array in arrays.items():
             np.save(temporary / f"{name}.npy", array)
-        os.replace(temporary, folder)
+        temporary.replace(folder)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if not folder.is_dir():  # else another process was faster, and its copy is the same
@@ -226,5 +225,9 @@ def _sample_foreground(label: NDArray[Any], manifest: Manifest) -> NDArray[np.in
 def _remove_stale(cache_dir: Path) -> None:
     """Delete what killed processes left behind a day or more ago."""
     for leftover in cache_dir.glob(".tmp-*"):
-        if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
+        try:
+            age = time.time() - leftover.stat().st_mtime
+        except FileNotFoundError:
+            continue  # another process removed or renamed it first
+        if age > STALE_SECONDS:
             shutil.rmtree(leftover, ignore_errors=True)

@@ -19,7 +19,7 @@ from segsuite.volumes.grid import Grid, require_same_grid
 from segsuite.volumes.reading import read_channels, read_labels
 from segsuite.volumes.volume import Volume, require_varied
 
-__all__ = ["CaseFacts", "Finding", "check_case", "check_manifest", "require_declared", "require_unleaked"]
+__all__ = ["CaseFacts", "Finding", "check_case", "check_manifest", "label_values", "require_declared", "require_unleaked"]
 
 PLAUSIBLE_SPACING_MM = (0.05, 20.0)
 Outcome = TypeVar("Outcome")
@@ -104,9 +104,7 @@ def check_case(case: Case, manifest: Manifest, data_root: Path) -> CaseFacts:
             message = f"{volume.path}: spacing {spacing} mm is outside {low} to {high} mm. Is the header in mm?"
             facts.findings.append(Finding("warning", "spacing", case.case_id, message))
     if case.label is not None:
-        labels = _attempt(
-            facts, "label file", lambda: read_labels(label_path(case, data_root), mapping=manifest.label_mapping)
-        )
+        labels = _attempt(facts, "label file", lambda: read_labels(label_path(case, data_root), mapping=manifest.label_mapping))
         if labels is not None:
             _check_labels(facts, labels, volume, manifest)
     return facts
@@ -153,6 +151,30 @@ def require_unleaked(training: Sequence[Case], held_out: Sequence[Case]) -> None
             f"A patient must be on one side of a split only, got {len(both)} on both, for example patient {named[0]} "
             f"(cases {', '.join(cases)}). Split by patient: `segsuite manifest split M.json --folds 5`."
         )
+
+
+def label_values(manifest: Manifest, data_root: Path, *, workers: int = 1) -> list[int]:
+    """Every integer in any mask, mapping applied.
+
+    Args:
+        manifest: Names the masks.
+        data_root: Where paths start.
+        workers: Threads.
+
+    Returns:
+        Sorted integers.
+
+    Raises:
+        InputError: A mask that cannot be read.
+    """
+
+    def look(case: Case) -> list[int]:
+        labels = read_labels(label_path(case, data_root), mapping=manifest.label_mapping)
+        return [int(value) for value in np.unique(labels.array)]
+
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        found = list(pool.map(look, [case for case in manifest.cases if case.label]))
+    return sorted({value for values in found for value in values})
 
 
 def _attempt(facts: CaseFacts, kind: str, action: Callable[[], Outcome]) -> Outcome | None:

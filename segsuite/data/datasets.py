@@ -66,7 +66,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         case = self.cases[int(draw.integers(len(self.cases)))]
         centre = self._centre(case, index, draw)
         affine = None if self.spatial is None else draw_affine(self.spatial, draw, self.spacing_mm)
-        image, label = read_patch(case.image, case.label, centre, self.patch_size, affine)
+        image, label = read_patch(case.image, np.asanyarray(case.label), centre, self.patch_size, affine)
         if self.slice_augmentation is not None:
             flat_image, flat_label = self.slice_augmentation(image[..., 0], label[..., 0], int(draw.integers(2**31)))
             image, label = flat_image[..., None], flat_label[..., None]
@@ -87,10 +87,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
             return tuple(self._inside(int(at), n, p) for at, n, p in zip(voxel, shape, self.patch_size, strict=True))
         spans = [max(0, n - p) for n, p in zip(shape, self.patch_size, strict=True)]
         starts = [int(draw.integers(span + 1)) for span in spans]
-        return tuple(
-            start + p // 2 if n > p else n // 2
-            for start, n, p in zip(starts, shape, self.patch_size, strict=True)
-        )
+        return tuple(start + p // 2 if n > p else n // 2 for start, n, p in zip(starts, shape, self.patch_size, strict=True))
 
     @staticmethod
     def _inside(at: int, n: int, patch: int) -> int:

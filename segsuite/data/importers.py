@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from segsuite.data.manifest import Case, Manifest, case_name
 from segsuite.errors import ManifestError, closest_hint
 from segsuite.volumes.reading import is_image
@@ -47,15 +49,22 @@ def import_folder(
     if not folder.exists():
         raise ManifestError(f"The folder to import must exist, got {folder}.")
     chosen = _recognise(folder) if layout == "auto" else layout
-    if chosen not in LAYOUTS:
-        raise ManifestError(f"Layout must be auto or one of the known ones, got `{layout}`. {closest_hint(layout, LAYOUTS)}")
-    if chosen == "folder":
-        manifest = _import_plain(folder, images=images, labels=labels)
-    else:
-        manifest = LAYOUTS[chosen](folder)
+    try:
+        manifest = _import(folder, chosen, images=images, labels=labels)
+    except ValidationError as error:
+        findings = "; ".join(str(item["msg"]) for item in error.errors()[:3])
+        raise ManifestError(f"{folder} must make a valid manifest in layout `{chosen}`, got: {findings}.") from error
     if not manifest.cases:
         raise ManifestError(f"{folder} must hold cases in layout `{chosen}`, got none. Give --layout, or --images and --labels.")
     return _with_patients(manifest, patient_pattern)
+
+
+def _import(folder: Path, chosen: str, *, images: str | None, labels: str | None) -> Manifest:
+    if chosen not in LAYOUTS:
+        raise ManifestError(f"Layout must be auto or one of the known ones, got `{chosen}`. {closest_hint(chosen, LAYOUTS)}")
+    if chosen == "folder":
+        return _import_plain(folder, images=images, labels=labels)
+    return LAYOUTS[chosen](folder)
 
 
 def _recognise(folder: Path) -> str:
@@ -203,7 +212,7 @@ def _import_plain(folder: Path, *, images: str | None, labels: str | None) -> Ma
         image_files = [path for path in everything if path not in set(label_files)]
     else:
         image_files = [path for path in sorted(folder.glob(images)) if is_image(path)]
-        label_files = [path for path in sorted(folder.glob(labels))] if labels else []
+        label_files = sorted(folder.glob(labels)) if labels else []
     by_key: dict[str, Path] = {}
     for path in label_files:
         for key in _pair_keys(path, folder):

@@ -28,7 +28,8 @@ def find_data_root(manifest: Manifest, manifest_path: Path, data_root: Path | No
     if not root.is_dir():
         raise ManifestError(
             f"The data root of {manifest.name} must be a folder, got {root}. Give the folder that the paths of "
-            f"{manifest_path} start from with --data-root." + (f" Get the data from: {manifest.source}" if manifest.source else "")
+            f"{manifest_path} start from with --data-root."
+            + (f" Get the data from: {manifest.source}" if manifest.source else "")
         )
     return root
 

@@ -131,7 +131,7 @@ class Manifest(BaseModel):
 
 
 def case_name(file: str) -> str:
-    """The stem of an image file: no folder, no ending, no ``_0000`` channel suffix.
+    """The stem of an image file: no folder, no ending.
 
     Args:
         file: A path in any style.
@@ -142,9 +142,8 @@ def case_name(file: str) -> str:
     name = Path(file).name
     for ending in (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd"):
         if name.lower().endswith(ending):
-            name = name[: -len(ending)]
-            break
-    return re.sub(r"_0\d{3}$", "", name)
+            return name[: -len(ending)]
+    return name
 
 
 def read_manifest(path: Path) -> Manifest:

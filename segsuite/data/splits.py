@@ -46,9 +46,9 @@ def split_by_patient(
         sites = sorted({f"{row.site}/{row.group}" for row in rows})
         strata[f"{present}{sites}"].append(patient)
     fold_of: dict[str, int] = {}
-    n_cases = Counter({fold: 0 for fold in range(n_folds)})
+    n_cases = Counter(dict.fromkeys(range(n_folds), 0))
     for stratum in sorted(strata, key=lambda name: (len(strata[name]), name)):
-        n_here = Counter({fold: 0 for fold in range(n_folds)})
+        n_here = Counter(dict.fromkeys(range(n_folds), 0))
         for patient in sorted(strata[stratum], key=lambda name: keyed_seed(seed, "split", name)):
             fold = min(range(n_folds), key=lambda number: (n_here[number], n_cases[number], number))
             fold_of[patient] = fold

@@ -40,7 +40,9 @@ class Normalisation:
 
     def __post_init__(self) -> None:
         if self.scheme not in SCHEMES:
-            raise SettingsError(f"Normalisation must be one of {SCHEMES}, got `{self.scheme}`. {closest_hint(self.scheme, SCHEMES)}")
+            raise SettingsError(
+                f"Normalisation must be one of {SCHEMES}, got `{self.scheme}`. {closest_hint(self.scheme, SCHEMES)}"
+            )
         if self.low >= self.high or self.std <= 0:
             raise SettingsError(f"Normalisation must have low < high and std > 0, got {asdict(self)}.")
 

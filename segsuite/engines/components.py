@@ -62,5 +62,5 @@ def labels_to_reduce(
         before, after = mean_of_scored(plain[name]), mean_of_scored(reduced[name])
         if after >= before:
             chosen.append(index)
-        best[name] = max(after, before) if after == after else 0.0  # noqa: PLR0124 - nan: in no held-out case
+        best[name] = max(after, before) if after == after else 0.0
     return tuple(chosen), {name: round(value, 4) for name, value in best.items()}

@@ -227,6 +227,7 @@ def _predictions_by_name(predictions: Path, data_root: Path | None) -> dict[str,
             relative = path.relative_to(predictions).as_posix()
             found.setdefault(_stem(relative), path)
             found.setdefault(case_name(relative), path)
+            found.setdefault(case_name(relative).removesuffix("_0000"), path)  # nnU-Net's name of a single channel
     return found
 
 

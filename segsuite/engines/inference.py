@@ -13,13 +13,16 @@ from itertools import combinations, product
 import numpy as np
 import torch
 from monai.data.utils import compute_importance_map
-from monai.utils import BlendMode
+from monai.utils.enums import BlendMode
 from torch import Tensor
 
 from segsuite.shapes import FloatArray, Image, LabelMap, Size
 from segsuite.volumes.cropping import pad_to_size
 
 __all__ = ["WindowInference", "argmax_rows", "predict_rows", "window_starts"]
+
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class WindowInference:
     mirror_axes: tuple[int, ...] = ()
     batch_size: int = 4
     precision: torch.dtype = torch.float32
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
 
 def window_starts(length: int, window: int, overlap: float) -> list[int]:

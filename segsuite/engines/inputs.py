@@ -98,11 +98,9 @@ def _from_folder(folder: Path, n_channels: int) -> list[InputCase]:
     groups: dict[str, list[Path]] = {}
     for path in found:
         relative = path.relative_to(folder).as_posix()
-        key = re.sub(r"_0\d{3}(?=\.)", "", relative) if n_channels > 1 else relative
+        key = re.sub(r"_00\d\d(?=\.)", "", relative) if n_channels > 1 else relative
         groups.setdefault(key, []).append(path)
-    return [
-        InputCase(_case_id(relative), tuple(sorted(paths)), _output_name(relative)) for relative, paths in groups.items()
-    ]
+    return [InputCase(_case_id(relative), tuple(sorted(paths)), _output_name(relative)) for relative, paths in groups.items()]
 
 
 def _case_id(relative: str) -> str:
@@ -125,9 +123,7 @@ def _distinct(cases: list[InputCase]) -> list[InputCase]:
         if max(outputs.values()) == 1 and max(ids.values()) == 1:
             return cases
         depth += 1
-        cases = [
-            _with_parents(case, depth) if outputs[case.output] > 1 or ids[case.case_id] > 1 else case for case in cases
-        ]
+        cases = [_with_parents(case, depth) if outputs[case.output] > 1 or ids[case.case_id] > 1 else case for case in cases]
     twice = [name for name, count in Counter(case.output for case in cases).items() if count > 1]
     raise VolumeError(f"Every input must be given once, got {twice[:3]} several times.")
 

@@ -6,6 +6,7 @@ Each native row is interpolated from the few network rows under it, one class af
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +110,7 @@ class _Rows:
         return np.ascontiguousarray(rows, dtype=np.float32)
 
 
-def _to_native(array: NDArray[np.generic], back: tuple[AxisMap, AxisMap, AxisMap]) -> NDArray[np.generic]:
+def _to_native(array: NDArray[Any], back: tuple[AxisMap, AxisMap, AxisMap]) -> NDArray[Any]:
     lead = array.ndim - 3
     result = np.transpose(array, (*range(lead), *(lead + entry.source_axis for entry in back)))
     for axis, entry in enumerate(back):

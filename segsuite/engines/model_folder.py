@@ -59,9 +59,7 @@ class ModelFolder:
         return load_file(self.path / WEIGHTS_FILE)
 
 
-def write_model_folder(
-    folder: Path, *, weights: dict[str, Tensor], description: dict[str, Any], card: str
-) -> ModelFolder:
+def write_model_folder(folder: Path, *, weights: dict[str, Tensor], description: dict[str, Any], card: str) -> ModelFolder:
     """Write a model folder; the description last, so that a folder without it is incomplete.
 
     Args:

@@ -25,6 +25,7 @@ ANISOTROPY = 3.0
 """An axis this many times coarser than the finest, in spacing and in voxels, counts as through-plane."""
 LEAST_FEATURE_SIZE = 4
 """Stages are added until the coarsest feature map is this small."""
+MOST_STAGES = 6
 CT_SCALE_SPREAD = 3.0
 """Data sets of one scale (CT) have 99.5 % intensities within this factor of each other; MR does not."""
 
@@ -84,10 +85,11 @@ class Plan:
     @staticmethod
     def from_json(content: dict[str, Any]) -> Plan:
         """The inverse of ``to_json``."""
-        plain = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+        plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
         nested = {key: tuple(tuple(row) for row in content[key]) for key in ("kernels", "strides")}
         entries = tuple(Normalisation(**entry) for entry in content["normalisation"])
-        return Plan(**{**plain, **nested, "normalisation": entries})
+        plain |= {**nested, "normalisation": entries}
+        return Plan(**plain)
 
 
 def make_plan(
@@ -120,11 +122,14 @@ def make_plan(
     spacing = spacing_mm or _spacing(fingerprint, resources, dims, reasons)
     reasons.setdefault("spacing_mm", "given in the settings")
     extent = np.asarray(fingerprint.median_shape) * np.asarray(fingerprint.median_spacing_mm) / np.asarray(spacing)
-    patch = patch_size or _patch(extent, resources, dims, reasons)
+    patch = patch_size or _patch(extent, spacing, resources, dims, reasons)
     reasons.setdefault("patch_size", "given in the settings")
-    kernels, strides = _stages(patch, spacing, dims, reasons)
-    multiple = least_multiple(strides)
-    patch = tuple(int(-(-p // m) * m) for p, m in zip(patch, multiple, strict=True))
+    kernels, strides = _stages(patch, spacing, dims)
+    patch = _rounded(patch, spacing, dims)
+    reasons["stages"] = (
+        f"{len(strides)} stages: an axis is halved while at least {LEAST_FEATURE_SIZE} voxels stay and its voxels are within "
+        "twice the finest"
+    )
     base = base_channels or resources.base_channels
     channels = tuple(min(base * 2**stage, resources.max_channels) for stage in range(len(strides)))
     reasons["channels"] = f"{base} at the finest stage, doubled per stage up to {resources.max_channels} ({resources.name})"
@@ -150,9 +155,7 @@ def _dimensions(fingerprint: Fingerprint, given: int | None, reasons: dict[str, 
     return 2 if thin else 3
 
 
-def _spacing(
-    fingerprint: Fingerprint, resources: Resources, dims: int, reasons: dict[str, str]
-) -> tuple[float, ...]:
+def _spacing(fingerprint: Fingerprint, resources: Resources, dims: int, reasons: dict[str, str]) -> tuple[float, ...]:
     spacing = np.asarray(fingerprint.median_spacing_mm)
     shape = np.asarray(fingerprint.median_shape)
     coarse = int(spacing.argmax())
@@ -177,50 +180,45 @@ def _spacing(
     return tuple(round(float(mm), 4) for mm in spacing)
 
 
-def _patch(extent: Any, resources: Resources, dims: int, reasons: dict[str, str]) -> tuple[int, ...]:
+def _patch(extent: Any, spacing: tuple[float, ...], resources: Resources, dims: int, reasons: dict[str, str]) -> tuple[int, ...]:
     size = np.maximum(1, np.ceil(np.asarray(extent))).astype(int)
     if dims == 2:
         size[2] = 1
-    budget = resources.patch_voxels
     whole = True
-    while np.prod(_rounded(size)) > budget:
+    while np.prod(_rounded(size, spacing, dims)) > resources.patch_voxels:
         size[int(np.argmax(size / np.maximum(np.asarray(extent), 1) + size * 1e-6))] -= 1
         whole = False
     reasons["patch_size"] = (
-        "the median case fits into one patch" if whole else f"same shape as the median case, cut to {budget} voxels"
+        "the median case fits into one patch"
+        if whole
+        else f"same shape as the median case, cut to {resources.patch_voxels} voxels"
     )
     return tuple(int(n) for n in size)
 
 
-def _rounded(size: Any) -> Any:
-    """Sizes as they will be after rounding up to multiples of the strides (8 where an axis is pooled three times)."""
-    return np.where(size > 3 * LEAST_FEATURE_SIZE, -(-size // 8) * 8, size)
+def _rounded(size: Any, spacing: tuple[float, ...], dims: int) -> tuple[int, ...]:
+    """A size as it will be after rounding up to what its strides allow."""
+    multiple = least_multiple(_stages(tuple(size), spacing, dims)[1])
+    return tuple(int(-(-n // m) * m) for n, m in zip(size, multiple, strict=True))
 
 
 def _stages(
-    patch: tuple[int, ...], spacing: tuple[float, ...], dims: int, reasons: dict[str, str]
+    patch: tuple[int, ...], spacing: tuple[float, ...], dims: int
 ) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]:
+    """Kernel and stride per stage: an axis is halved while it is long enough and its voxels are among the finest."""
     size, now = np.asarray(patch, dtype=float), np.asarray(spacing, dtype=float)
     kernels, strides = [], [(1, 1, 1)]
-    for _ in range(6):
+    while True:
         near = now <= 2 * now.min()
-        kernels.append(tuple(int(k) for k in np.where(near, 3, 1)))
-        pool = near & (np.ceil(size / 2) >= LEAST_FEATURE_SIZE)
+        kernels.append((int(near[0]) * 2 + 1, int(near[1]) * 2 + 1, 1 if dims == 2 else int(near[2]) * 2 + 1))
+        pool = near & (size >= 2 * LEAST_FEATURE_SIZE)
         if dims == 2:
             pool[2] = False
-        if not pool.any() or len(strides) == 6:
-            break
-        stride = tuple(int(s) for s in np.where(pool, 2, 1))
-        strides.append(stride)
+        if not pool.any() or len(strides) == MOST_STAGES:
+            return tuple(kernels), tuple(strides)
+        stride = tuple(2 if halved else 1 for halved in pool)
+        strides.append((stride[0], stride[1], stride[2]))
         size, now = np.ceil(size / np.asarray(stride)), now * np.asarray(stride)
-    if dims == 2:
-        kernels = [(kernel[0], kernel[1], 1) for kernel in kernels]
-    kernels = kernels[: len(strides)] + [kernels[-1]] * (len(strides) - len(kernels))
-    reasons["stages"] = (
-        f"{len(strides)} stages: halved while at least {LEAST_FEATURE_SIZE} voxels stay and the voxel is within twice the "
-        f"finest; coarsest map {' x '.join(f'{n:g}' for n in size)}"
-    )
-    return tuple(kernels), tuple(strides)
 
 
 def _normalisation(fingerprint: Fingerprint, reasons: dict[str, str]) -> tuple[Normalisation, ...]:
@@ -229,9 +227,7 @@ def _normalisation(fingerprint: Fingerprint, reasons: dict[str, str]) -> tuple[N
         values = fingerprint.intensities[channel]
         if fingerprint.least_intensity[channel] < -500 and spread < CT_SCALE_SPREAD:
             reason = "CT: intensities below -500 and one scale; window and scale from the foreground of all cases"
-            entries.append(
-                Normalisation("window", values["low"], values["high"], values["mean"], max(values["std"], 1e-6))
-            )
+            entries.append(Normalisation("window", values["low"], values["high"], values["mean"], max(values["std"], 1e-6)))
         elif fingerprint.zero_share > 0.25:
             reason = f"{fingerprint.zero_share:.0%} of the voxels are exactly zero: scaled over the rest, case by case"
             entries.append(Normalisation("zscore_nonzero"))

@@ -142,18 +142,17 @@ def segment_volume(
         Integers (i, j, k), and probabilities or ``None``.
     """
     image, network = prepare_image(volume, predictor.preprocessing)
-    labels, probabilities = reduce_to_labels(
-        predictor.rows(image), network, volume.grid, keep_probabilities=keep_probabilities
-    )
+    classes, probabilities = reduce_to_labels(predictor.rows(image), network, volume.grid, keep_probabilities=keep_probabilities)
     table = np.asarray(predictor.class_labels)
-    labels = table.astype(np.uint8 if table.max() <= 255 else np.uint16)[labels]
+    labels: LabelMap = table.astype(np.uint8 if table.max() <= 255 else np.uint16)[classes]
     return keep_largest_component_per_label(labels, which=predictor.largest_component), probabilities
 
 
 def _predict_one(
     case: InputCase, predictor: Predictor, out: Path, line: LedgerLine, save_probabilities: bool, started: float
 ) -> LedgerLine:
-    reason, notes, digest = "", (), ""
+    reason, digest = "", ""
+    notes: tuple[str, ...] = ()
     try:
         volume = read_channels(case.images, n_channels=len(predictor.preprocessing.normalisation))
         require_varied(volume, case=case.case_id)

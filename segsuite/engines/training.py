@@ -127,6 +127,11 @@ class History(pl.Callback):
         self.path, self.clock, self.on_progress = path, clock, on_progress
         self.latest: dict[str, float] = {}
         self.steps_in_file = -1
+        self.has_validated = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember that the validation numbers are new: Lightning keeps showing the old ones."""
+        self.has_validated = True
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Report progress."""
@@ -138,8 +143,9 @@ class History(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the epoch's numbers once."""
         step = trainer.global_step
-        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.latest = values
+        self.latest = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        values = {name: v for name, v in self.latest.items() if self.has_validated or not name.startswith("validation")}
+        self.has_validated = False
         if not trainer.is_global_zero or step <= self.steps_in_file:
             return
         self.steps_in_file = step

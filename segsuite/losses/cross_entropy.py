@@ -25,7 +25,5 @@ def cross_entropy_loss(logits: Tensor, label: Tensor, *, label_smoothing: float)
 
     Source: Szegedy et al., CVPR 2016, section 7, arXiv:1512.00567.
     """
-    total = F.cross_entropy(
-        logits.float(), label, ignore_index=NOT_SCORED, label_smoothing=label_smoothing, reduction="sum"
-    )
+    total = F.cross_entropy(logits.float(), label, ignore_index=NOT_SCORED, label_smoothing=label_smoothing, reduction="sum")
     return total / (label != NOT_SCORED).sum().clamp_min(1)

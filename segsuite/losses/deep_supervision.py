@@ -53,7 +53,5 @@ def deep_supervision_loss(levels: Sequence[Tensor], label: Tensor, loss: Callabl
         Scalar.
     """
     weights = deep_supervision_weights(len(levels))
-    terms = [
-        weight * loss(logits, reduce_label(label, logits.shape[2:])) for weight, logits in zip(weights, levels, strict=True)
-    ]
+    terms = [weight * loss(logits, reduce_label(label, logits.shape[2:])) for weight, logits in zip(weights, levels, strict=True)]
     return torch.stack(terms).sum()

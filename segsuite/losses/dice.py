@@ -25,9 +25,7 @@ def one_hot(label: Tensor, n_classes: int) -> Tensor:
     return (label.unsqueeze(1) == classes).float()
 
 
-def soft_dice_loss(
-    logits: Tensor, label: Tensor, *, include_background: bool, over_batch: bool, smooth: float = 1e-5
-) -> Tensor:
+def soft_dice_loss(logits: Tensor, label: Tensor, *, include_background: bool, over_batch: bool, smooth: float = 1e-5) -> Tensor:
     r"""One minus the mean soft Dice over classes.
 
     .. math:: 1 - \frac{1}{C} \sum_c \frac{2 \sum_i p_{ic} g_{ic} + s}{\sum_i p_{ic} + \sum_i g_{ic} + s}

@@ -73,7 +73,7 @@ def surface_distances_mm(predicted: Mask, reference: Mask, *, spacing_mm: Spacin
     high = np.maximum(points_p.max(axis=0), points_r.max(axis=0)) + 1
     if (len(points_p) + len(points_r)) * TREE_COST_PER_POINT < 2 * np.prod(high - low):
         tree_p, tree_r = cKDTree(points_p * spacing), cKDTree(points_r * spacing)
-        return SurfaceDistances(tree_r.query(points_p * spacing)[0], tree_p.query(points_r * spacing)[0])
+        return SurfaceDistances(np.asarray(tree_r.query(points_p * spacing)[0]), np.asarray(tree_p.query(points_r * spacing)[0]))
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     from_r = ndimage.distance_transform_edt(~surface_r[box], sampling=spacing)
     from_p = ndimage.distance_transform_edt(~surface_p[box], sampling=spacing)

@@ -27,10 +27,11 @@ class ConvolutionPair(nn.Module):
             stride: Of the first convolution along i, j, k.
         """
         super().__init__()
-        padding = tuple(n // 2 for n in kernel)
-        self.first = nn.Conv3d(in_channels, out_channels, kernel, stride, padding, bias=False)
+        i, j, k = kernel
+        size, padding, step = (i, j, k), (i // 2, j // 2, k // 2), (stride[0], stride[1], stride[2])
+        self.first = nn.Conv3d(in_channels, out_channels, size, step, padding, bias=False)
         self.first_norm = nn.InstanceNorm3d(out_channels, affine=True)
-        self.second = nn.Conv3d(out_channels, out_channels, kernel, 1, padding, bias=False)
+        self.second = nn.Conv3d(out_channels, out_channels, size, 1, padding, bias=False)
         self.second_norm = nn.InstanceNorm3d(out_channels, affine=True)
         self.activation = nn.LeakyReLU(LEAK, inplace=True)
 
@@ -53,7 +54,8 @@ class StepUp(nn.Module):
             stride: Of the step.
         """
         super().__init__()
-        self.up = nn.ConvTranspose3d(in_channels, skip_channels, stride, stride, bias=False)
+        i, j, k = stride
+        self.up = nn.ConvTranspose3d(in_channels, skip_channels, (i, j, k), (i, j, k), bias=False)
         self.convolutions = ConvolutionPair(2 * skip_channels, skip_channels, kernel=kernel, stride=(1, 1, 1))
 
     def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:

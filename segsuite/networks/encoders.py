@@ -38,12 +38,13 @@ class SliceNetwork(nn.Module):
         )
         if encoder_weights is not None:
             state = torch.load(Path(encoder_weights), weights_only=True)
-            wrong = self.network.encoder.load_state_dict(state, strict=False)
-            if wrong.missing_keys:
+            missing = [name for name in self.network.encoder.state_dict() if name not in state]
+            if missing:
                 raise ModelError(
                     f"{encoder_weights} must hold the weights of `{encoder}`, got a file that lacks "
-                    f"{len(wrong.missing_keys)} of them, first `{wrong.missing_keys[0]}`."
+                    f"{len(missing)} of them, first `{missing[0]}`."
                 )
+            self.network.encoder.load_state_dict(state)
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """(batch, in_channels, i, j, k) to logits (batch, classes, i, j, k), in a list in training."""

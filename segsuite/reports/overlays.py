@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -63,12 +64,12 @@ def as_data_uri(figure: Figure, *, dpi: int = 110) -> str:
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def _canonical(path: Path) -> NDArray[np.generic]:
+def _canonical(path: Path) -> NDArray[Any]:
     volume = read_labels(path)
     return resample(volume.labels, volume.grid, network_grid(volume.grid, spacing_mm=None), interpolation="nearest")
 
 
-def _grey(image: Path | None, masks: list[NDArray[np.generic] | None]) -> tuple[NDArray[np.float32], float]:
+def _grey(image: Path | None, masks: list[NDArray[Any] | None]) -> tuple[NDArray[np.float32], float]:
     if image is None or not image.exists():
         known = next(mask for mask in masks if mask is not None)
         return np.zeros(known.shape, dtype=np.float32), 1.0
@@ -80,14 +81,14 @@ def _grey(image: Path | None, masks: list[NDArray[np.generic] | None]) -> tuple[
     return np.clip((grey - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32), spacing[1] / spacing[0]
 
 
-def _chosen_slices(mask: NDArray[np.generic] | None, n: int) -> list[int]:
+def _chosen_slices(mask: NDArray[Any] | None, n: int) -> list[int]:
     if mask is None or not mask.any():
         return [n // 4, n // 2, min(n - 1, 3 * n // 4)]
     used = np.flatnonzero(mask.any(axis=(0, 1)))
     return [int(used[round(share * (len(used) - 1))]) for share in (0.25, 0.5, 0.75)]
 
 
-def _window(masks: list[NDArray[np.generic] | None], shape: tuple[int, ...]) -> tuple[slice, slice]:
+def _window(masks: list[NDArray[Any] | None], shape: tuple[int, ...]) -> tuple[slice, slice]:
     """In-plane view: the masks with a margin of a third of their extent, never less than a quarter of the image."""
     present = [mask for mask in masks if mask is not None and mask.any()]
     if not present:
@@ -101,7 +102,7 @@ def _window(masks: list[NDArray[np.generic] | None], shape: tuple[int, ...]) -> 
     return view[0], view[1]
 
 
-def _outline(axes: object, mask: NDArray[np.generic], style: str) -> None:
+def _outline(axes: object, mask: NDArray[Any], style: str) -> None:
     for value in np.unique(mask[mask > 0]):
         colour = COLOURS[(int(value) - 1) % len(COLOURS)]
         axes.contour((mask == value).T, levels=[0.5], colors=colour, linewidths=1.1, linestyles=style)  # type: ignore[attr-defined]

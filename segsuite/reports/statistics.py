@@ -52,4 +52,6 @@ def mean_with_interval(values: Sequence[float], patients: Sequence[str], *, seed
 
 def _per_patient(values: FloatArray, patients: Sequence[str]) -> tuple[FloatArray, FloatArray]:
     _, index = np.unique(np.asarray(patients), return_inverse=True)
-    return np.bincount(index, weights=values), np.bincount(index).astype(np.float64)
+    ones = np.ones(len(values))
+    sums, counts = (np.asarray(np.bincount(index, weights=w), dtype=np.float64) for w in (values, ones))
+    return sums, counts

@@ -86,8 +86,7 @@ def write_summary(folder: Path, *, seed: int = 0) -> dict[str, Any]:
 
 def _summary_of(rows: pd.DataFrame, diagonals: Mapping[str, float], seed: int) -> dict[str, Any]:
     values = [
-        diagonals[case] if math.isinf(value) else float(value)
-        for case, value in zip(rows["case"], rows["value"], strict=True)
+        diagonals[case] if math.isinf(value) else float(value) for case, value in zip(rows["case"], rows["value"], strict=True)
     ]
     scored = [(value, patient) for value, patient in zip(values, rows["patient_id"], strict=True) if not math.isnan(value)]
     interval = mean_with_interval([value for value, _ in scored], [patient for _, patient in scored], seed=seed)

@@ -7,7 +7,7 @@ weight matrix each, which is exact where nothing changes. Any other pair goes th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import nibabel.orientations as nio
 import numpy as np
@@ -184,7 +184,7 @@ def axis_maps(source: Grid, target: Grid) -> tuple[AxisMap, AxisMap, AxisMap] | 
 
 def resample(
     array: FloatArray | LabelMap, source: Grid, target: Grid, *, interpolation: Interpolation, outside: float = 0.0
-) -> NDArray[np.generic]:
+) -> NDArray[Any]:
     """An image on another grid.
 
     Args:
@@ -217,7 +217,8 @@ def resample(
         result = _along_axis(result, entry, lead + axis, linear=interpolation == "linear")
     result = np.ascontiguousarray(result, dtype=np.float32 if interpolation == "linear" else array.dtype)
     if not all(flags.all() for flags in inside):
-        result[..., ~np.logical_and.reduce(np.ix_(*inside))] = outside
+        along_i, along_j, along_k = inside
+        result[..., ~(along_i[:, None, None] & along_j[:, None] & along_k)] = outside
     return result
 
 
@@ -235,7 +236,7 @@ def back_to_grid(labels: LabelMap, network: Grid, native: Grid) -> LabelMap:
     return resample(labels, network, native, interpolation="label")  # type: ignore[return-value]
 
 
-def _resample_labels(labels: LabelMap, source: Grid, target: Grid, *, outside: int) -> NDArray[np.generic]:
+def _resample_labels(labels: NDArray[Any], source: Grid, target: Grid, *, outside: int) -> NDArray[Any]:
     shared = _shared_axes(source, target)
     if shared is not None and np.allclose(np.abs(shared[1]), 1.0) and np.allclose(shared[2], np.round(shared[2])):
         return resample(labels, source, target, interpolation="nearest", outside=outside)
@@ -278,7 +279,7 @@ def _nearest(coordinates: FloatArray, n_in: int) -> NDArray[np.intp]:
     return np.clip(np.round(coordinates), 0, n_in - 1).astype(np.intp)
 
 
-def _along_axis(array: NDArray[np.generic], entry: AxisMap, axis: int, *, linear: bool) -> NDArray[np.generic]:
+def _along_axis(array: NDArray[Any], entry: AxisMap, axis: int, *, linear: bool) -> NDArray[Any]:
     if not linear or entry.weights is None:
         nearest = _nearest(entry.coordinates, array.shape[axis])
         if np.array_equal(nearest, np.arange(array.shape[axis])):
@@ -295,9 +296,7 @@ def _axis_weights(coordinates: FloatArray, n_in: int, *, half_width: float) -> F
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _resample_oblique(
-    array: FloatArray | LabelMap, source: Grid, target: Grid, *, linear: bool, outside: float
-) -> NDArray[np.generic]:
+def _resample_oblique(array: FloatArray | LabelMap, source: Grid, target: Grid, *, linear: bool, outside: float) -> NDArray[Any]:
     relation = np.linalg.inv(source.affine) @ target.affine
     channels = array if array.ndim == 4 else array[None]
     moved = [

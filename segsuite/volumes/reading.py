@@ -138,7 +138,8 @@ def read_labels(path: Path, *, mapping: dict[int, int] | None = None) -> Volume:
     if mapping:
         labels = _mapped(labels, mapping)
     dtype = np.uint8 if int(labels.max()) <= 255 else np.uint16
-    return Volume(labels.astype(dtype), _grid(raw.shape[:3], affine, path), path, header)
+    stored: NDArray[Any] = labels.astype(dtype)
+    return Volume(stored, _grid(raw.shape[:3], affine, path), path, header)
 
 
 def read_grid(path: Path) -> Grid:
@@ -158,7 +159,7 @@ def read_grid(path: Path) -> Grid:
     ending = image_ending(path)
     if path.is_file() and ending in NIFTI_ENDINGS:
         try:
-            image = nib.load(path)  # type: ignore[attr-defined]
+            image: Any = nib.load(path)  # type: ignore[attr-defined]
             shape, affine = tuple(image.shape[:3]), np.asarray(image.affine, dtype=np.float64)
         except _UNREADABLE as error:
             raise VolumeError(f"{path} must have a readable NIfTI header, got: {error}. Export it again.") from error
@@ -209,9 +210,9 @@ def _read_raw(path: Path) -> tuple[NDArray[Any], Affine, dict[str, Any]]:
 
 
 def _read_nifti(path: Path) -> tuple[NDArray[Any], Affine, dict[str, Any]]:
-    image = nib.load(path)  # type: ignore[attr-defined]
-    zooms = image.header.get_zooms()[:3]
-    if min(zooms, default=0) <= 0:
+    image: Any = nib.load(path)  # type: ignore[attr-defined]
+    zooms = _stored_pixdim(image)
+    if min(zooms) <= 0:
         raise GridError(
             f"{path} must have voxel sizes above zero, got pixdim {tuple(float(z) for z in zooms)} mm. "
             "Correct the header before using this image."
@@ -221,6 +222,15 @@ def _read_nifti(path: Path) -> tuple[NDArray[Any], Affine, dict[str, Any]]:
     if data.dtype.names:
         raise VolumeError(f"{path} must be a grey-scale image, got colour voxels ({data.dtype}). Convert it to grey.")
     return data, np.asarray(image.affine, dtype=np.float64), header
+
+
+def _stored_pixdim(image: Any) -> tuple[float, ...]:
+    """Voxel sizes as the file has them: nibabel itself silently turns zeros into ones."""
+    if not hasattr(image.header, "structarr") or "pixdim" not in image.header:
+        return tuple(abs(float(zoom)) for zoom in image.header.get_zooms()[:3])
+    with image.file_map["header" if "header" in image.file_map else "image"].get_prepare_fileobj("rb") as stream:
+        stored = type(image.header).from_fileobj(stream, check=False)
+    return tuple(abs(float(size)) for size in stored["pixdim"][1:4])
 
 
 def _read_itk(path: Path) -> tuple[NDArray[Any], Affine, dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -21,7 +22,7 @@ AFFINE_TOLERANCE = 1e-5
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
 
-def write_mask(path: Path, labels: NDArray[np.generic], *, like: Volume) -> None:
+def write_mask(path: Path, labels: NDArray[Any], *, like: Volume) -> None:
     """Write a label map on the grid of the image it belongs to, with the same qform and sform codes.
 
     Args:
@@ -39,7 +40,7 @@ def write_mask(path: Path, labels: NDArray[np.generic], *, like: Volume) -> None
     write_image(path, labels.astype(dtype), like=like)
 
 
-def write_image(path: Path, array: NDArray[np.generic], *, like: Volume) -> None:
+def write_image(path: Path, array: NDArray[Any], *, like: Volume) -> None:
     """Write any array (i, j, k) on the grid of an image; see ``write_mask``.
 
     Args:
@@ -70,7 +71,7 @@ def write_image(path: Path, array: NDArray[np.generic], *, like: Volume) -> None
     write_atomically(path, write)
 
 
-def _write_nifti(path: Path, array: NDArray[np.generic], like: Volume) -> None:
+def _write_nifti(path: Path, array: NDArray[Any], like: Volume) -> None:
     header = nib.Nifti1Header()  # type: ignore[no-untyped-call]
     header.set_data_dtype(array.dtype)
     header.set_data_shape(array.shape)
@@ -91,7 +92,7 @@ def _write_nifti(path: Path, array: NDArray[np.generic], like: Volume) -> None:
     path.write_bytes(content)
 
 
-def _write_itk(path: Path, array: NDArray[np.generic], like: Volume) -> None:
+def _write_itk(path: Path, array: NDArray[Any], like: Volume) -> None:
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
     affine, spacing = like.grid.affine, np.asarray(like.spacing_mm)
     image.SetSpacing(spacing.tolist())
@@ -103,7 +104,7 @@ def _write_itk(path: Path, array: NDArray[np.generic], like: Volume) -> None:
         raise OSError(str(error).strip().splitlines()[-1]) from error
 
 
-def _require_equal(path: Path, array: NDArray[np.generic], like: Volume, *, final: Path) -> None:
+def _require_equal(path: Path, array: NDArray[Any], like: Volume, *, final: Path) -> None:
     """The read-back check: shape, affine and voxels as meant."""
     written = read_volume(path)
     apart = float(np.abs(written.grid.affine - like.grid.affine).max())

@@ -68,9 +68,7 @@ def draw_tissue_means(draw: np.random.Generator, *, randomise: float) -> dict[st
     Returns:
         Tissue to mean, in multiples of muscle.
     """
-    return {
-        tissue: float(draw.uniform(low, high) * np.exp(randomise * draw.normal())) for tissue, (low, high) in MEANS.items()
-    }
+    return {tissue: float(draw.uniform(low, high) * np.exp(randomise * draw.normal())) for tissue, (low, high) in MEANS.items()}
 
 
 def surroundings_map(points: Coordinates, anatomy: Anatomy, zones: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -149,9 +147,7 @@ def paint(
     return image.astype(np.float32)
 
 
-def acquire(
-    ideal: Array, scanner: Scanner, draw: np.random.Generator, *, spacing_mm: Spacing, slices_per_voxel: int
-) -> Array:
+def acquire(ideal: Array, scanner: Scanner, draw: np.random.Generator, *, spacing_mm: Spacing, slices_per_voxel: int) -> Array:
     """The image that a scanner makes of the ideal intensities: slice averaging, blur, coil bias, gain, Rician noise.
 
     Args:
@@ -189,7 +185,7 @@ def _paint_surroundings(
     draw: np.random.Generator,
 ) -> None:
     x, y, z = points
-    a, b, c = anatomy.half_axes
+    b = anatomy.half_axes[1]
     distance = gland_distance_mm(points, anatomy)
     outer = zones == 0
     front = outer & (y < -0.45 * b) & (distance < 7)
@@ -227,9 +223,7 @@ def _paint_nodules(
         stretch = draw.uniform(0.7, 1.4, size=3)
         level = means["transition"] * (draw.uniform(0.55, 0.8) if draw.random() < 0.5 else draw.uniform(1.25, 1.7))
         squared = (
-            ((x - x[i, 0, 0]) * stretch[0]) ** 2
-            + ((y - y[0, j, 0]) * stretch[1]) ** 2
-            + ((z - z[0, 0, k]) * stretch[2]) ** 2
+            ((x - x[i, 0, 0]) * stretch[0]) ** 2 + ((y - y[0, j, 0]) * stretch[1]) ** 2 + ((z - z[0, 0, k]) * stretch[2]) ** 2
         )
         image[(zones == TZ) & (squared < radius**2)] = means["capsule"]
         image[(zones == TZ) & (squared < (radius - 0.9) ** 2)] = level

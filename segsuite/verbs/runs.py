@@ -1,4 +1,4 @@
-"""What each word of the command line does, callable from Python; parsing and printing are the command line's."""
+"""Words that compute: train, predict, evaluate, demo."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segsuite.data.checking import CaseFacts, Finding, check_manifest
-from segsuite.data.importers import import_folder
-from segsuite.data.locate import find_data_root
-from segsuite.data.manifest import read_manifest, write_manifest
-from segsuite.data.splits import fold_table, split_by_patient
-from segsuite.engines.evaluation import EvaluatedCase, evaluate_pairs, find_pairs, structures_of, write_cases, write_measurements
+from segsuite.data.manifest import read_manifest
+from segsuite.engines.evaluation import (
+    EvaluatedCase,
+    evaluate_pairs,
+    find_pairs,
+    structures_of,
+    write_cases,
+    write_measurements,
+)
 from segsuite.engines.inputs import find_inputs, take_shard
 from segsuite.engines.model_folder import read_model_folder, write_ensemble
 from segsuite.engines.prediction import Outcome, predict_cases
 from segsuite.engines.run_folder import RunFolder, open_run
-from segsuite.errors import InputError, SettingsError
+from segsuite.errors import SettingsError
 from segsuite.files import make_folder, write_json
 from segsuite.pipeline import Pipeline, Runtime, find_pipeline
 from segsuite.reports.page import write_report
 from segsuite.reports.tables import write_summary
-from segsuite.shipped import find_manifest
 from segsuite.settings import PipelineSettings, as_yaml, read_config, validated
+from segsuite.shipped import find_manifest
 
 __all__ = [
     "TOLERANCES_MM",
     "Evaluation",
-    "check",
     "demo",
     "evaluate",
     "fold_overrides",
-    "import_data",
     "load_settings",
     "predict",
-    "split",
     "train",
 ]
 
@@ -83,82 +83,6 @@ def load_settings(config: str, overrides: Sequence[str] = ()) -> tuple[Pipeline,
         raise SettingsError(f"{config} must begin with `pipeline: NAME`, got {content.get('pipeline')!r}.")
     pipeline = find_pipeline(content["pipeline"])
     return pipeline, validated(content, pipeline.settings_class, source=config)
-
-
-def import_data(folder: Path, out: Path, **options: Any) -> tuple[int, int]:
-    """Make a manifest of a folder; see ``data.importers.import_folder``.
-
-    Args:
-        folder: The data.
-        out: The manifest to write.
-        options: Of ``import_folder``.
-
-    Returns:
-        Number of cases and of labelled cases.
-    """
-    manifest = import_folder(folder, **options)
-    root = folder if folder.is_dir() else folder.parent
-    make_folder(out.resolve().parent)
-    relative = _relative_to(root.resolve(), out.resolve().parent)
-    write_manifest(out, manifest.model_copy(update={"data_root": relative}))
-    return len(manifest.cases), sum(case.label is not None for case in manifest.cases)
-
-
-def check(
-    manifest_path: Path, *, data_root: Path | None, workers: int, on_case: Callable[[str], None] | None = None
-) -> list[Finding]:
-    """All findings about a manifest and its files.
-
-    Args:
-        manifest_path: The manifest.
-        data_root: Where its paths start.
-        workers: Threads.
-        on_case: Called with each case id.
-
-    Returns:
-        Findings, errors first.
-    """
-    return _look(manifest_path, data_root=data_root, workers=workers, on_case=on_case)[0]
-
-
-def split(
-    manifest_path: Path,
-    *,
-    n_folds: int,
-    seed: int,
-    data_root: Path | None,
-    workers: int,
-    out: Path | None = None,
-    on_case: Callable[[str], None] | None = None,
-) -> tuple[list[dict[str, int]], bool]:
-    """Give every training case a fold and write the manifest back.
-
-    Args:
-        manifest_path: The manifest.
-        n_folds: Number of folds.
-        seed: Of the draw.
-        data_root: Where its paths start.
-        workers: Threads that read the labels.
-        out: Another file to write to.
-        on_case: Called with each case id.
-
-    Returns:
-        One row of counts per fold, and whether the labels could be read for stratification.
-    """
-    manifest = read_manifest(manifest_path)
-    try:
-        facts = _look(manifest_path, data_root=data_root, workers=workers, on_case=on_case)[1]
-    except InputError:
-        facts = []  # without the data the split still is by patient, site and group
-    present = {item.case.case_id: item.labels_present for item in facts if item.labels_present}
-    cases = split_by_patient(manifest.training, n_folds=n_folds, seed=seed, labels_present=present)
-    target = out or manifest_path
-    updated = manifest.model_copy(update={"training": cases})
-    if out is not None and manifest.data_root is not None:
-        root = (manifest_path.parent / manifest.data_root).resolve()
-        updated = updated.model_copy(update={"data_root": _relative_to(root, out.resolve().parent)})
-    write_manifest(target, updated)
-    return fold_table(cases, present), bool(present)
 
 
 def train(
@@ -320,32 +244,12 @@ def demo(pipeline: str, out: Path, *, overrides: Sequence[str] = (), runtime: Ru
 def _train_one(config: str, overrides: Sequence[str], out: Path | None, resume: bool, runtime: Runtime) -> RunFolder:
     pipeline, settings = load_settings(config, overrides)
     root = out or Path("runs") / settings.name
-    run = open_run(
-        root, settings=settings.model_dump(mode="json"), settings_yaml=as_yaml(settings), must_exist=resume
-    )
+    run = open_run(root, settings=settings.model_dump(mode="json"), settings_yaml=as_yaml(settings), must_exist=resume)
     if not run.is_trained:
         pipeline.recipe.train(settings, run, runtime)
         write_json(run.root / "status.json", {"status": "trained"})
     write_report(run.root)
     return run
-
-
-def _look(
-    manifest_path: Path, *, data_root: Path | None, workers: int, on_case: Callable[[str], None] | None
-) -> tuple[list[Finding], list[CaseFacts]]:
-    manifest = read_manifest(manifest_path)
-    root = find_data_root(manifest, manifest_path, data_root)
-    return check_manifest(manifest, root, workers=workers, on_case=on_case)
-
-
-def _relative_to(path: Path, start: Path) -> str:
-    """The path from a folder, through ``..`` where needed; absolute where nothing is shared but the root."""
-    shared = [a for a, b in zip(path.parts, start.parts, strict=False) if a == b]
-    common = Path(*shared) if shared else Path()
-    if len(common.parts) <= 1 or not path.is_relative_to(common) or not start.is_relative_to(common):
-        return path.as_posix()
-    up = [".."] * len(start.relative_to(common).parts)
-    return Path(*up, path.relative_to(common)).as_posix() or "."
 
 
 def fold_overrides(config: str, overrides: Sequence[str], fold: str | None) -> tuple[list[str], list[int] | None]:

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from pipelines.supervised.network import build_network, network_arguments
+from segsuite.data.transforms import Normalisation
+from segsuite.engines.planning import Plan
+from segsuite.errors import ModelError
+
+PLAN = Plan(3, (1, 1, 1), (Normalisation(),), (8, 8, 8), 2, (4, 8), ((3, 3, 3),) * 2, ((1, 1, 1), (2, 2, 2)))
+WORDS = {"n_channels": 1, "n_classes": 3, "n_supervised": 2, "architecture": "unet", "encoder": "resnet18"}
+
+
+def test_arguments_are_json_and_build_the_same_network_again() -> None:
+    arguments = json.loads(json.dumps(network_arguments(PLAN, **WORDS)))
+    network = build_network(arguments).eval()
+    assert network(torch.zeros(1, 1, 8, 8, 8)).shape == (1, 3, 8, 8, 8)
+    assert network.state_dict().keys() == build_network(arguments).state_dict().keys()
+
+
+def test_two_dimensional_plans_get_a_slice_network() -> None:
+    flat = Plan(2, (1, 1, 5), (Normalisation(),), (32, 32, 1), 2, (4, 8), ((3, 3, 1),) * 2, ((1, 1, 1), (2, 2, 1)))
+    arguments = network_arguments(flat, **WORDS)
+    assert arguments["kind"] == "slice_network"
+    assert build_network(arguments).eval()(torch.zeros(1, 1, 32, 32, 1)).shape == (1, 3, 32, 32, 1)
+
+
+def test_unknown_kind() -> None:
+    with pytest.raises(ModelError, match=r"kind must be one of \['slice_network', 'unet'\], got `vit`"):
+        build_network({"kind": "vit"})

@@ -1,0 +1,80 @@
+"""Training as a user starts it: killed, resumed, with early stop, in 2-D, over folds."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from segsuite.engines.run_folder import RunFolder
+from segsuite.pipeline import Runtime
+from segsuite.verbs.runs import predict, train
+
+pytestmark = pytest.mark.slow
+HERE = Runtime(device="cpu", workers=0)
+
+
+def test_killed_training_ends_with_the_same_weights(tiny_overrides: list[str], tmp_path: Path) -> None:
+    """kill -9 once the first checkpoint is there, then the same command again."""
+    longer = [text for text in tiny_overrides if "max_steps" not in text] + ["training.max_steps=20"]
+    unbroken = train("supervised/phantom", overrides=longer, out=tmp_path / "unbroken", runtime=HERE)
+    command = [sys.executable, "-m", "segsuite", "train", "supervised/phantom", *longer, "--fold", "0"]
+    command += ["--out", str(tmp_path / "killed"), "--device", "cpu", "-j", "0", "-q"]
+    process = subprocess.Popen(command)
+    while process.poll() is None and not (tmp_path / "killed" / "checkpoints" / "last.ckpt").is_file():
+        time.sleep(0.05)
+    assert process.poll() is None, "the training must still run when its first checkpoint appears"
+    time.sleep(0.3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not RunFolder(tmp_path / "killed").is_trained
+    subprocess.run(command, check=True)
+    first, second = (load_file(run / "model" / "model.safetensors") for run in (unbroken.root, tmp_path / "killed"))
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name].numpy(), second[name].numpy()) for name in first)
+    history = (tmp_path / "killed" / "history.csv").read_text().splitlines()
+    assert len(history) == len((unbroken.root / "history.csv").read_text().splitlines())
+
+
+def test_finished_run_is_not_trained_again(tiny_overrides: list[str], tiny_run: RunFolder) -> None:
+    before = (tiny_run.model / "model.safetensors").stat().st_mtime_ns
+    train("supervised/phantom", overrides=tiny_overrides, out=tiny_run.root, runtime=HERE)
+    assert (tiny_run.model / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_early_stop_exports_the_best(tiny_overrides: list[str], tmp_path: Path) -> None:
+    stopping = [
+        "training.patience=1",
+        "training.epochs_per_validation=1",
+        "training.max_steps=40",
+        "training.learning_rate=1e-9",
+    ]
+    run = train("supervised/phantom", overrides=[*tiny_overrides, *stopping], out=tmp_path / "run", runtime=HERE)
+    assert (run.checkpoints / "best.ckpt").is_file()
+    steps = [int(line.split(",")[0]) for line in run.history.read_text().splitlines()[1:]]
+    assert max(steps) < 40
+
+
+def test_slices_are_trained_and_predicted_too(tiny_overrides: list[str], tmp_path: Path) -> None:
+    flat = [text for text in tiny_overrides if "patch_size" not in text and "max_steps" not in text]
+    flat += ["plan.dimensions=2", "plan.patch_size=[32,32,1]", "training.max_steps=4", "plan.batch_size=4"]
+    run = train("supervised/phantom", overrides=flat, out=tmp_path / "run", runtime=HERE)
+    outcome = predict(run.model, [run.root / "cohort" / "images"], tmp_path / "masks", device="cpu")
+    assert (outcome.n_done, outcome.failures) == (6, {})
+
+
+def test_all_folds_make_an_ensemble(tiny_overrides: list[str], tmp_path: Path) -> None:
+    from segsuite.data.phantoms.cohort import PhantomCohort, write_phantom_cohort
+
+    write_phantom_cohort(tmp_path / "c", PhantomCohort(n_cases=4, n_folds=2, shape=(32, 32, 12), spacing_mm=(3, 3, 6)))
+    own = [text for text in tiny_overrides if "phantom" not in text]
+    own += ["data.phantom=null", f"data.manifest={tmp_path / 'c' / 'manifest.json'}"]
+    run = train("supervised/phantom", overrides=own, out=tmp_path / "run", folds=[0, 1], runtime=HERE)
+    outcome = predict(run.model, [tmp_path / "c" / "manifest.json"], tmp_path / "masks", fold=0, device="cpu")
+    assert (outcome.n_done, outcome.failures) == (2, {})

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from segsuite.engines.run_folder import RunFolder
+
+pytestmark = pytest.mark.slow
+Command = Callable[..., tuple[int, str, str]]
+
+
+def test_predict_evaluate_report(segsuite: Command, tiny_run: RunFolder, tmp_path: Path) -> None:
+    manifest = tiny_run.root / "cohort" / "manifest.json"
+    code, out, _ = segsuite("predict", tiny_run.root, manifest, "--fold", 1, "--out", tmp_path / "predictions", "--json")
+    assert (code, json.loads(out)["done"]) == (0, 2)
+    words = (tmp_path / "predictions", manifest, "--fold", 1, "--out", tmp_path / "evaluation", "-j", 1, "--json")
+    code, out, _ = segsuite("evaluate", *words)
+    assert (code, json.loads(out)["n_expected"]) == (0, 2)
+    code, _, err = segsuite("report", tmp_path)
+    assert code == 0
+    assert "report.html" in err
+
+
+def test_missing_predictions_exit_with_2_and_3(segsuite: Command, tiny_run: RunFolder, tmp_path: Path) -> None:
+    references = tiny_run.root / "cohort" / "labels"
+    assert segsuite("evaluate", tiny_run.predictions, references, "--out", tmp_path / "a", "-j", 1)[0] == 2
+    (tmp_path / "none").mkdir()
+    assert segsuite("evaluate", tmp_path / "none", references, "--out", tmp_path / "b", "-j", 1)[0] == 3
+
+
+def test_shards_together_are_everything(segsuite: Command, tiny_run: RunFolder, tmp_path: Path) -> None:
+    images = tiny_run.root / "cohort" / "images"
+    for number in (1, 2):
+        assert segsuite("predict", tiny_run.model, images, "--out", tmp_path, "--shard", f"{number}/2", "-q")[0] == 0
+    assert {path.name for path in tmp_path.glob("*.nii.gz")} == {path.name for path in images.iterdir()}
+
+
+def test_killed_prediction_goes_on_to_the_same_bytes(tiny_run: RunFolder, segsuite: Command, tmp_path: Path) -> None:
+    images = tiny_run.root / "cohort" / "images"
+    assert segsuite("predict", tiny_run.model, images, "--out", tmp_path / "whole", "--device", "cpu", "-q")[0] == 0
+    command = [sys.executable, "-m", "segsuite", "predict", str(tiny_run.model), str(images)]
+    command += ["--out", str(tmp_path / "killed"), "--device", "cpu", "-q"]
+    process = subprocess.Popen(command)
+    ledger = tmp_path / "killed" / "ledger.jsonl"
+    while process.poll() is None and not (ledger.is_file() and ledger.read_text().count("\n") >= 2):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = {json.loads(line)["case"]: json.loads(line)["time"] for line in ledger.read_text().splitlines() if line.endswith("}")}
+    subprocess.run(command, check=True)
+    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+    assert {line["case"] for line in lines} == {path.name.removesuffix(".nii.gz") for path in images.iterdir()}
+    assert all(sum(line["case"] == case for line in lines) == 1 for case in done), "what was done is not done again"
+    for mask in (tmp_path / "whole").glob("*.nii.gz"):
+        assert mask.read_bytes() == (tmp_path / "killed" / mask.name).read_bytes()
+
+
+def test_interrupt_exits_with_130(tiny_run: RunFolder, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "segsuite", "predict", str(tiny_run.model), str(tiny_run.root / "cohort" / "images")]
+    process = subprocess.Popen([*command, "--out", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True, env=os.environ)
+    while process.poll() is None and not (tmp_path / "out").is_dir():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted: what is finished is kept" in err
+
+
+@pytest.mark.data
+def test_phantom_model_predicts_dicom_and_nifti_on_their_own_grids(
+    segsuite: Command, tiny_run: RunFolder, real_data: Path, tmp_path: Path
+) -> None:
+    cases = real_data / "prostate_t2"
+    inputs = [cases / "ProstateX-0217" / "t2w.nii.gz", cases / "ProstateX-0218" / "t2w_dicom"]
+    assert segsuite("predict", tiny_run.model, *inputs, "--out", tmp_path, "-q")[0] == 0
+    image, mask = nib.load(inputs[0]), nib.load(tmp_path / "t2w.nii.gz")
+    assert mask.shape == image.shape
+    np.testing.assert_allclose(mask.affine, image.affine, atol=1e-5)
+    series = nib.load(tmp_path / "t2w_dicom.nii.gz")
+    peer = nib.load(cases / "ProstateX-0218" / "t2w.nii.gz")
+    assert sorted(series.shape) == sorted(peer.shape)

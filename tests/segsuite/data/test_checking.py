@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segsuite.data.checking import check_manifest, label_values, require_unleaked
+from segsuite.data.manifest import Case, Manifest
+from segsuite.errors import ManifestError
+
+Write = Callable[..., Path]
+IMAGE = np.arange(27, dtype=np.float32).reshape(3, 3, 3)
+LABEL = (IMAGE > 13).astype(np.uint8)
+
+
+def manifest_of(*cases: Case, **more: object) -> Manifest:
+    return Manifest(name="m", labels={"background": 0, "x": 1}, training=list(cases), **more)
+
+
+def test_a_sound_cohort_has_no_findings(cohort: Manifest, cohort_folder: Path) -> None:
+    assert check_manifest(cohort, cohort_folder)[0] == []
+
+
+def test_all_findings_are_reported_not_the_first(tmp_path: Path, write_nifti: Write) -> None:
+    """Nine cases, each wrong in its own way; one look finds them all."""
+    good = write_nifti(tmp_path / "good.nii.gz", IMAGE)
+    write_nifti(tmp_path / "label.nii.gz", LABEL)
+    write_nifti(tmp_path / "twin.nii.gz", IMAGE)
+    write_nifti(tmp_path / "nan.nii.gz", np.where(IMAGE == 5, np.nan, IMAGE).astype(np.float32))
+    write_nifti(tmp_path / "constant.nii.gz", IMAGE * 0)
+    write_nifti(tmp_path / "tiny.nii.gz", IMAGE, spacing=0.001)
+    write_nifti(tmp_path / "other_grid.nii.gz", LABEL, spacing=2.0)
+    write_nifti(tmp_path / "l255.nii.gz", LABEL * 255)
+    write_nifti(tmp_path / "empty.nii.gz", LABEL * 0)
+    (tmp_path / "cut.nii.gz").write_bytes(good.read_bytes()[:60])
+
+    def case(name: str, image: str = "good.nii.gz", label: str | None = "label.nii.gz", **more: object) -> Case:
+        return Case(image=image, label=label, case_id=name, **more)
+
+    findings, _ = check_manifest(
+        manifest_of(
+            case("leak", patient_id="P", fold=0),
+            case("twin", "twin.nii.gz", patient_id="P", fold=1),
+            case("nan", "nan.nii.gz"),
+            case("constant", "constant.nii.gz"),
+            case("tiny", "tiny.nii.gz", None),
+            case("grid", label="other_grid.nii.gz"),
+            case("values", label="l255.nii.gz"),
+            case("empty", label="empty.nii.gz"),
+            case("cut", "cut.nii.gz"),
+        ),
+        tmp_path,
+    )
+    kinds = {finding.kind for finding in findings}
+    assert kinds == {
+        "patient in two splits", "same image twice", "intensities", "spacing", "grid", "label values", "empty label", "image",
+    }  # fmt: skip
+    values = next(finding for finding in findings if finding.kind == "label values")
+    assert "declared labels [0, 1], got [0, 255]" in values.message
+    assert '"label_mapping": {"255": 1}' in values.message
+    assert [f.severity for f in findings] == sorted(f.severity for f in findings)
+
+
+def test_declared_but_never_seen(tmp_path: Path, write_nifti: Write) -> None:
+    write_nifti(tmp_path / "i.nii", IMAGE)
+    write_nifti(tmp_path / "l.nii", LABEL)
+    manifest = Manifest(name="m", labels={"background": 0, "x": 1, "y": 2}, training=[Case(image="i.nii", label="l.nii")])
+    assert [finding.kind for finding in check_manifest(manifest, tmp_path)[0]] == ["label never seen"]
+
+
+def test_float_zeros_and_ones_are_fine(tmp_path: Path, write_nifti: Write) -> None:
+    write_nifti(tmp_path / "i.nii", IMAGE)
+    write_nifti(tmp_path / "l.nii", LABEL.astype(np.float32))
+    assert check_manifest(manifest_of(Case(image="i.nii", label="l.nii")), tmp_path)[0] == []
+
+
+def test_leak_between_training_and_held_out() -> None:
+    a, b = (Case(image=f"{n}.nii", patient_id="P1") for n in "ab")
+    with pytest.raises(ManifestError, match=r"got 1 on both, for example patient P1 \(cases a, b\)"):
+        require_unleaked([a], [b])
+
+
+def test_values_in_masks_are_collected(cohort: Manifest, cohort_folder: Path) -> None:
+    assert label_values(cohort, cohort_folder) == [0, 1, 2, 3, 4]

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from segsuite.data.transforms import Normalisation, Preprocessing, normalise, prepare_image, prepare_labels
+from segsuite.errors import SettingsError
+from segsuite.volumes.grid import Grid
+from segsuite.volumes.volume import Volume
+
+IMAGE = np.random.default_rng(0).normal(300, 50, size=(8, 6, 5)).astype(np.float32)
+
+
+def test_zscore_has_zero_mean_and_unit_spread() -> None:
+    scaled = normalise(IMAGE, Normalisation("zscore"))
+    assert (scaled.mean(), scaled.std()) == (pytest.approx(0, abs=1e-5), pytest.approx(1, abs=1e-5))
+
+
+@pytest.mark.parametrize("scheme", ["zscore", "percentile", "zscore_nonzero"])
+def test_gain_of_the_scanner_does_not_matter(scheme: str) -> None:
+    entry = Normalisation(scheme)
+    np.testing.assert_allclose(normalise(IMAGE * 70, entry), normalise(IMAGE, entry), atol=1e-3)
+
+
+def test_nonzero_ignores_the_outside_and_keeps_it_zero() -> None:
+    padded = np.pad(IMAGE, 6)
+    inside = (slice(6, -6),) * 3
+    scaled = normalise(padded, Normalisation("zscore_nonzero"))
+    np.testing.assert_allclose(scaled[inside], normalise(IMAGE, Normalisation("zscore")), atol=1e-4)
+    assert not scaled[:6].any()
+
+
+def test_percentile_clips_to_unit_range() -> None:
+    scaled = normalise(IMAGE, Normalisation("percentile", low=5, high=95))
+    assert (scaled.min(), scaled.max()) == (0.0, 1.0)
+    assert (scaled == 0).mean() == pytest.approx(0.05, abs=0.01)
+
+
+def test_window_is_the_data_sets() -> None:
+    scaled = normalise(np.array([[[-2000.0, 0.0, 500.0]]]), Normalisation("window", -100, 300, 100, 50))
+    assert scaled.tolist() == [[[-4.0, -2.0, 4.0]]]
+
+
+def test_image_and_labels_land_on_one_grid() -> None:
+    native = Grid(IMAGE.shape, np.diag([-1.0, -1.0, 2.0, 1.0]))
+    image, grid = prepare_image(Volume(IMAGE[None], native), Preprocessing((1.5, 1.5, 1.5), (Normalisation(),)))
+    labels = prepare_labels(Volume((IMAGE > 300).astype(np.uint8)[None], native), grid)
+    assert image.shape[1:] == grid.shape == labels.shape
+    assert image.dtype == np.float32
+    inside, outside = image[0][labels == 1].mean(), image[0][labels == 0].mean()
+    assert inside > outside + 0.5
+
+
+def test_json_round_trip() -> None:
+    preprocessing = Preprocessing((1.0, 2.0, 3.0), (Normalisation("window", 0, 1, 2, 3),))
+    assert Preprocessing.from_json(preprocessing.to_json()) == preprocessing
+
+
+def test_refusals() -> None:
+    with pytest.raises(SettingsError, match="Did you mean `zscore`"):
+        Normalisation("z-score")
+    with pytest.raises(SettingsError, match="low < high"):
+        Normalisation("window", 3, 1)
+    with pytest.raises(SettingsError, match="must have 2 channels as in training, got 1"):
+        prepare_image(Volume(IMAGE[None], Grid(IMAGE.shape, np.eye(4))), Preprocessing(None, (Normalisation(),) * 2))

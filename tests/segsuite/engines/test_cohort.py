@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segsuite.data.transforms import Normalisation, Preprocessing
+from segsuite.engines.cohort import default_workers, open_cohort, whole_case_loader
+from segsuite.engines.run_folder import RunFolder
+from segsuite.errors import ManifestError, SettingsError
+
+
+def quiet(doing: str, share: float, **numbers: float) -> None:
+    pass
+
+
+def data(**more: object) -> dict[str, Any]:
+    return {"manifest": None, "data_root": None, "fold": None, "cache_dir": None, "phantom": None, **more}
+
+
+def test_manifest_is_split_and_prepared(cohort_folder: Path, tmp_path: Path) -> None:
+    values = data(manifest=str(cohort_folder / "manifest.json"), fold=1)
+    cohort = open_cohort(values, RunFolder(tmp_path), workers=0, tell=quiet)
+    training, held_out = cohort.prepare(Preprocessing(None, (Normalisation(),)), tell=quiet)
+    assert (len(training), len(held_out)) == (4, 2)
+    assert cohort.class_labels == (0, 1, 2, 3, 4)
+    assert cohort.class_names[1] == "peripheral_zone"
+    assert [case.case.case_id for case in whole_case_loader(held_out)] == [case.case_id for case in cohort.held_out]
+
+
+def test_patient_on_both_sides_is_refused(cohort_folder: Path, tmp_path: Path) -> None:
+    text = (cohort_folder / "manifest.json").read_text().replace('"P0001"', '"P0000"').replace('"P0002"', '"P0000"')
+    (tmp_path / "m.json").write_text(text)
+    values = data(manifest=str(tmp_path / "m.json"), data_root=str(cohort_folder), fold=0)
+    with pytest.raises(ManifestError, match="A patient must be on one side of a split only"):
+        open_cohort(values, RunFolder(tmp_path), workers=0, tell=quiet)
+
+
+def test_no_cases_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="give --manifest M.json"):
+        open_cohort(data(), RunFolder(tmp_path), workers=0, tell=quiet)
+
+
+def test_workers_leave_a_core() -> None:
+    assert 0 <= default_workers() <= 8

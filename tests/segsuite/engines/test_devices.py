@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from segsuite.engines.devices import choose_device, choose_precision, has_fast_bfloat16
+from segsuite.errors import SettingsError
+
+
+def test_auto_takes_what_is_there() -> None:
+    expected = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert choose_device("auto").type == expected
+    assert choose_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "cpu:x"])
+def test_a_device_that_is_not_there(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"--device must .*got `{name}`"):
+        choose_device(name)
+
+
+def test_precision_follows_the_hardware() -> None:
+    cpu = torch.device("cpu")
+    assert (choose_precision("auto", cpu) == torch.bfloat16) == has_fast_bfloat16(cpu)
+    assert choose_precision("float32", cpu) == torch.float32
+    with pytest.raises(SettingsError, match="got `float16`"):
+        choose_precision("float16", cpu)

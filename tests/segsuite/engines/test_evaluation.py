@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import csv
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segsuite.engines.evaluation import (
+    CASE_COLUMNS,
+    METRIC_COLUMNS,
+    EvaluatedCase,
+    evaluate_pairs,
+    find_pairs,
+    structures_of,
+    write_cases,
+    write_measurements,
+)
+from segsuite.errors import ManifestError
+
+
+@pytest.fixture
+def predictions(cohort_folder: Path, tmp_path: Path) -> Path:
+    """The references themselves, one left out, one on another grid."""
+    folder = Path(shutil.copytree(cohort_folder / "labels", tmp_path / "predictions"))
+    (folder / "phantom_0000.nii.gz").unlink()
+    return folder
+
+
+def run(predictions: Path, references: Path, workers: int = 1) -> list[EvaluatedCase]:
+    pairs, structures, ignore = find_pairs(predictions, references)
+    cases: list[EvaluatedCase] = []
+    evaluate_pairs(
+        pairs,
+        structures=structures or structures_of(pairs),
+        tolerances_mm=[1.0],
+        ignore_label=ignore,
+        workers=workers,
+        on_case=cases.append,
+    )
+    return cases
+
+
+@pytest.mark.parametrize("references", ["manifest.json", "labels"])
+def test_pairs_come_from_the_references(predictions: Path, cohort_folder: Path, references: str) -> None:
+    cases = run(predictions, cohort_folder / references)
+    assert len(cases) == 6
+    assert [bool(case.reason) for case in cases] == [True] + [False] * 5
+    missing = {(m.metric, m.status): m.value for m in cases[0].measurements}
+    assert missing["dice", "no prediction"] == 0
+    assert math.isinf(missing["hd95", "no prediction"])
+    assert all(m.value == 1 for case in cases[1:] for m in case.measurements if m.metric == "dice")
+
+
+def test_masks_alone_are_named_by_their_integers(predictions: Path, cohort_folder: Path) -> None:
+    names = {m.name for case in run(predictions, cohort_folder / "labels") for m in case.measurements}
+    assert names == {f"label {n}" for n in (1, 2, 3, 4)}
+
+
+def test_prediction_on_another_grid_counts_as_missed(
+    predictions: Path, cohort_folder: Path, write_nifti: Callable[..., Path]
+) -> None:
+    write_nifti(predictions / "phantom_0001.nii.gz", np.ones((3, 3, 3), dtype=np.uint8))
+    case = run(predictions, cohort_folder / "manifest.json")[1]
+    assert "must lie on one grid" in case.reason
+    assert {m.value for m in case.measurements if m.metric == "dice"} == {0.0}
+
+
+def test_processes_change_nothing(predictions: Path, cohort_folder: Path) -> None:
+    one, two = (run(predictions, cohort_folder / "manifest.json", workers=workers) for workers in (1, 2))
+    assert [c.measurements for c in one[1:]] == [c.measurements for c in two[1:]]
+
+
+def test_fold_restricts_the_references(predictions: Path, cohort_folder: Path) -> None:
+    assert len(find_pairs(predictions, cohort_folder / "manifest.json", fold=0)[0]) == 2
+
+
+def test_tables_have_the_fixed_columns(predictions: Path, cohort_folder: Path, tmp_path: Path) -> None:
+    cases = run(predictions, cohort_folder / "manifest.json")
+    write_measurements(tmp_path / "m.csv", cases)
+    write_cases(tmp_path / "c.csv", cases)
+    with (tmp_path / "m.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert tuple(rows[0]) == METRIC_COLUMNS
+    assert rows[0]["patient_id"] == "P0000"
+    assert {row["unit"] for row in rows} == {"1", "mm", "ml"}
+    assert (tmp_path / "c.csv").read_text().splitlines()[0] == ",".join(CASE_COLUMNS)
+
+
+class TestRefusals:
+    def test_nothing_there(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match="must be a folder or a manifest"):
+            find_pairs(tmp_path, tmp_path / "gone")
+
+    def test_no_references(self, tmp_path: Path) -> None:
+        with pytest.raises(ManifestError, match="must hold reference masks, got none"):
+            find_pairs(tmp_path, tmp_path)

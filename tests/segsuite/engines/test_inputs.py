@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from segsuite.engines.inputs import find_inputs, take_shard
+from segsuite.errors import ManifestError, VolumeError
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_folder_keeps_its_structure_and_masks_bear_the_images_names(tmp_path: Path) -> None:
+    touch(tmp_path, "p2/t2w.nii.gz", "p1/t2w.nii.gz", "p1/.hidden.nii.gz", "notes.txt", "p3/series/1.dcm")
+    cases = find_inputs([tmp_path], n_channels=1)
+    assert [(case.case_id, case.output) for case in cases] == [
+        ("p1/t2w", "p1/t2w.nii.gz"), ("p2/t2w", "p2/t2w.nii.gz"), ("p3/series", "p3/series.nii.gz"),
+    ]  # fmt: skip
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    touch(tmp_path, "p1/t2w.nii.gz", "p2/t2w.nii.gz", "b.nrrd")
+    files = [tmp_path / name for name in ("p1/t2w.nii.gz", "p2/t2w.nii.gz", "b.nrrd")]
+    assert [case.output for case in find_inputs(files, n_channels=1)] == ["b.nrrd", "p1/t2w.nii.gz", "p2/t2w.nii.gz"]
+
+
+def test_channels_are_grouped_by_their_suffix(tmp_path: Path) -> None:
+    touch(tmp_path, "a_0000.nii.gz", "a_0001.nii.gz", "b_0000.nii.gz", "b_0001.nii.gz")
+    cases = find_inputs([tmp_path], n_channels=2)
+    assert [(case.case_id, len(case.images), case.output) for case in cases] == [("a", 2, "a.nii.gz"), ("b", 2, "b.nii.gz")]
+
+
+def test_manifest_gives_its_cases_or_those_of_a_fold(cohort_folder: Path) -> None:
+    manifest = cohort_folder / "manifest.json"
+    assert len(find_inputs([manifest], n_channels=1)) == 6
+    assert len(find_inputs([manifest], n_channels=1, fold=0)) == 2
+    with pytest.raises(ManifestError, match="must hold cases of fold 9"):
+        find_inputs([manifest], n_channels=1, fold=9)
+
+
+def test_shards_partition_the_cases(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{n:02d}.nii.gz" for n in range(11)))
+    cases = find_inputs([tmp_path], n_channels=1)
+    shards = [take_shard(cases, (number, 3)) for number in (1, 2, 3)]
+    assert sorted(case.case_id for shard in shards for case in shard) == [case.case_id for case in cases]
+
+
+class TestRefusals:
+    def test_nothing_there(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match="must exist, but nothing is there"):
+            find_inputs([tmp_path / "gone"], n_channels=1)
+
+    def test_empty_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(VolumeError, match="at least one image, got none in"):
+            find_inputs([tmp_path], n_channels=1)
+
+    def test_same_file_twice(self, tmp_path: Path) -> None:
+        touch(tmp_path, "a.nii.gz")
+        with pytest.raises(VolumeError, match=r"given once, got .*a.nii.gz.* several times"):
+            find_inputs([tmp_path / "a.nii.gz"] * 2, n_channels=1)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from segsuite.metrics.per_case import dice_per_structure, mean_of_scored, measure_case
+
+REFERENCE = np.zeros((12, 10, 8), dtype=np.uint8)
+REFERENCE[2:6, 2:6, 2:6] = 1
+REFERENCE[7:10, 2:6, 2:6] = 2
+STRUCTURES = {1: "one", 2: "two", 3: "three", 4: "four"}
+
+
+def measured(predicted: np.ndarray, **more: object) -> dict[tuple[str, str], tuple[float, str]]:
+    rows = measure_case(predicted, REFERENCE, structures=STRUCTURES, spacing_mm=(1, 1, 2), tolerances_mm=[1.0], **more)
+    return {(row.name, row.metric): (row.value, row.status) for row in rows}
+
+
+def test_each_structure_has_its_status() -> None:
+    predicted = np.where(REFERENCE == 2, 3, REFERENCE)
+    values = measured(predicted)
+    assert {name: values[name, "dice"][1] for name in STRUCTURES.values()} == {
+        "one": "ok", "two": "missed", "three": "spurious", "four": "empty",
+    }  # fmt: skip
+    assert [values[name, "dice"][0] for name in ("one", "two", "three")] == [1, 0, 0]
+    assert math.isnan(values["four", "dice"][0])
+    assert math.isinf(values["two", "hd95"][0])
+    assert values["two", "volume_difference"][0] == pytest.approx(-48 * 2 / 1000)
+
+
+def test_cropping_changes_no_number() -> None:
+    predicted = np.roll(REFERENCE, 1, axis=0)
+    full = measured(predicted)
+    assert full["one", "hd95"][0] == pytest.approx(1.0)
+    assert full["one", "dice"][0] == pytest.approx(2 * 48 / 128)
+
+
+def test_ignored_voxels_count_for_neither() -> None:
+    reference = REFERENCE.copy()
+    reference[2:4, 2:6, 2:6] = 9
+    rows = measure_case(REFERENCE, reference, structures={1: "one"}, spacing_mm=(1, 1, 1), tolerances_mm=[1.0], ignore_label=9)
+    assert next(row.value for row in rows if row.metric == "dice") == 1.0
+
+
+def test_validation_and_evaluation_give_the_same_dice() -> None:
+    predicted = np.roll(REFERENCE, 1, axis=0)
+    fast = dice_per_structure(predicted, REFERENCE, STRUCTURES)
+    assert fast["two"] == measured(predicted)["two", "dice"][0]
+
+
+def test_mean_leaves_out_what_was_not_there() -> None:
+    assert mean_of_scored([1.0, math.nan, 0.0]) == 0.5
+    assert math.isnan(mean_of_scored([math.nan]))

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from segsuite.reports.statistics import mean_with_interval
+
+
+def test_interval_of_independent_values_is_the_normal_one() -> None:
+    values = np.random.default_rng(0).normal(10, 2, 200)
+    interval = mean_with_interval(list(values), [str(n) for n in range(200)])
+    half = 1.96 * values.std() / np.sqrt(200)
+    assert interval.mean == pytest.approx(values.mean())
+    assert (interval.high - interval.low) / 2 == pytest.approx(half, rel=0.1)
+
+
+def test_repeated_scans_of_a_patient_do_not_narrow_it() -> None:
+    values = np.random.default_rng(0).normal(10, 2, 30)
+    once = mean_with_interval(list(values), [str(n) for n in range(30)])
+    thrice = mean_with_interval(list(np.repeat(values, 3)), [str(n) for n in np.repeat(np.arange(30), 3)])
+    assert thrice.high - thrice.low == pytest.approx(once.high - once.low, rel=0.05)
+
+
+def test_interval_covers_as_often_as_it_says() -> None:
+    draw = np.random.default_rng(1)
+    hits = 0
+    for _ in range(100):
+        values = draw.normal(0, 1, 25)
+        interval = mean_with_interval(list(values), [str(n) for n in range(25)])
+        hits += interval.low <= 0 <= interval.high
+    assert 86 <= hits <= 99
+
+
+def test_one_patient_is_a_point_and_none_is_nothing() -> None:
+    assert mean_with_interval([1.0, 3.0], ["a", "a"]).low == 2.0
+    assert math.isnan(mean_with_interval([], []).mean)

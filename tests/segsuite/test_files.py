@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from segsuite.errors import OutputError
+from segsuite.files import hash_of_file, hash_of_json, make_folder, write_atomically, write_json, write_text
+
+
+def test_nothing_is_left_when_the_disk_is_full(tmp_path: Path) -> None:
+    target = tmp_path / "mask.nii.gz"
+    target.write_text("old")
+
+    def fill(path: Path) -> None:
+        path.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OutputError, match=r"mask.nii.gz must be writable, got: No space left.*Free some space"):
+        write_atomically(target, fill)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_temporary_name_keeps_the_ending_and_is_hidden(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def fill(path: Path) -> None:
+        seen.append(path.name)
+        path.write_text("x")
+
+    write_atomically(tmp_path / "a.nii.gz", fill)
+    assert seen[0].startswith(".")
+    assert seen[0].endswith(".nii.gz")
+
+
+def test_hash_is_sha256_of_the_bytes(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "abc")
+    assert hash_of_file(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_hash_of_folder_sees_names_and_content(tmp_path: Path) -> None:
+    write_text(make_folder(tmp_path / "one") / "a", "1")
+    write_text(make_folder(tmp_path / "two") / "b", "1")
+    assert hash_of_file(tmp_path / "one") != hash_of_file(tmp_path / "two")
+
+
+def test_hash_of_json_ignores_order_of_keys() -> None:
+    assert hash_of_json({"a": 1, "b": 2}) == hash_of_json({"b": 2, "a": 1}) != hash_of_json({"a": 2, "b": 1})
+
+
+def test_json_refuses_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"x": float("nan")})
+
+
+def test_folder_in_the_place_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("x")
+    with pytest.raises(OutputError, match="A file is in the way"):
+        make_folder(tmp_path / "f" / "g")

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from segsuite.errors import OutputError, VolumeError
+from segsuite.volumes import writing
+from segsuite.volumes.reading import read_labels, read_volume
+from segsuite.volumes.writing import write_mask
+
+AFFINE = np.array([[0, -0.5, 0, 10], [0.5, 0, 0, 20], [0, 0, 3.0, -30], [0, 0, 0, 1.0]])
+LABELS = (np.arange(60).reshape(3, 4, 5) % 4).astype(np.int64)
+
+
+def image_with_codes(path: Path, qform: int, sform: int) -> Path:
+    image = nib.Nifti1Image(np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32), AFFINE)
+    image.set_qform(AFFINE, code=qform)
+    image.set_sform(AFFINE, code=sform)
+    image.header["descrip"] = b"PATIENT NAME"
+    nib.save(image, path)
+    return path
+
+
+@pytest.mark.parametrize(("qform", "sform"), [(1, 1), (1, 0), (0, 2), (3, 4)])
+def test_mask_has_the_grid_and_codes_of_its_image(tmp_path: Path, qform: int, sform: int) -> None:
+    like = read_volume(image_with_codes(tmp_path / "t2.nii.gz", qform, sform))
+    write_mask(tmp_path / "mask.nii.gz", LABELS, like=like)
+    written, source = nib.load(tmp_path / "mask.nii.gz"), nib.load(tmp_path / "t2.nii.gz")
+    np.testing.assert_allclose(written.affine, source.affine, atol=1e-5)
+    assert (int(written.header["qform_code"]), int(written.header["sform_code"])) == (qform, sform)
+    assert written.get_data_dtype() == np.uint8
+    assert written.header.get_xyzt_units()[0] == source.header.get_xyzt_units()[0]
+    np.testing.assert_array_equal(np.asarray(written.dataobj), LABELS)
+
+
+def test_nothing_of_the_description_is_carried_over(tmp_path: Path) -> None:
+    like = read_volume(image_with_codes(tmp_path / "t2.nii.gz", 1, 1))
+    write_mask(tmp_path / "mask.nii", LABELS, like=like)
+    assert b"PATIENT" not in (tmp_path / "mask.nii").read_bytes()
+
+
+def test_same_mask_same_bytes(tmp_path: Path) -> None:
+    like = read_volume(image_with_codes(tmp_path / "t2.nii.gz", 1, 1))
+    for name in ("a.nii.gz", "b.nii.gz"):
+        write_mask(tmp_path / name, LABELS, like=like)
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".mha", ".nii"])
+def test_other_formats_lie_on_the_grid_too(tmp_path: Path, ending: str) -> None:
+    like = read_volume(image_with_codes(tmp_path / "t2.nii.gz", 1, 1))
+    write_mask(tmp_path / f"m{ending}", LABELS, like=like)
+    again = read_labels(tmp_path / f"m{ending}")
+    np.testing.assert_allclose(again.grid.affine, AFFINE, atol=1e-5)
+    np.testing.assert_array_equal(again.labels, LABELS)
+
+
+def test_more_than_255_labels_take_two_bytes(tmp_path: Path) -> None:
+    like = read_volume(image_with_codes(tmp_path / "t2.nii.gz", 1, 1))
+    write_mask(tmp_path / "m.nii.gz", LABELS + 300, like=like)
+    assert nib.load(tmp_path / "m.nii.gz").get_data_dtype() == np.uint16
+
+
+class TestRefusals:
+    def test_another_shape(self, tmp_path: Path) -> None:
+        like = read_volume(image_with_codes(tmp_path / "t2.nii.gz", 1, 1))
+        with pytest.raises(VolumeError, match=r"must have the shape of its image \(3, 4, 5\), got \(4, 4, 5\)"):
+            write_mask(tmp_path / "m.nii.gz", np.zeros((4, 4, 5), dtype=np.uint8), like=like)
+
+    def test_probabilities_as_mask(self, tmp_path: Path) -> None:
+        like = read_volume(image_with_codes(tmp_path / "t2.nii.gz", 1, 1))
+        with pytest.raises(VolumeError, match="a mask must hold integers, got float64"):
+            write_mask(tmp_path / "m.nii.gz", LABELS / 3, like=like)
+
+    def test_file_that_reads_back_changed_never_gets_its_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        like = read_volume(image_with_codes(tmp_path / "t2.nii.gz", 1, 1))
+        honest = writing._write_nifti
+        monkeypatch.setattr(writing, "_write_nifti", lambda path, array, like: honest(path, array * 0, like))
+        with pytest.raises(OutputError, match="must read back as written"):
+            write_mask(tmp_path / "m.nii.gz", LABELS, like=like)
+        assert [path.name for path in tmp_path.iterdir()] == ["t2.nii.gz"]

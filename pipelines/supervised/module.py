@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from segsuite.data.augmentation import IntensityAugmentation, augment_batch
 from segsuite.data.cache import PreparedCase
 from segsuite.engines.components import dice_of_prepared
+from segsuite.engines.devices import in_fast_layout
 from segsuite.engines.inference import WindowInference, argmax_rows, predict_rows
 from segsuite.engines.training import TrainingClock, averaged_copy
 from segsuite.metrics.per_case import mean_of_scored
@@ -56,7 +57,7 @@ class SupervisedModule(pl.LightningModule):
             seed: The run's seed.
         """
         super().__init__()
-        self.network = network.to(memory_format=torch.channels_last_3d)
+        self.network = in_fast_layout(network)
         self.average = averaged_copy(self.network, decay=average_decay)
         self.loss, self.optimiser, self.schedule = loss, optimiser, schedule
         self.augmentation, self.windows, self.structures, self.seed = augmentation, windows, structures, seed

@@ -54,7 +54,7 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
         encoder=settings.slice_network.encoder,
     )
     windows = _windows(settings, plan, len(cohort.class_labels), device)
-    module = _module(settings, arguments, cohort, windows)
+    module = _module(settings, plan, arguments, cohort, windows)
     validation = held_out[: settings.training.validation_cases]
     minutes = fit(
         module,
@@ -89,7 +89,9 @@ def load_predictor(model: Path, *, device: str) -> ModelPredictor:
     return open_predictor(model, build_network, pipeline="supervised", device=device)
 
 
-def _module(settings: Settings, arguments: dict[str, Any], cohort: Cohort, windows: WindowInference) -> SupervisedModule:
+def _module(
+    settings: Settings, plan: Plan, arguments: dict[str, Any], cohort: Cohort, windows: WindowInference
+) -> SupervisedModule:
     torch.manual_seed(settings.seed)
     chance, training = settings.augmentation, settings.training
     return SupervisedModule(
@@ -98,7 +100,7 @@ def _module(settings: Settings, arguments: dict[str, Any], cohort: Cohort, windo
         optimiser=partial(_optimiser, training),
         schedule=partial(learning_rate_factor, schedule=training.schedule, warmup=training.warmup),
         average_decay=training.average_decay,
-        augmentation=IntensityAugmentation().scaled(chance.intensity, mirror_axes=chance.mirror_axes),
+        augmentation=IntensityAugmentation().scaled(chance.intensity, mirror_axes=plan.mirror_axes),
         windows=windows,
         structures=cohort.class_names,
         seed=settings.seed,
@@ -146,12 +148,11 @@ def _optimiser(training: TrainingSettings, network: nn.Module) -> torch.optim.Op
 
 
 def _windows(settings: Settings, plan: Plan, n_classes: int, device: torch.device) -> WindowInference:
-    axes = tuple(axis for axis in settings.augmentation.mirror_axes if plan.patch_size[axis] > 1)
     return WindowInference(
         patch_size=plan.patch_size,
         n_classes=n_classes,
         overlap=settings.inference.overlap,
-        mirror_axes=axes if settings.inference.mirror else (),
+        mirror_axes=plan.mirror_axes if settings.inference.mirror else (),
         precision=choose_precision(settings.training.precision, device),
         device=device,
     )

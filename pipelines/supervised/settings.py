@@ -24,6 +24,8 @@ class PlanSettings(Group):
     """Patches per step."""
     base_channels: int | None = Field(default=None, ge=4)
     """Channels of the finest stage."""
+    mirror_axes: tuple[int, ...] | None = None
+    """RAS+ axes along which left and right (0), back and front (1), down and up (2) may be swapped in training."""
 
 
 class SliceNetworkSettings(Group):
@@ -40,18 +42,16 @@ class SliceNetworkSettings(Group):
 class AugmentationSettings(Group):
     """Random changes of the training patches; probabilities per patch."""
 
-    rotate_probability: float = Field(default=0.2, ge=0, le=1)
+    rotate_probability: float = Field(default=0.35, ge=0, le=1)
     """Of a rotation."""
     rotate_degrees: float = Field(default=30.0, ge=0, le=180)
     """Largest angle."""
-    scale_probability: float = Field(default=0.2, ge=0, le=1)
+    scale_probability: float = Field(default=0.35, ge=0, le=1)
     """Of a change of size."""
     scale_range: tuple[float, float] = (0.7, 1.4)
     """Smallest and largest size factor."""
     intensity: float = Field(default=1.0, ge=0)
     """Factor on nnU-Net's probabilities of noise, blur, brightness, contrast, low resolution and gamma; 0 turns them off."""
-    mirror_axes: tuple[int, ...] = (0, 1, 2)
-    """RAS+ axes along which left and right (0), back and front (1), down and up (2) may be swapped."""
 
 
 class TrainingSettings(Group):
@@ -81,7 +81,7 @@ class TrainingSettings(Group):
     """Of the weights."""
     clip_norm: float = Field(default=12.0, gt=0)
     """Largest gradient norm."""
-    average_decay: float = Field(default=0.995, ge=0, lt=1)
+    average_decay: float = Field(default=0.998, ge=0, lt=1)
     """Of the exponential moving average of the weights, which is what is exported; 0: the weights themselves."""
     foreground_share: float = Field(default=0.5, ge=0, le=1)
     """Share of patches centred on a structure."""

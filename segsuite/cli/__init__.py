@@ -17,6 +17,8 @@ from segsuite.errors import InputError
 
 __all__ = ["app", "main"]
 
+INTERRUPTED = 130
+
 # newer Typer carries its own copy of click, so the class is taken from Typer and not from click
 UsageProblem: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
@@ -44,15 +46,16 @@ def main(arguments: list[str] | None = None) -> None:
     command = typer.main.get_command(app)
     try:
         code = command.main(args=words, prog_name="segsuite", standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
     except (typer.Abort, KeyboardInterrupt):
-        print_problem("interrupted: what is finished is kept; the same command goes on from there")
-        sys.exit(130)
+        code = INTERRUPTED
     except typer.Exit as error:
-        sys.exit(error.exit_code)
+        code = error.exit_code
     except UsageProblem as error:
         error.show()
-        sys.exit(1)
+        code = 1
     except (InputError, FileNotFoundError, PermissionError) as error:
         print_problem(str(error))
-        sys.exit(1)
+        code = 1
+    if code == INTERRUPTED:
+        print_problem("interrupted: what is finished is kept; the same command goes on from there")
+    sys.exit(code if isinstance(code, int) else 0)

@@ -18,7 +18,7 @@ from segsuite.data.cache import forecast_cache
 from segsuite.data.fingerprint import take_fingerprint
 from segsuite.data.locate import find_data_root
 from segsuite.data.manifest import read_manifest
-from segsuite.engines.devices import choose_device, choose_precision
+from segsuite.engines.devices import choose_device, choose_precision, in_fast_layout
 from segsuite.engines.inference import window_starts
 from segsuite.engines.planning import Plan, make_plan
 from segsuite.networks.encoders import SliceNetwork
@@ -75,7 +75,7 @@ def plan_with_forecast(
         "seconds per training step": round(step["seconds"], 3),
         "steps in 20 minutes": int(1200 / step["seconds"]),
         "minutes for 1000 looks at each case": round(len(cases) * 1000 / plan.batch_size * step["seconds"] / 60, 1),
-        "seconds per predicted case (8 flips)": round(windows * 8 * step["forward_seconds"], 2),
+        "seconds per predicted case": round(windows * 2 ** len(plan.mirror_axes) * step["forward_seconds"], 2),
     }
     return {"plan": plan.to_json(), "fingerprint": asdict(fingerprint), "forecast": forecast}
 
@@ -92,7 +92,7 @@ def measure_step(plan: Plan, *, n_channels: int, n_classes: int, device: torch.d
     Returns:
         ``parameters``, ``seconds`` per step, ``forward_seconds`` per window, ``memory_gb``.
     """
-    network = _network(plan, n_channels, n_classes).to(device).to(memory_format=torch.channels_last_3d)
+    network = in_fast_layout(_network(plan, n_channels, n_classes).to(device))
     image = torch.zeros(plan.batch_size, n_channels, *plan.patch_size, device=device)
     optimiser = torch.optim.AdamW(network.parameters(), 1e-3)
     precision = choose_precision("auto", device)

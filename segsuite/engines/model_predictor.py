@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from segsuite.data.transforms import Preprocessing
-from segsuite.engines.devices import choose_device, choose_precision
+from segsuite.engines.devices import choose_device, choose_precision, in_fast_layout
 from segsuite.engines.inference import WindowInference, predict_rows
 from segsuite.engines.model_folder import ModelFolder, read_model_folder
 from segsuite.errors import ModelError
@@ -77,7 +76,7 @@ class ModelPredictor:
                 f"{member.path} must hold the weights of its own network, got: {str(error).splitlines()[-1].strip()}. "
                 "Export the model again."
             ) from error
-        return network.to(self.device).to(memory_format=torch.channels_last_3d).eval()
+        return in_fast_layout(network.to(self.device)).eval()
 
     def _windows(self, member: ModelFolder) -> WindowInference:
         inference = member.description["inference"]

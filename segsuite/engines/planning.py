@@ -7,6 +7,7 @@ there, and spend a smaller budget where only a CPU is.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,6 +27,7 @@ ANISOTROPY = 3.0
 LEAST_FEATURE_SIZE = 4
 """Stages are added until the coarsest feature map is this small."""
 MOST_STAGES = 6
+SIDE_WORDS = {"left", "right", "l", "r", "lh", "rh"}
 CT_SCALE_SPREAD = 3.0
 """Data sets of one scale (CT) have 99.5 % intensities within this factor of each other; MR does not."""
 
@@ -65,6 +67,7 @@ class Plan:
     channels: tuple[int, ...]
     kernels: tuple[tuple[int, ...], ...]
     strides: tuple[tuple[int, ...], ...]
+    mirror_axes: tuple[int, ...] = ()
     reasons: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -101,6 +104,7 @@ def make_plan(
     patch_size: tuple[int, ...] | None = None,
     batch_size: int | None = None,
     base_channels: int | None = None,
+    mirror_axes: tuple[int, ...] | None = None,
 ) -> Plan:
     """The plan for a data set; what is given is kept, the rest follows from the data.
 
@@ -112,6 +116,7 @@ def make_plan(
         patch_size: Voxels along i, j, k; rounded up to what the strides allow.
         batch_size: Patches per step.
         base_channels: Channels of the finest stage.
+        mirror_axes: RAS+ axes along which patches may be flipped.
 
     Returns:
         The plan, with reasons.
@@ -140,7 +145,8 @@ def make_plan(
         else "given in the settings"
     )
     normalisation = _normalisation(fingerprint, reasons)
-    return Plan(dims, tuple(spacing), normalisation, patch, batch, channels, kernels, strides, reasons)
+    mirror = _mirror_axes(fingerprint, mirror_axes, reasons)
+    return Plan(dims, tuple(spacing), normalisation, patch, batch, channels, kernels, strides, mirror, reasons)
 
 
 def _dimensions(fingerprint: Fingerprint, given: int | None, reasons: dict[str, str]) -> int:
@@ -219,6 +225,19 @@ def _stages(
         stride = tuple(2 if halved else 1 for halved in pool)
         strides.append((stride[0], stride[1], stride[2]))
         size, now = np.ceil(size / np.asarray(stride)), now * np.asarray(stride)
+
+
+def _mirror_axes(fingerprint: Fingerprint, given: tuple[int, ...] | None, reasons: dict[str, str]) -> tuple[int, ...]:
+    """Left and right may be swapped unless labels name a side; patients are never upside down or back to front."""
+    if given is not None:
+        reasons["mirror_axes"] = "given in the settings"
+        return given
+    sided = [name for name in fingerprint.label_ml if SIDE_WORDS & set(re.split(r"[^a-z]+", name.lower()))]
+    if sided:
+        reasons["mirror_axes"] = f"none: `{sided[0]}` names a side, and a flip would make it the other one"
+        return ()
+    reasons["mirror_axes"] = "left and right only: patients are never upside down or back to front"
+    return (0,)
 
 
 def _normalisation(fingerprint: Fingerprint, reasons: dict[str, str]) -> tuple[Normalisation, ...]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -144,7 +144,7 @@ def segment_volume(
     image, network = prepare_image(volume, predictor.preprocessing)
     classes, probabilities = reduce_to_labels(predictor.rows(image), network, volume.grid, keep_probabilities=keep_probabilities)
     table = np.asarray(predictor.class_labels)
-    labels: LabelMap = table.astype(np.uint8 if table.max() <= 255 else np.uint16)[classes]
+    labels: Any = table.astype(np.uint8 if table.max() <= 255 else np.uint16)[classes]
     return keep_largest_component_per_label(labels, which=predictor.largest_component), probabilities
 
 

@@ -24,7 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from segsuite.engines.run_folder import RunFolder
-from segsuite.files import write_atomically
+from segsuite.files import write_atomically, write_text
 from segsuite.seeding import seed_libraries
 
 __all__ = ["Budget", "TrainingClock", "averaged_copy", "fit", "learning_rate_factor", "unfinished_checkpoint"]
@@ -162,8 +162,12 @@ class History(pl.Callback):
         return {"steps_in_file": self.steps_in_file}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on after what is written."""
+        """Go on after the checkpoint; what a kill left in the file beyond it will come again."""
         self.steps_in_file = state_dict["steps_in_file"]
+        if self.path.is_file():
+            head, *rows = self.path.read_text(encoding="utf-8").splitlines()
+            kept = [row for row in rows if int(row.split(",")[0]) <= self.steps_in_file]
+            write_text(self.path, "\n".join([head, *kept]) + "\n")
 
 
 class Checkpoints(pl.Callback):
@@ -195,6 +199,16 @@ class Checkpoints(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save where to go on from."""
         trainer.save_checkpoint(self.folder / LAST)
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Mark the epoch as over. Lightning would go on inside it and train one more batch where no validation ran."""
+        loop = checkpoint["loops"]["fit_loop"]
+        n_over = trainer.current_epoch + 1
+        for scope in ("total", "current"):
+            loop["epoch_progress"][scope] = dict.fromkeys(("ready", "started", "processed", "completed"), n_over)
+        batches = loop["epoch_loop.batch_progress"]
+        batches["current"] = dict.fromkeys(batches["current"], 0)
+        batches["is_last_batch"] = False
 
     def state_dict(self) -> dict[str, float]:
         """What a checkpoint keeps."""
@@ -257,12 +271,14 @@ def fit(
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        log_every_n_steps=10,
+        log_every_n_steps=min(10, budget.steps_per_epoch),
         default_root_dir=run.root,
     )
     with warnings.catch_warnings():
         # Lightning advises more loader workers whenever there are cores; the number is the user's choice here.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        # Lightning 2.6 calls a part of torch that torch 2.14 renames
+        warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*", category=FutureWarning)
         warnings.filterwarnings("ignore", message=".*resuming from a checkpoint that ended before the epoch.*")
         trainer.fit(module, training, validation, ckpt_path=unfinished_checkpoint(run))
     return clock.minutes

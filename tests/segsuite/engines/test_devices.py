@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from segsuite.engines.devices import choose_device, choose_precision, has_fast_bfloat16
+from segsuite.engines.devices import choose_device, choose_precision, has_fast_bfloat16, in_fast_layout
 from segsuite.errors import SettingsError
 
 
@@ -25,3 +25,10 @@ def test_precision_follows_the_hardware() -> None:
     assert choose_precision("float32", cpu) == torch.float32
     with pytest.raises(SettingsError, match="got `float16`"):
         choose_precision("float16", cpu)
+
+
+def test_layout_changes_no_result() -> None:
+    for network, shape in ((torch.nn.Conv3d(2, 3, 3), (1, 2, 5, 5, 5)), (torch.nn.Conv2d(2, 3, 3), (1, 2, 5, 5))):
+        image = torch.randn(shape)
+        before = network(image)
+        torch.testing.assert_close(in_fast_layout(network)(image), before, atol=1e-5, rtol=1e-5)

@@ -82,6 +82,15 @@ def test_what_is_given_is_kept() -> None:
     assert all(p >= given for p, given in zip(plan.patch_size, (60, 60, 17), strict=True))
 
 
+def test_sides_are_not_swapped_where_labels_name_them() -> None:
+    assert make_plan(PROSTATE, on_gpu=False).mirror_axes == (0,)
+    kidneys = replace(PROSTATE, label_ml={"liver": 900.0, "left_kidney": 150.0})
+    plan = make_plan(kidneys, on_gpu=False)
+    assert plan.mirror_axes == ()
+    assert "left_kidney" in plan.reasons["mirror_axes"]
+    assert make_plan(kidneys, on_gpu=False, mirror_axes=(0, 1)).mirror_axes == (0, 1)
+
+
 def test_json_round_trip() -> None:
     plan = make_plan(CT, on_gpu=True)
     assert Plan.from_json(plan.to_json()) == plan

@@ -9,7 +9,7 @@ from torch import nn
 
 from segsuite.errors import SettingsError
 
-__all__ = ["choose_device", "choose_precision", "has_fast_bfloat16", "in_fast_layout"]
+__all__ = ["choose_device", "choose_precision", "has_fast_bfloat16", "in_fast_layout", "set_threads"]
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -91,3 +91,13 @@ def in_fast_layout(network: Network) -> Network:
     """
     in_3d = any(parameter.ndim == 5 for parameter in network.parameters())
     return network.to(memory_format=torch.channels_last_3d if in_3d else torch.channels_last)
+
+
+def set_threads(count: int | None) -> None:
+    """How many threads compute on a CPU.
+
+    Args:
+        count: At least 1; ``None`` leaves it to torch, which takes one per core.
+    """
+    if count is not None:
+        torch.set_num_threads(max(1, count))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import numpy as np
 from segsuite.data.locate import find_data_root, label_path
 from segsuite.data.manifest import case_name, read_manifest
 from segsuite.errors import InputError, ManifestError
-from segsuite.files import make_folder, write_atomically
+from segsuite.files import make_folder
 from segsuite.metrics.per_case import Measurement, measure_case
 from segsuite.volumes.grid import require_same_grid
 from segsuite.volumes.reading import ITK_ENDINGS, NIFTI_ENDINGS, is_image, read_labels
@@ -23,16 +24,16 @@ __all__ = [
     "CASE_COLUMNS",
     "METRIC_COLUMNS",
     "EvaluatedCase",
+    "EvaluationTables",
     "Pair",
     "evaluate_pairs",
     "find_pairs",
     "structures_of",
-    "write_cases",
-    "write_measurements",
 ]
 
 METRIC_COLUMNS = ("case", "patient_id", "label_index", "label_name", "metric", "value", "unit", "status")
 CASE_COLUMNS = ("case", "patient_id", "diagonal_mm", "predicted", "reference", "image", "reason")
+TABLES = {"metrics_per_case.csv": METRIC_COLUMNS, "cases.csv": CASE_COLUMNS}
 
 
 @dataclass(frozen=True)
@@ -153,38 +154,59 @@ def structures_of(pairs: Iterable[Pair]) -> dict[int, str]:
     return {value: f"label {value}" for value in sorted(found - {0})}
 
 
-def write_measurements(path: Path, cases: Iterable[EvaluatedCase]) -> None:
-    """``metrics_per_case.csv``: one row per case, structure and metric.
+class EvaluationTables:
+    """``metrics_per_case.csv`` and ``cases.csv``, written case by case; they get their names when all cases are in."""
 
-    Args:
-        path: CSV file.
-        cases: What to write.
-    """
+    def __init__(self, folder: Path) -> None:
+        """Open.
 
-    def rows() -> Iterable[tuple[object, ...]]:
-        for case in cases:
-            for m in case.measurements:
-                yield (case.pair.case_id, case.pair.patient_id, m.label, m.name, m.metric, _text(m.value), m.unit, m.status)
+        Args:
+            folder: Where the tables go; created if needed.
+        """
+        self.folder = make_folder(folder)
+        self._rows = {name: _OpenTable(folder / name, columns) for name, columns in TABLES.items()}
 
-    _write_csv(path, METRIC_COLUMNS, rows())
+    def add(self, case: EvaluatedCase) -> None:
+        """Write the rows of one case.
+
+        Args:
+            case: Its numbers.
+        """
+        pair = case.pair
+        for m in case.measurements:
+            numbers = (m.label, m.name, m.metric, _text(m.value), m.unit, m.status)
+            self._rows["metrics_per_case.csv"].write(pair.case_id, pair.patient_id, *numbers)
+        files = [_from_folder(file, self.folder) for file in (pair.predicted, pair.reference, pair.image)]
+        self._rows["cases.csv"].write(pair.case_id, pair.patient_id, f"{case.diagonal_mm:.3f}", *files, case.reason)
+
+    def __enter__(self) -> EvaluationTables:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for table in self._rows.values():
+            table.close(complete=kind is None)
 
 
-def write_cases(path: Path, cases: Iterable[EvaluatedCase]) -> None:
-    """``cases.csv``: one row per case with its files, its diagonal and why it could not be measured.
+class _OpenTable:
+    """One CSV file under a hidden name until it is complete."""
 
-    Args:
-        path: CSV file.
-        cases: What to write.
-    """
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self.path, self.partial = path, path.with_name(f".{path.name}.partial")
+        self.stream = self.partial.open("w", newline="", encoding="utf-8")
+        self.writer = csv.writer(self.stream, lineterminator="\n")
+        self.writer.writerow(columns)
 
-    def rows() -> Iterable[tuple[object, ...]]:
-        for case in cases:
-            pair = case.pair
-            diagonal = f"{case.diagonal_mm:.3f}"
-            files = (pair.predicted or "", pair.reference, pair.image or "")
-            yield (pair.case_id, pair.patient_id, diagonal, *files, case.reason)
+    def write(self, *cells: object) -> None:
+        self.writer.writerow(cells)
 
-    _write_csv(path, CASE_COLUMNS, rows())
+    def close(self, *, complete: bool) -> None:
+        self.stream.flush()
+        os.fsync(self.stream.fileno())
+        self.stream.close()
+        if complete:
+            self.partial.replace(self.path)
+        else:
+            self.partial.unlink()
 
 
 def _evaluate(task: tuple[Pair, dict[int, str], tuple[float, ...], int | None]) -> EvaluatedCase:
@@ -243,15 +265,9 @@ def _first(by_name: Mapping[str, Path], names: Sequence[str]) -> Path | None:
     return next((by_name[name] for name in names if name in by_name), None)
 
 
-def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    def write(temporary: Path) -> None:
-        with temporary.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(columns)
-            writer.writerows(rows)
-
-    make_folder(path.parent)
-    write_atomically(path, write)
+def _from_folder(file: Path | None, folder: Path) -> str:
+    """A file's path as seen from the table's folder, so that a run may be moved together with its data."""
+    return "" if file is None else Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
 
 
 def _text(value: float) -> str:

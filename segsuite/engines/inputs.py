@@ -85,7 +85,12 @@ def _from_manifest(path: Path, data_root: Path | None, fold: int | None) -> list
     rows = manifest.cases if fold is None else [case for case in manifest.training if case.fold == fold]
     if not rows:
         raise ManifestError(f"{path} must hold cases{'' if fold is None else f' of fold {fold}'}, got none.")
-    return [InputCase(row.case_id, tuple(image_paths(row, root)), _output_name(row.images[0])) for row in rows]
+    names = Counter(Path(row.images[0]).name for row in rows)
+    outputs = [image if names[Path(image).name] > 1 else Path(image).name for image in (row.images[0] for row in rows)]
+    return [
+        InputCase(row.case_id, tuple(image_paths(row, root)), _output_name(output))
+        for row, output in zip(rows, outputs, strict=True)
+    ]
 
 
 def _from_folder(folder: Path, n_channels: int) -> list[InputCase]:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -87,6 +88,7 @@ def predict_cases(
     shard: tuple[int, int] = (1, 1),
     overwrite: bool = False,
     save_probabilities: bool = False,
+    series_uid: str | None = None,
     on_case: Callable[[str, str], None] | None = None,
 ) -> Outcome:
     """Segment every case; one bad case never stops the others.
@@ -98,6 +100,7 @@ def predict_cases(
         shard: Only names the ledger file; the cases are already this shard's.
         overwrite: Do again what is done.
         save_probabilities: Also write ``<name>_probabilities`` with one channel per class.
+        series_uid: For DICOM folders with several series: which one.
         on_case: Called with case id and ``done``, ``skipped`` or the reason of a failure.
 
     Returns:
@@ -107,7 +110,8 @@ def predict_cases(
         OutputError: The output folder itself cannot be written (no permission, disk full): nothing else could succeed.
     """
     ledger = Ledger(make_folder(out), shard=shard)
-    model_hash = hash_of_json([predictor.sha256, save_probabilities])
+    model_hash = hash_of_json([predictor.sha256, save_probabilities, series_uid])
+    read = partial(read_channels, n_channels=len(predictor.preprocessing.normalisation), series_uid=series_uid)
     n_done, n_skipped, failures = 0, 0, {}
     for case in cases:
         started = time.monotonic()
@@ -117,7 +121,7 @@ def predict_cases(
             result = "skipped"
         else:
             line = LedgerLine(case.case_id, "done", case.output, input_hash, model_hash)
-            line = _predict_one(case, predictor, out, line, save_probabilities, started)
+            line = _predict_one(case, read, predictor, out, line, save_probabilities, started)
             ledger.append(line)
             result = line.reason or "done"
             n_done += line.status == "done"
@@ -149,12 +153,18 @@ def segment_volume(
 
 
 def _predict_one(
-    case: InputCase, predictor: Predictor, out: Path, line: LedgerLine, save_probabilities: bool, started: float
+    case: InputCase,
+    read: Callable[[Sequence[Path]], Volume],
+    predictor: Predictor,
+    out: Path,
+    line: LedgerLine,
+    save_probabilities: bool,
+    started: float,
 ) -> LedgerLine:
     reason, digest = "", ""
     notes: tuple[str, ...] = ()
     try:
-        volume = read_channels(case.images, n_channels=len(predictor.preprocessing.normalisation))
+        volume = read(case.images)
         require_varied(volume, case=case.case_id)
         labels, probabilities = segment_volume(volume, predictor, keep_probabilities=save_probabilities)
         target = out / case.output

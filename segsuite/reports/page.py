@@ -49,7 +49,7 @@ def write_report(run: Path) -> Path:
         raise OutputError(f"{run} must hold a training, predictions or an evaluation to report, got none of them.")
     loader = jinja2.PackageLoader("segsuite.reports")
     page = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page.filters["number"] = _number
+    page.filters |= {"number": _number, "title": _title}
     text = page.get_template("report.html").render(name=run.resolve().name, version=segsuite.__version__, **parts)
     write_text(run / "report.html", text)
     return run / "report.html"
@@ -80,7 +80,7 @@ def _evaluation(folder: Path) -> dict[str, Any] | None:
     dice["value"] = dice["value"].fillna(math.nan)
     means = dice.groupby("case")["value"].mean().dropna().sort_values()
     shown = dict.fromkeys([*means.index[:N_SHOWN], *means.index[::-1][:N_SHOWN]])
-    pictures = [_picture(str(case), float(means[case]), cases) for case in shown]
+    pictures = [_picture(folder, str(case), float(means[case]), cases) for case in shown]
     return {
         "summary": summary,
         "metrics": metrics,
@@ -110,9 +110,9 @@ def _boxes(measurements: pd.DataFrame, metrics: list[str]) -> Figure:
     return figure
 
 
-def _picture(case: str, dice: float, cases: pd.DataFrame) -> dict[str, Any]:
+def _picture(folder: Path, case: str, dice: float, cases: pd.DataFrame) -> dict[str, Any]:
     row = cases[cases["case"] == case].iloc[0]
-    paths = [Path(row[key]) if row[key] else None for key in ("image", "predicted", "reference")]
+    paths = [folder / row[key] if row[key] else None for key in ("image", "predicted", "reference")]
     try:
         return {"case": case, "dice": dice, "figure": as_data_uri(overlay_figure(*paths), dpi=90), "problem": ""}
     except (InputError, FileNotFoundError) as error:
@@ -162,6 +162,12 @@ def _text(path: Path) -> str | None:
     if not path.is_file():
         return None
     return yaml.safe_dump(yaml.safe_load(path.read_text(encoding="utf-8")), sort_keys=False)
+
+
+def _title(metric: str) -> str:
+    """A metric's name as people write it, with its unit."""
+    names = {"dice": "Dice", "hd95": "HD95 mm", "assd": "ASSD mm", "masd": "MASD mm", "volume_difference": "volume difference ml"}
+    return names.get(metric, metric.replace("_", " ").replace("mm", " mm").replace("surface dice", "surface Dice"))
 
 
 def _number(value: float | None) -> str:

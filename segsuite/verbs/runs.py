@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from segsuite.data.manifest import read_manifest
+from segsuite.engines.devices import set_threads
 from segsuite.engines.evaluation import (
     EvaluatedCase,
+    EvaluationTables,
     evaluate_pairs,
     find_pairs,
     structures_of,
-    write_cases,
-    write_measurements,
 )
 from segsuite.engines.inputs import find_inputs, take_shard
 from segsuite.engines.model_folder import read_model_folder, write_ensemble
 from segsuite.engines.prediction import Outcome, predict_cases
 from segsuite.engines.run_folder import RunFolder, open_run
 from segsuite.errors import SettingsError
-from segsuite.files import make_folder, write_json
+from segsuite.files import make_folder, write_json, write_text
 from segsuite.pipeline import Pipeline, Runtime, find_pipeline
 from segsuite.reports.page import write_report
 from segsuite.reports.tables import write_summary
@@ -130,7 +130,9 @@ def predict(
     shard: tuple[int, int] = (1, 1),
     overwrite: bool = False,
     save_probabilities: bool = False,
+    series_uid: str | None = None,
     device: str = "auto",
+    threads: int | None = None,
     on_start: Callable[[int], None] | None = None,
     on_case: Callable[[str, str], None] | None = None,
 ) -> Outcome:
@@ -145,7 +147,9 @@ def predict(
         shard: This process's part of how many, counted from 1.
         overwrite: Do again what is done.
         save_probabilities: Also write one volume per class.
+        series_uid: For DICOM folders with several series: which one.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        threads: Of the network on a CPU; ``None``: one per core.
         on_start: Called with the number of cases.
         on_case: Called with case id and result.
 
@@ -153,13 +157,23 @@ def predict(
         Counts and failures.
     """
     folder = read_model_folder(model)
+    set_threads(threads)
     predictor = find_pipeline(folder.pipeline).recipe.load_predictor(folder.path, device=device)
     n_channels = len(predictor.preprocessing.normalisation)
     cases = take_shard(find_inputs(inputs, n_channels=n_channels, data_root=data_root, fold=fold), shard)
     if on_start is not None:
         on_start(len(cases))
+    table = "".join(f"{value}\t{name}\n" for name, value in folder.labels.items())
+    write_text(make_folder(out) / "labels.tsv", f"index\tname\n{table}")
     return predict_cases(
-        cases, predictor, out, shard=shard, overwrite=overwrite, save_probabilities=save_probabilities, on_case=on_case
+        cases,
+        predictor,
+        out,
+        shard=shard,
+        overwrite=overwrite,
+        save_probabilities=save_probabilities,
+        series_uid=series_uid,
+        on_case=on_case,
     )
 
 
@@ -197,25 +211,26 @@ def evaluate(
     structures = structures or structures_of(pairs)
     if on_start is not None:
         on_start(len(pairs))
-    evaluated: list[EvaluatedCase] = []
+    problems: dict[str, str] = {}
+    with EvaluationTables(out) as tables:
 
-    def collect(case: EvaluatedCase) -> None:
-        evaluated.append(case)
-        if on_case is not None:
-            on_case(case.pair.case_id)
+        def collect(case: EvaluatedCase) -> None:
+            tables.add(case)
+            if case.reason:
+                problems[case.pair.case_id] = case.reason
+            if on_case is not None:
+                on_case(case.pair.case_id)
 
-    evaluate_pairs(
-        pairs,
-        structures=structures,
-        tolerances_mm=tolerances_mm,
-        ignore_label=ignore,
-        workers=workers,
-        on_case=collect,
-    )
-    write_measurements(make_folder(out) / "metrics_per_case.csv", evaluated)
-    write_cases(out / "cases.csv", evaluated)
+        evaluate_pairs(
+            pairs,
+            structures=structures,
+            tolerances_mm=tolerances_mm,
+            ignore_label=ignore,
+            workers=workers,
+            on_case=collect,
+        )
     summary = write_summary(out, seed=seed)
-    return Evaluation(summary, len(pairs), {case.pair.case_id: case.reason for case in evaluated if case.reason})
+    return Evaluation(summary, len(pairs), problems)
 
 
 def demo(pipeline: str, out: Path, *, overrides: Sequence[str] = (), runtime: Runtime) -> tuple[RunFolder, Evaluation]:

@@ -26,6 +26,8 @@ def test_predict_evaluate_report(segsuite: Command, tiny_run: RunFolder, tmp_pat
     words = (tmp_path / "predictions", manifest, "--fold", 1, "--out", tmp_path / "evaluation", "-j", 1, "--json")
     code, out, _ = segsuite("evaluate", *words)
     assert (code, json.loads(out)["n_expected"]) == (0, 2)
+    table = (tmp_path / "predictions" / "labels.tsv").read_text().splitlines()
+    assert table[:3] == ["index\tname", "0\tbackground", "1\tperipheral_zone"]
     code, _, err = segsuite("report", tmp_path)
     assert code == 0
     assert "report.html" in err

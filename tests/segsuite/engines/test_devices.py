@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from segsuite.engines.devices import choose_device, choose_precision, has_fast_bfloat16, in_fast_layout
+from segsuite.engines.devices import choose_device, choose_precision, has_fast_bfloat16, in_fast_layout, set_threads
 from segsuite.errors import SettingsError
 
 
@@ -32,3 +32,12 @@ def test_layout_changes_no_result() -> None:
         image = torch.randn(shape)
         before = network(image)
         torch.testing.assert_close(in_fast_layout(network)(image), before, atol=1e-5, rtol=1e-5)
+
+
+def test_threads_are_set_or_left() -> None:
+    before = torch.get_num_threads()
+    set_threads(1)
+    assert torch.get_num_threads() == 1
+    set_threads(before)
+    set_threads(None)
+    assert torch.get_num_threads() == before

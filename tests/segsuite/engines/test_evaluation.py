@@ -13,11 +13,10 @@ from segsuite.engines.evaluation import (
     CASE_COLUMNS,
     METRIC_COLUMNS,
     EvaluatedCase,
+    EvaluationTables,
     evaluate_pairs,
     find_pairs,
     structures_of,
-    write_cases,
-    write_measurements,
 )
 from segsuite.errors import ManifestError
 
@@ -80,14 +79,30 @@ def test_fold_restricts_the_references(predictions: Path, cohort_folder: Path) -
 
 def test_tables_have_the_fixed_columns(predictions: Path, cohort_folder: Path, tmp_path: Path) -> None:
     cases = run(predictions, cohort_folder / "manifest.json")
-    write_measurements(tmp_path / "m.csv", cases)
-    write_cases(tmp_path / "c.csv", cases)
-    with (tmp_path / "m.csv").open() as stream:
+    with EvaluationTables(tmp_path / "e") as tables:
+        for case in cases:
+            tables.add(case)
+    with (tmp_path / "e" / "metrics_per_case.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert tuple(rows[0]) == METRIC_COLUMNS
     assert rows[0]["patient_id"] == "P0000"
     assert {row["unit"] for row in rows} == {"1", "mm", "ml"}
-    assert (tmp_path / "c.csv").read_text().splitlines()[0] == ",".join(CASE_COLUMNS)
+    with (tmp_path / "e" / "cases.csv").open() as stream:
+        files = list(csv.DictReader(stream))
+    assert tuple(files[0]) == CASE_COLUMNS
+    assert all((tmp_path / "e" / row["reference"]).is_file() and (tmp_path / "e" / row["image"]).is_file() for row in files)
+    assert [bool(row["predicted"]) for row in files] == [False] + [True] * 5
+
+
+def test_an_interrupted_evaluation_leaves_no_table(predictions: Path, cohort_folder: Path, tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with EvaluationTables(tmp_path / "e") as tables:
+            tables.add(run(predictions, cohort_folder / "manifest.json")[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list((tmp_path / "e").iterdir()) == []
 
 
 class TestRefusals:

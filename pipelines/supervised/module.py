@@ -15,7 +15,8 @@ from segsuite.data.cache import PreparedCase
 from segsuite.engines.components import dice_of_prepared
 from segsuite.engines.devices import in_fast_layout
 from segsuite.engines.inference import WindowInference, argmax_rows, predict_rows
-from segsuite.engines.training import TrainingClock, averaged_copy
+from segsuite.engines.schedules import averaged_copy
+from segsuite.engines.training import TrainingClock
 from segsuite.metrics.per_case import mean_of_scored
 from segsuite.seeding import keyed_seed
 

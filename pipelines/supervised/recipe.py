@@ -27,7 +27,8 @@ from segsuite.engines.model_folder import write_model_folder
 from segsuite.engines.model_predictor import ModelPredictor, open_predictor
 from segsuite.engines.planning import Plan, plan_once
 from segsuite.engines.run_folder import RunFolder
-from segsuite.engines.training import BEST, Budget, fit, learning_rate_factor
+from segsuite.engines.schedules import learning_rate_factor
+from segsuite.engines.training import BEST, Budget, fit
 from segsuite.pipeline import Runtime
 
 __all__ = ["load_predictor", "train"]

@@ -32,6 +32,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("train", epilog="Example: segsuite train supervised/default --manifest M.json --fold 0 --out RUN")(train)
     app.command("predict", epilog="Example: segsuite predict RUN/model scans/ --out masks")(predict)
     app.command("evaluate", epilog="Example: segsuite evaluate masks references --out evaluation")(evaluate)
+    app.command("compare", epilog="Example: segsuite compare RUN_A RUN_B --metric dice --metric hd95")(compare)
     app.command("report", epilog="Example: segsuite report RUN")(report)
 
 
@@ -172,6 +173,28 @@ def evaluate(
     raise typer.Exit(evaluation.exit_code)
 
 
+def compare(
+    evaluations: Annotated[list[Path], typer.Argument(help="Evaluation or run folders; the first is the baseline.")],
+    metric: Annotated[list[str] | None, typer.Option("--metric", help="What to compare by; default dice and hd95.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the intervals.")] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Is one better, by how much, and can it be claimed? Paired by case, intervals over patients, Holm over structures."""
+    from dataclasses import asdict
+
+    from segsuite.verbs.judging import compare as run_compare
+
+    compared = run_compare(evaluations, metrics=metric or ["dice", "hd95"], seed=seed)
+    if as_json:
+        print_json([{"against_first": name, **asdict(comparison)} for name, comparison in compared])
+    columns = ("compared", "structure", "metric", "difference", "95 % interval", "better/worse", "p (Holm)")
+    print_table(columns, [_comparison_row(name, comparison) for name, comparison in compared])
+    for _, comparison in compared:
+        say(comparison.sentence)
+
+
 def report(run: Path, quiet: Quiet = False, verbose: Verbose = False) -> None:
     """Write report.html of a run folder: one file, no network."""
     from segsuite.reports.page import write_report
@@ -195,3 +218,10 @@ def _cell(entry: dict[str, Any]) -> str:
     if entry["mean"] is None:
         return "-"
     return f"{entry['mean']:.3f} ({entry['low']:.3f} to {entry['high']:.3f})"
+
+
+def _comparison_row(name: str, comparison: Any) -> tuple[object, ...]:
+    change = comparison.difference
+    span = f"{change.low:+.4g} to {change.high:+.4g}"
+    wins = f"{comparison.n_better}/{comparison.n_worse} of {comparison.n_cases}"
+    return (name, comparison.structure, comparison.metric, f"{change.mean:+.4g}", span, wins, f"{comparison.p_adjusted:.3g}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -57,7 +58,16 @@ def print_problem(text: str) -> None:
 
 def print_json(content: Any) -> None:
     """Machine output on standard output."""
-    sys.stdout.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _plain(content: Any) -> Any:
+    """The same with ``null`` for what is not a number: JSON has no NaN."""
+    if isinstance(content, dict):
+        return {key: _plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_plain(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:

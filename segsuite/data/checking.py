@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 
-import numpy as np
-
 from segsuite.data.locate import image_paths, label_path
 from segsuite.data.manifest import Case, Manifest
 from segsuite.errors import InputError, ManifestError
 from segsuite.files import hash_of_file
 from segsuite.volumes.grid import Grid, require_same_grid
+from segsuite.volumes.labels import labels_present
 from segsuite.volumes.reading import read_channels, read_labels
 from segsuite.volumes.volume import Volume, require_varied
 
@@ -122,7 +121,7 @@ def require_declared(labels: Volume, manifest: Manifest, *, case: Case) -> None:
         ManifestError: Values that are not declared; the message has a mapping to paste.
     """
     declared = {*manifest.labels.values(), *([] if manifest.ignore_label is None else [manifest.ignore_label])}
-    found = [int(value) for value in np.unique(labels.array)]
+    found = labels_present(labels.array)
     unknown = [value for value in found if value not in declared]
     if unknown:
         free = [value for value in sorted(manifest.structures) if value not in found] or [0]
@@ -169,8 +168,7 @@ def label_values(manifest: Manifest, data_root: Path, *, workers: int = 1) -> li
     """
 
     def look(case: Case) -> list[int]:
-        labels = read_labels(label_path(case, data_root), mapping=manifest.label_mapping)
-        return [int(value) for value in np.unique(labels.array)]
+        return labels_present(read_labels(label_path(case, data_root), mapping=manifest.label_mapping).array)
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
         found = list(pool.map(look, [case for case in manifest.cases if case.label]))
@@ -191,7 +189,7 @@ def _check_labels(facts: CaseFacts, labels: Volume, volume: Volume | None, manif
         names = (str(volume.path), str(labels.path))
         _attempt(facts, "grid", lambda: require_same_grid(volume.grid, labels.grid, names=names))
     _attempt(facts, "label values", lambda: require_declared(labels, manifest, case=case))
-    present = [int(value) for value in np.unique(labels.array) if value in manifest.structures]
+    present = [value for value in labels_present(labels.array) if value in manifest.structures]
     facts.labels_present = tuple(present)
     if not present:
         message = f"{labels.path}: no declared structure in it (all {labels.array.size} voxels background). Is it meant?"

@@ -16,6 +16,7 @@ from segsuite.errors import ManifestError
 from segsuite.files import hash_of_json
 from segsuite.seeding import keyed_generator
 from segsuite.volumes.grid import network_grid
+from segsuite.volumes.labels import label_counts
 from segsuite.volumes.reading import read_channels, read_labels
 
 __all__ = ["Fingerprint", "take_fingerprint"]
@@ -130,7 +131,7 @@ def _look(case: Case, manifest: Manifest, data_root: Path) -> dict[str, Any]:
     draw = keyed_generator(0, "fingerprint", case.case_id)
     if inside.size > FOREGROUND_VOXELS_PER_CASE:
         inside = draw.choice(inside, FOREGROUND_VOXELS_PER_CASE, replace=False)
-    counts = np.bincount(labels.ravel())
+    counts = label_counts(labels)
     return {
         "shape": list(grid.shape),
         "spacing": [round(mm, 6) for mm in grid.spacing_mm],

@@ -18,6 +18,7 @@ from segsuite.errors import InputError, ManifestError
 from segsuite.files import make_folder
 from segsuite.metrics.per_case import Measurement, measure_case
 from segsuite.volumes.grid import require_same_grid
+from segsuite.volumes.labels import labels_present
 from segsuite.volumes.reading import ITK_ENDINGS, NIFTI_ENDINGS, is_image, read_labels
 
 __all__ = [
@@ -150,7 +151,7 @@ def structures_of(pairs: Iterable[Pair]) -> dict[int, str]:
     """
     found: set[int] = set()
     for pair in pairs:
-        found |= {int(value) for value in np.unique(read_labels(pair.reference).array)}
+        found |= set(labels_present(read_labels(pair.reference).array))
     return {value: f"label {value}" for value in sorted(found - {0})}
 
 

@@ -19,15 +19,13 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from segsuite.engines.run_folder import RunFolder
 from segsuite.files import write_atomically, write_text
 from segsuite.seeding import seed_libraries
 
-__all__ = ["Budget", "TrainingClock", "averaged_copy", "fit", "learning_rate_factor", "unfinished_checkpoint"]
+__all__ = ["Budget", "TrainingClock", "fit", "unfinished_checkpoint"]
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"
@@ -295,51 +293,6 @@ def unfinished_checkpoint(run: RunFolder) -> Path | None:
     """
     path = run.checkpoints / LAST
     return path if path.is_file() else None
-
-
-def learning_rate_factor(progress: float, *, schedule: str, warmup: float = 0.0) -> float:
-    r"""Share of the base learning rate at some progress.
-
-    .. math:: (1 - t)^{0.9} \quad\text{(poly)}, \qquad (1 + \cos \pi t) / 2 \quad\text{(cosine)}
-
-    Args:
-        progress: t in [0, 1].
-        schedule: ``poly`` or ``cosine``.
-        warmup: Share of the budget over which the rate first rises from zero.
-
-    Returns:
-        In [0, 1].
-
-    Source: poly: Chen et al., IEEE PAMI 2018, arXiv:1606.00915; cosine: Loshchilov and Hutter, ICLR 2017,
-        arXiv:1608.03983.
-    """
-    if progress < warmup:
-        return max(progress / warmup, 0.01)
-    rest = (progress - warmup) / (1 - warmup)
-    if schedule == "poly":
-        return float((1 - rest) ** 0.9)
-    return float((1 + torch.cos(torch.tensor(rest * torch.pi))) / 2)
-
-
-def averaged_copy(network: nn.Module, *, decay: float) -> AveragedModel:
-    """An exponential moving average of a network's weights, updated with ``update_parameters``.
-
-    Args:
-        network: The network that is trained.
-        decay: Share of the old average that stays per step, in [0, 1).
-
-    Returns:
-        The average, starting at the network's weights.
-
-    Source: Polyak and Juditsky, SIAM J. Control Optim. 1992, doi:10.1137/0330046.
-    """
-
-    def update(average: list[Tensor], current: list[Tensor], n_averaged: Tensor | int) -> None:
-        # early on the average follows faster: a fixed decay would remember the random start for 1 / (1 - decay) steps
-        n = float(n_averaged)
-        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(average, current, n_averaged)  # type: ignore[arg-type]
-
-    return AveragedModel(network, multi_avg_fn=update)  # type: ignore[arg-type]
 
 
 def _quieten_lightning() -> None:

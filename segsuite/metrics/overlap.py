@@ -9,7 +9,16 @@ import numpy as np
 from segsuite.errors import GridError
 from segsuite.shapes import Mask
 
-__all__ = ["dice_score", "iou_score", "require_same_shape", "volume_difference_ml", "volume_ml"]
+__all__ = [
+    "dice_score",
+    "iou_score",
+    "precision_score",
+    "require_same_shape",
+    "sensitivity_score",
+    "volume_difference_ml",
+    "volume_difference_percent",
+    "volume_ml",
+]
 
 
 def dice_score(predicted: Mask, reference: Mask) -> float:
@@ -54,6 +63,62 @@ def iou_score(predicted: Mask, reference: Mask) -> float:
     require_same_shape(predicted, reference)
     union = int(np.count_nonzero(predicted | reference))
     return int(np.count_nonzero(predicted & reference)) / union if union else math.nan
+
+
+def sensitivity_score(predicted: Mask, reference: Mask) -> float:
+    r"""Share of the reference that was found (recall), 1 is best.
+
+    .. math:: |P \cap R| / |R|
+
+    Args:
+        predicted: Boolean (i, j, k).
+        reference: Boolean on the same grid.
+
+    Returns:
+        In [0, 1]; ``nan`` if both are empty, 0 if one is.
+
+    Raises:
+        GridError: The masks differ in shape.
+    """
+    return _share_of_overlap(predicted, reference, of=reference)
+
+
+def precision_score(predicted: Mask, reference: Mask) -> float:
+    r"""Share of the prediction that is right (positive predictive value), 1 is best.
+
+    .. math:: |P \cap R| / |P|
+
+    Args:
+        predicted: Boolean (i, j, k).
+        reference: Boolean on the same grid.
+
+    Returns:
+        In [0, 1]; ``nan`` if both are empty, 0 if one is.
+
+    Raises:
+        GridError: The masks differ in shape.
+    """
+    return _share_of_overlap(predicted, reference, of=predicted)
+
+
+def volume_difference_percent(predicted: Mask, reference: Mask) -> float:
+    """Size of the volume difference as a share of the reference; 0 is best.
+
+    Args:
+        predicted: Boolean (i, j, k).
+        reference: Boolean on the same grid.
+
+    Returns:
+        Percent, at least 0; ``nan`` if both are empty. Against an empty reference there is no share: 100.
+
+    Raises:
+        GridError: The masks differ in shape.
+    """
+    require_same_shape(predicted, reference)
+    n_p, n_r = int(np.count_nonzero(predicted)), int(np.count_nonzero(reference))
+    if not n_r:
+        return 100.0 if n_p else math.nan
+    return 100.0 * abs(n_p - n_r) / n_r
 
 
 def volume_ml(mask: Mask, *, voxel_ml: float) -> float:
@@ -102,3 +167,11 @@ def require_same_shape(predicted: Mask, reference: Mask) -> None:
             f"predicted and reference must lie on one grid, got shapes {predicted.shape} and {reference.shape}. "
             "Bring the prediction back with volumes.grid.back_to_grid first."
         )
+
+
+def _share_of_overlap(predicted: Mask, reference: Mask, *, of: Mask) -> float:
+    require_same_shape(predicted, reference)
+    if not (predicted.any() or reference.any()):
+        return math.nan
+    whole = int(np.count_nonzero(of))
+    return int(np.count_nonzero(predicted & reference)) / whole if whole else 0.0

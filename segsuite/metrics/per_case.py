@@ -8,7 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segsuite.metrics.overlap import dice_score, iou_score, volume_difference_ml, volume_ml
+from segsuite.metrics.overlap import (
+    dice_score,
+    iou_score,
+    precision_score,
+    sensitivity_score,
+    volume_difference_ml,
+    volume_difference_percent,
+    volume_ml,
+)
 from segsuite.metrics.surface import (
     average_symmetric_surface_distance_mm,
     hausdorff_distance_mm,
@@ -17,11 +25,12 @@ from segsuite.metrics.surface import (
     surface_distances_mm,
 )
 from segsuite.shapes import LabelMap, Mask, Spacing
-from segsuite.volumes.cropping import bounding_box
+from segsuite.volumes.cropping import union_box
+from segsuite.volumes.labels import label_boxes
 
 __all__ = ["HIGHER_IS_BETTER", "Measurement", "dice_per_structure", "mean_of_scored", "measure_case", "measure_structure"]
 
-HIGHER_IS_BETTER = ("dice", "iou", "surface_dice")
+HIGHER_IS_BETTER = ("dice", "iou", "sensitivity", "precision", "surface_dice")
 """Prefixes of metrics where 1 is best; every other metric is best at 0."""
 
 
@@ -34,7 +43,7 @@ class Measurement:
         name: Its name.
         metric: What was measured, for example ``hd95``.
         value: The number; ``nan`` if both masks are empty, ``inf`` for a distance to nothing.
-        unit: ``1``, ``mm`` or ``ml``.
+        unit: ``1``, ``mm``, ``ml`` or ``%``.
         status: ``ok``, ``missed`` (in the reference only), ``spurious`` (in the prediction only) or ``empty``.
     """
 
@@ -69,14 +78,14 @@ def measure_case(
         One measurement per structure and metric.
     """
     measurements = []
-    ignored = None if ignore_label is None else reference == ignore_label
+    boxes_p, boxes_r = label_boxes(predicted), label_boxes(reference)
     for label, name in structures.items():
-        mask_p, mask_r = predicted == label, reference == label
-        if ignored is not None:
-            mask_p &= ~ignored
-        box = bounding_box(mask_p | mask_r)
-        values = measure_structure(mask_p[box], mask_r[box], spacing_mm=spacing_mm, tolerances_mm=tolerances_mm)
-        status = _status(bool(mask_p[box].any()), bool(mask_r[box].any()))
+        box = union_box(boxes_p.get(label), boxes_r.get(label))
+        mask_p, mask_r = predicted[box] == label, reference[box] == label
+        if ignore_label is not None:
+            mask_p &= reference[box] != ignore_label
+        values = measure_structure(mask_p, mask_r, spacing_mm=spacing_mm, tolerances_mm=tolerances_mm)
+        status = _status(bool(mask_p.any()), bool(mask_r.any()))
         measurements += [Measurement(label, name, metric, value, unit, status) for metric, (value, unit) in values.items()]
     return measurements
 
@@ -100,11 +109,15 @@ def measure_structure(
     overlap = {
         "dice": (dice_score(predicted, reference), "1"),
         "iou": (iou_score(predicted, reference), "1"),
+        "sensitivity": (sensitivity_score(predicted, reference), "1"),
+        "precision": (precision_score(predicted, reference), "1"),
         "volume": (volume_ml(predicted, voxel_ml=voxel_ml), "ml"),
         "reference_volume": (volume_ml(reference, voxel_ml=voxel_ml), "ml"),
         "volume_difference": (volume_difference_ml(predicted, reference, voxel_ml=voxel_ml), "ml"),
+        "volume_difference_percent": (volume_difference_percent(predicted, reference), "%"),
     }
     surface = {
+        "hd": (hausdorff_distance_mm(distances, percentile=100), "mm"),
         "hd95": (hausdorff_distance_mm(distances, percentile=95), "mm"),
         "assd": (average_symmetric_surface_distance_mm(distances), "mm"),
         "masd": (mean_average_surface_distance_mm(distances), "mm"),

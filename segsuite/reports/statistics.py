@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from segsuite.seeding import keyed_generator
 from segsuite.shapes import FloatArray
 
-__all__ = ["Interval", "mean_with_interval"]
+__all__ = ["Interval", "bca_levels", "holm_adjusted", "mean_with_interval"]
 
 N_RESAMPLES = 2000
 LEVEL = 0.95
@@ -27,7 +28,7 @@ class Interval:
 
 
 def mean_with_interval(values: Sequence[float], patients: Sequence[str], *, seed: int = 0) -> Interval:
-    """The mean of all values and a percentile interval from resampling patients with replacement.
+    """The mean of all values and a BCa interval from resampling patients with replacement.
 
     Args:
         values: Finite numbers, one per case.
@@ -42,16 +43,67 @@ def mean_with_interval(values: Sequence[float], patients: Sequence[str], *, seed
     if not values:
         return Interval(math.nan, math.nan, math.nan)
     sums, counts = _per_patient(np.asarray(values, dtype=np.float64), patients)
-    n = len(sums)
+    n, mean = len(sums), float(sums.sum() / counts.sum())
+    if n == 1:
+        return Interval(mean, mean, mean)
     draw = keyed_generator(seed, "bootstrap", n)
     weights = draw.multinomial(n, np.full(n, 1 / n), size=N_RESAMPLES)
     means = (weights @ sums) / (weights @ counts)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(sums.sum() / counts.sum()), float(low), float(high))
+    without_one = (sums.sum() - sums) / (counts.sum() - counts)
+    low, high = np.quantile(means, bca_levels(means, mean, without_one))
+    return Interval(mean, float(low), float(high))
+
+
+def bca_levels(resampled: FloatArray, estimate: float, without_one: FloatArray) -> tuple[float, float]:
+    r"""The two quantiles of the resampled estimates that make a bias-corrected and accelerated 95 % interval.
+
+    .. math:: \alpha_{1,2} = \Phi\left(z_0 + \frac{z_0 \pm z}{1 - a (z_0 \pm z)}\right), \quad
+        z_0 = \Phi^{-1}\left(\frac{\#\{\theta^* < \theta\}}{B}\right), \quad
+        a = \frac{\sum_i d_i^3}{6 (\sum_i d_i^2)^{3/2}}, \quad d_i = \bar\theta_{(\cdot)} - \theta_{(i)}
+
+    Args:
+        resampled: Estimates of the bootstrap.
+        estimate: The estimate of all data.
+        without_one: Estimates with one patient left out each.
+
+    Returns:
+        Lower and upper level, in [0, 1].
+
+    Source: Efron, JASA 1987, doi:10.1080/01621459.1987.10478410.
+    """
+    below = float(np.mean(resampled < estimate) + np.mean(resampled == estimate) / 2)
+    shift = float(stats.norm.ppf(np.clip(below, 1e-6, 1 - 1e-6)))
+    apart = without_one.mean() - without_one
+    spread = float((apart**2).sum())
+    acceleration = float((apart**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0
+    levels = []
+    for level in ((1 - LEVEL) / 2, (1 + LEVEL) / 2):
+        moved = shift + float(stats.norm.ppf(level))
+        levels.append(float(stats.norm.cdf(shift + moved / (1 - acceleration * moved))))
+    return levels[0], levels[1]
+
+
+def holm_adjusted(p_values: Sequence[float]) -> list[float]:
+    """P values adjusted for having asked several questions at once.
+
+    Args:
+        p_values: One per question; ``nan`` for a question that could not be asked.
+
+    Returns:
+        Adjusted values in the same order, at most 1.
+
+    Source: Holm, Scand. J. Stat. 1979, 6(2):65-70.
+    """
+    asked = sorted((p, index) for index, p in enumerate(p_values) if not math.isnan(p))
+    adjusted = [math.nan] * len(p_values)
+    largest = 0.0
+    for rank, (p, index) in enumerate(asked):
+        largest = max(largest, min(1.0, p * (len(asked) - rank)))
+        adjusted[index] = largest
+    return adjusted
 
 
 def _per_patient(values: FloatArray, patients: Sequence[str]) -> tuple[FloatArray, FloatArray]:
     _, index = np.unique(np.asarray(patients), return_inverse=True)
-    ones = np.ones(len(values))
-    sums, counts = (np.asarray(np.bincount(index, weights=w), dtype=np.float64) for w in (values, ones))
+    sums, counts = (np.asarray(np.bincount(index, weights=w), dtype=np.float64) for w in (values, np.ones(len(values))))
     return sums, counts

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from segsuite.shapes import Mask, Size
 
-__all__ = ["bounding_box", "centred_window", "pad_to_size"]
+__all__ = ["bounding_box", "centred_window", "pad_to_size", "union_box"]
 
 
 def bounding_box(mask: Mask, *, margin: int = 0) -> tuple[slice, ...]:
@@ -29,6 +29,21 @@ def bounding_box(mask: Mask, *, margin: int = 0) -> tuple[slice, ...]:
         low, high = (int(hits[0]), int(hits[-1]) + 1) if hits.size else (0, size)
         box.append(slice(max(0, low - margin), min(size, high + margin)))
     return tuple(box)
+
+
+def union_box(first: tuple[slice, ...] | None, second: tuple[slice, ...] | None) -> tuple[slice, ...]:
+    """The smallest box around two boxes of one image.
+
+    Args:
+        first: A box, or ``None`` for nothing.
+        second: A box, or ``None`` for nothing.
+
+    Returns:
+        One slice per axis; three empty ones if both are nothing.
+    """
+    if first is None or second is None:
+        return first or second or (slice(0, 0),) * 3
+    return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True))
 
 
 def centred_window(centre: Size, size: Size, shape: Size) -> tuple[slice, ...]:

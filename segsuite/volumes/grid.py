@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from segsuite.errors import GridError
 from segsuite.shapes import Affine, FloatArray, LabelMap, Size, Spacing
+from segsuite.volumes.labels import labels_present
 
 __all__ = [
     "AxisMap",
@@ -240,7 +241,7 @@ def _resample_labels(labels: NDArray[Any], source: Grid, target: Grid, *, outsid
     shared = _shared_axes(source, target)
     if shared is not None and np.allclose(np.abs(shared[1]), 1.0) and np.allclose(shared[2], np.round(shared[2])):
         return resample(labels, source, target, interpolation="nearest", outside=outside)
-    values = np.unique(labels)
+    values = labels_present(labels)
     winner = resample(labels, source, target, interpolation="nearest", outside=outside)
     best = np.zeros(winner.shape, dtype=np.float32)
     for value in values:

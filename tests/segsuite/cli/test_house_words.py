@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 Command = Callable[..., tuple[int, str, str]]
-WORDS = ["list", "show", "copy", "demo", "manifest", "plan", "train", "predict", "evaluate", "report", "doctor"]
+WORDS = ["list", "show", "copy", "demo", "manifest", "plan", "train", "predict", "evaluate", "compare", "report", "doctor"]
 
 
 def test_list_names_what_there_is(segsuite: Command) -> None:

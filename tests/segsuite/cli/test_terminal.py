@@ -8,11 +8,11 @@ from segsuite.cli import terminal
 
 
 def test_machine_output_is_alone_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.print_json({"a": 1})
+    terminal.print_json({"a": 1, "b": [float("nan")]})
     terminal.say("for people")
     terminal.print_table(("x",), [("y",)])
     captured = capsys.readouterr()
-    assert json.loads(captured.out) == {"a": 1}
+    assert json.loads(captured.out) == {"a": 1, "b": [None]}
 
 
 def test_failures_are_counted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,7 +86,7 @@ def test_tables_have_the_fixed_columns(predictions: Path, cohort_folder: Path, t
         rows = list(csv.DictReader(stream))
     assert tuple(rows[0]) == METRIC_COLUMNS
     assert rows[0]["patient_id"] == "P0000"
-    assert {row["unit"] for row in rows} == {"1", "mm", "ml"}
+    assert {row["unit"] for row in rows} == {"1", "mm", "ml", "%"}
     with (tmp_path / "e" / "cases.csv").open() as stream:
         files = list(csv.DictReader(stream))
     assert tuple(files[0]) == CASE_COLUMNS

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from segsuite.errors import GridError
-from segsuite.metrics.overlap import dice_score, iou_score, volume_difference_ml, volume_ml
+from segsuite.metrics.overlap import (
+    dice_score,
+    iou_score,
+    precision_score,
+    sensitivity_score,
+    volume_difference_ml,
+    volume_difference_percent,
+    volume_ml,
+)
 
 #   predicted  X X .      reference  . X X
 PREDICTED, REFERENCE = np.array([[[True, True, False]]]), np.array([[[False, True, True]]])
@@ -13,6 +21,10 @@ PREDICTED, REFERENCE = np.array([[[True, True, False]]]), np.array([[[False, Tru
 def test_worked_by_hand() -> None:
     assert dice_score(PREDICTED, REFERENCE) == pytest.approx(2 * 1 / 4)
     assert iou_score(PREDICTED, REFERENCE) == pytest.approx(1 / 3)
+    assert sensitivity_score(PREDICTED, REFERENCE | True) == pytest.approx(2 / 3)
+    assert precision_score(PREDICTED | True, REFERENCE) == pytest.approx(2 / 3)
+    assert volume_difference_percent(PREDICTED | True, REFERENCE) == pytest.approx(50)
+    assert volume_difference_percent(PREDICTED, REFERENCE & False) == 100
 
 
 def test_iou_and_dice_tell_the_same() -> None:

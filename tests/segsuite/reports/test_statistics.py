@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from segsuite.reports.statistics import mean_with_interval
+from segsuite.reports.statistics import bca_levels, holm_adjusted, mean_with_interval
 
 
 def test_interval_of_independent_values_is_the_normal_one() -> None:
@@ -36,3 +37,22 @@ def test_interval_covers_as_often_as_it_says() -> None:
 def test_one_patient_is_a_point_and_none_is_nothing() -> None:
     assert mean_with_interval([1.0, 3.0], ["a", "a"]).low == 2.0
     assert math.isnan(mean_with_interval([], []).mean)
+
+
+def test_bca_agrees_with_scipy() -> None:
+    values = np.random.default_rng(3).lognormal(0, 1, 40)
+    peer = stats.bootstrap((values,), np.mean, method="BCa", n_resamples=20_000, rng=np.random.default_rng(0)).confidence_interval
+    ours = mean_with_interval(list(values), [str(n) for n in range(40)])
+    assert ours.low == pytest.approx(peer.low, rel=0.03)
+    assert ours.high == pytest.approx(peer.high, rel=0.03)
+
+
+def test_symmetric_unbiased_resamples_give_the_percentile_interval() -> None:
+    resampled = np.linspace(-1, 1, 2001)
+    assert bca_levels(resampled, 0.0, np.array([-0.1, 0.0, 0.1])) == pytest.approx((0.025, 0.975), abs=1e-3)
+
+
+def test_holm_worked_by_hand() -> None:
+    assert holm_adjusted([0.01, math.nan, 0.04, 0.03])[::2] == pytest.approx([0.03, 0.06])
+    assert holm_adjusted([0.01, math.nan, 0.04, 0.03])[3] == pytest.approx(0.06)
+    assert math.isnan(holm_adjusted([0.01, math.nan])[1])

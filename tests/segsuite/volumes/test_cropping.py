@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segsuite.volumes.cropping import bounding_box, centred_window, pad_to_size
+from segsuite.volumes.cropping import bounding_box, centred_window, pad_to_size, union_box
 
 
 def test_box_holds_the_mask_and_no_more() -> None:
@@ -27,3 +27,10 @@ def test_padding_puts_the_odd_voxel_last() -> None:
     assert padded[0, :, 0].tolist() == [0, 1, 1, 0, 0]
     same = np.ones((1, 2, 2))
     assert pad_to_size(same, (1, 1), value=0) is same
+
+
+def test_union_of_boxes() -> None:
+    first, second = (slice(2, 4), slice(0, 9), slice(5, 6)), (slice(3, 8), slice(1, 2), slice(0, 1))
+    assert union_box(first, second) == (slice(2, 8), slice(0, 9), slice(0, 6))
+    assert union_box(None, second) == second
+    assert union_box(None, None) == (slice(0, 0),) * 3

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from segsuite.engines.schedules import averaged_copy, learning_rate_factor
+
+
+@pytest.mark.parametrize("schedule", ["poly", "cosine"])
+def test_learning_rate_falls_from_one_to_zero(schedule: str) -> None:
+    values = [learning_rate_factor(t / 20, schedule=schedule) for t in range(21)]
+    assert values[0] == pytest.approx(1)
+    assert values[-1] == pytest.approx(0, abs=1e-6)
+    assert values == sorted(values, reverse=True)
+
+
+def test_learning_rate_worked_by_hand() -> None:
+    assert learning_rate_factor(0.5, schedule="poly") == pytest.approx(0.5**0.9)
+    assert learning_rate_factor(1 / 3, schedule="cosine") == pytest.approx((1 + math.cos(math.pi / 3)) / 2)
+    assert learning_rate_factor(0.05, schedule="poly", warmup=0.1) == pytest.approx(0.5)
+
+
+def test_average_is_the_formula() -> None:
+    """w <- d w + (1 - d) w_t with d = min(decay, (1 + n) / (10 + n)), by hand; the first update copies."""
+    network = torch.nn.Linear(1, 1, bias=False)
+    average = averaged_copy(network, decay=0.5)
+    expected = 0.0
+    for n, value in enumerate((4.0, 8.0, 2.0, 6.0)):
+        network.weight.data.fill_(value)
+        average.update_parameters(network)
+        d = min(0.5, (1 + n) / (10 + n))
+        expected = value if n == 0 else d * expected + (1 - d) * value
+    assert float(average.module.weight.detach()) == pytest.approx(expected)

@@ -7,10 +7,11 @@ it needs when it runs, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+import segsuite
 from segsuite.cli import data_words, house_words, run_words
 from segsuite.cli.terminal import print_problem
 from segsuite.errors import InputError
@@ -24,12 +25,25 @@ UsageProblem: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__n
 
 app = typer.Typer(
     name="segsuite",
-    help="Train, predict and evaluate segmentations of NIfTI volumes.",
-    epilog="Example: segsuite demo supervised --out demo_run",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(segsuite.__version__)
+        raise typer.Exit
+
+
+@app.callback(epilog="Example: segsuite demo supervised --out demo_run")
+def start(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)] = False,
+) -> None:
+    """Train, predict and evaluate segmentations of NIfTI volumes."""
+
+
 house_words.add_to(app)
 data_words.add_to(app)
 run_words.add_to(app)

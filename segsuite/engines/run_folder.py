@@ -22,6 +22,9 @@ PACKAGES = (
 )  # fmt: skip
 
 
+UNTOUCHED = {"settings.json", "settings.yaml", "versions.json", "checkpoints"}
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Where the parts of a run lie; see ``open_run``."""
@@ -78,6 +81,13 @@ class RunFolder:
         """Whether the training ended and exported its model."""
         return (self.model / "model.json").is_file()
 
+    @property
+    def is_untouched(self) -> bool:
+        """Whether a run was refused before it made anything: other settings may then take its place."""
+        made = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
+        empty = not self.checkpoints.is_dir() or not any(self.checkpoints.iterdir())
+        return "checkpoints" in made and made <= UNTOUCHED and empty
+
 
 def open_run(root: Path, *, settings: dict[str, Any], settings_yaml: str, must_exist: bool = False) -> RunFolder:
     """Create a run folder, or open the one that the same settings made.
@@ -96,7 +106,7 @@ def open_run(root: Path, *, settings: dict[str, Any], settings_yaml: str, must_e
     """
     run = RunFolder(root)
     fixed = root / "settings.json"
-    if fixed.is_file():
+    if fixed.is_file() and not run.is_untouched:
         before = json.loads(fixed.read_text(encoding="utf-8"))
         changed = _differences(before, settings)
         if changed:
@@ -107,7 +117,7 @@ def open_run(root: Path, *, settings: dict[str, Any], settings_yaml: str, must_e
         return run
     if must_exist:
         raise OutputError(f"{root} must hold a run to resume, got none. Leave out --resume to start it.")
-    if root.is_dir() and any(root.iterdir()):
+    if root.is_dir() and any(root.iterdir()) and not run.is_untouched:
         names = sorted(path.name for path in root.iterdir())[:5]
         raise OutputError(f"{root} must be empty or a run, got a folder with {names}. Choose another --out.")
     make_folder(run.checkpoints)

@@ -25,8 +25,8 @@ __all__ = [
     "surface_voxels",
 ]
 
-TREE_COST_PER_POINT = 60
-"""A nearest-neighbour tree costs about as much per surface voxel as a distance transform per 60 voxels of the box."""
+TREE_COST_PER_POINT = 10
+"""A nearest-neighbour tree costs about as much per surface voxel as a distance transform per 10 voxels of the box."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,23 @@ def surface_distances_mm(predicted: Mask, reference: Mask, *, spacing_mm: Spacin
     low = np.minimum(points_p.min(axis=0), points_r.min(axis=0))
     high = np.maximum(points_p.max(axis=0), points_r.max(axis=0)) + 1
     if (len(points_p) + len(points_r)) * TREE_COST_PER_POINT < 2 * np.prod(high - low):
-        tree_p, tree_r = cKDTree(points_p * spacing), cKDTree(points_r * spacing)
-        return SurfaceDistances(np.asarray(tree_r.query(points_p * spacing)[0]), np.asarray(tree_p.query(points_r * spacing)[0]))
+        shared_p, shared_r = surface_r[tuple(points_p.T)], surface_p[tuple(points_r.T)]
+        return SurfaceDistances(
+            _nearest_by_tree(points_p * spacing, points_r * spacing, shared_p),
+            _nearest_by_tree(points_r * spacing, points_p * spacing, shared_r),
+        )
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     from_r = ndimage.distance_transform_edt(~surface_r[box], sampling=spacing)
     from_p = ndimage.distance_transform_edt(~surface_p[box], sampling=spacing)
     return SurfaceDistances(from_r[surface_p[box]], from_p[surface_r[box]])
+
+
+def _nearest_by_tree(points: FloatArray, others: FloatArray, shared: Mask) -> FloatArray:
+    """Distance of each point to the nearest other one; points that are shared are at distance 0 and not searched for."""
+    distances = np.zeros(len(points))
+    if not shared.all():
+        distances[~shared] = cKDTree(others, balanced_tree=False, compact_nodes=False).query(points[~shared])[0]
+    return distances
 
 
 def surface_voxels(mask: Mask) -> Mask:
@@ -89,7 +100,14 @@ def surface_voxels(mask: Mask) -> Mask:
     Returns:
         Boolean (i, j, k).
     """
-    return mask & ~ndimage.binary_erosion(mask, border_value=0)
+    inner = np.pad(mask, 1)
+    covered = mask.copy()
+    for axis in range(mask.ndim):
+        for start in (0, 2):
+            window = [slice(1, -1)] * mask.ndim
+            window[axis] = slice(start, start + mask.shape[axis])
+            covered &= inner[tuple(window)]
+    return mask & ~covered
 
 
 def hausdorff_distance_mm(distances: SurfaceDistances, *, percentile: float) -> float:

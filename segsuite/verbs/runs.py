@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segsuite.data.label_table import read_label_table
 from segsuite.data.manifest import read_manifest
 from segsuite.engines.devices import set_threads
 from segsuite.engines.evaluation import (
@@ -184,6 +185,7 @@ def evaluate(
     *,
     data_root: Path | None = None,
     fold: int | None = None,
+    labels: Path | None = None,
     tolerances_mm: Sequence[float] = TOLERANCES_MM,
     workers: int = 1,
     seed: int = 0,
@@ -198,6 +200,7 @@ def evaluate(
         out: Gets ``metrics_per_case.csv``, ``cases.csv`` and ``metrics_summary.json``.
         data_root: For manifests.
         fold: For a manifest of references, only this fold.
+        labels: Table that names the integers, where no manifest does; see ``data.label_table``.
         tolerances_mm: For surface Dice.
         workers: Processes.
         seed: Of the bootstrap.
@@ -208,6 +211,8 @@ def evaluate(
         Summary and problems.
     """
     pairs, structures, ignore = find_pairs(predictions, references, data_root=data_root, fold=fold)
+    if labels is not None:
+        structures = read_label_table(labels)
     structures = structures or structures_of(pairs)
     if on_start is not None:
         on_start(len(pairs))

@@ -23,11 +23,13 @@ def bounding_box(mask: Mask, *, margin: int = 0) -> tuple[slice, ...]:
         One slice per axis; the whole image if the mask is empty.
     """
     box = []
-    for axis, size in enumerate(mask.shape):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        hits = np.flatnonzero(mask.any(axis=others))
+    remaining: NDArray[Any] = mask
+    for size in mask.shape:
+        # axis by axis, projecting onto the axes that are left: each pass runs along memory
+        hits = np.flatnonzero(remaining.reshape(size, -1).any(axis=1))
         low, high = (int(hits[0]), int(hits[-1]) + 1) if hits.size else (0, size)
         box.append(slice(max(0, low - margin), min(size, high + margin)))
+        remaining = np.asarray(remaining[low:high].any(axis=0))
     return tuple(box)
 
 

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from segsuite.volumes.cropping import bounding_box
+
 __all__ = ["label_boxes", "label_counts", "labels_present"]
 
 
@@ -47,5 +49,9 @@ def label_boxes(labels: NDArray[Any]) -> dict[int, tuple[slice, ...]]:
     Returns:
         Label to one slice per axis; labels that do not occur are absent.
     """
-    found = ndimage.find_objects(labels)
-    return {value: box for value, box in enumerate(found, start=1) if box is not None}
+    outer = bounding_box(labels != 0)  # most of a volume is background, and this pass is the cheaper one
+    found = {}
+    for value, box in enumerate(ndimage.find_objects(labels[outer]), start=1):
+        if box is not None:
+            found[value] = tuple(slice(o.start + b.start, o.start + b.stop) for o, b in zip(outer, box, strict=True))
+    return found

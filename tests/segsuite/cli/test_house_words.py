@@ -28,6 +28,12 @@ def test_show_resolves_and_overrides(segsuite: Command) -> None:
     assert yaml.safe_load(out)["training"]["max_minutes"] == 3
 
 
+def test_version(segsuite: Command) -> None:
+    from segsuite import __version__
+
+    assert segsuite("--version")[:2] == (0, __version__ + "\n")
+
+
 def test_copy_never_overwrites(segsuite: Command, tmp_path: Path) -> None:
     assert segsuite("copy", "supervised/default", tmp_path / "mine")[0] == 0
     code, _, err = segsuite("copy", "supervised/default", tmp_path / "mine")

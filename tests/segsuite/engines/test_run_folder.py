@@ -15,16 +15,23 @@ def test_same_settings_open_the_same_run(tmp_path: Path) -> None:
     first = open_run(tmp_path / "run", settings=SETTINGS, settings_yaml="name: a\n")
     assert first.settings.read_text() == "name: a\n"
     assert json.loads(first.versions.read_text())["packages"]["torch"]
+    first.plan.write_text("{}")
     again = open_run(tmp_path / "run", settings=SETTINGS, settings_yaml="name: a\n", must_exist=True)
     assert again == first
     assert not again.is_trained
 
 
 def test_a_run_with_other_settings_is_named_and_kept(tmp_path: Path) -> None:
-    open_run(tmp_path, settings=SETTINGS, settings_yaml="")
+    open_run(tmp_path, settings=SETTINGS, settings_yaml="").plan.write_text("{}")
     other = {**SETTINGS, "training": {"max_steps": 4}}
     with pytest.raises(OutputError, match=r"differs in training.max_steps: 3 there, 4 now"):
         open_run(tmp_path, settings=other, settings_yaml="")
+
+
+def test_a_run_that_was_refused_at_once_gives_way(tmp_path: Path) -> None:
+    open_run(tmp_path / "run", settings=SETTINGS, settings_yaml="name: a\n")
+    open_run(tmp_path / "run", settings={"name": "b"}, settings_yaml="name: b\n")
+    assert (tmp_path / "run" / "settings.yaml").read_text() == "name: b\n"
 
 
 def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""Which integer is which structure, read from what people have beside their masks."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from segsuite.data.manifest import Manifest
+from segsuite.errors import ManifestError, closest_hint
+
+__all__ = ["read_label_table"]
+
+
+def read_label_table(path: Path) -> dict[int, str]:
+    """Structures by integer, without background.
+
+    Args:
+        path: ``.tsv`` or ``.csv`` with columns ``index`` and ``name`` (BIDS, and what predict writes); or ``.json`` with
+            ``labels`` in either direction (nnU-Net's and Decathlon's ``dataset.json``, a manifest, a ``model.json``), or the
+            bare table.
+
+    Returns:
+        Integer to name, in order of the integers.
+
+    Raises:
+        FileNotFoundError: Nothing is there.
+        ManifestError: No such columns, or no table.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"The label table {path} must be a file, but nothing is there.")
+    labels = _from_json(path) if path.suffix.lower() == ".json" else _from_columns(path)
+    try:
+        manifest = Manifest(name=path.stem, labels=_with_background(labels))
+    except ValidationError as error:
+        findings = "; ".join(str(item["msg"]) for item in error.errors()[:3])
+        raise ManifestError(f"{path} must name each structure by one integer, got: {findings}.") from error
+    return manifest.structures
+
+
+def _from_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ManifestError(f"{path} must be JSON, got: {error}.") from error
+    labels = content.get("labels", content) if isinstance(content, dict) else None
+    if not isinstance(labels, dict):
+        raise ManifestError(f"{path} must hold `labels` by name or by integer, got {type(content).__name__}.")
+    return {name: value for name, value in labels.items() if name != "ignore"}
+
+
+def _from_columns(path: Path) -> dict[str, Any]:
+    delimiter = "," if path.suffix.lower() == ".csv" else "\t"
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream, delimiter=delimiter)
+        columns = reader.fieldnames or []
+        for wanted in ("index", "name"):
+            if wanted not in columns:
+                raise ManifestError(f"{path} must have a column `{wanted}`, got {columns}. {closest_hint(wanted, columns)}")
+        return {str(row["name"]): row["index"] for row in reader}
+
+
+def _with_background(labels: dict[str, Any]) -> dict[str, Any]:
+    """The table with an entry for 0 where it has none, in the direction it is written in."""
+    if all(str(key).isdigit() for key in labels):
+        return labels if "0" in labels else {"0": "background", **labels}
+    return labels if any(str(value) == "0" for value in labels.values()) else {"background": 0, **labels}

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from segsuite.data.label_table import read_label_table
+from segsuite.errors import ManifestError
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.tsv", "index\tname\n2\tTZ\n1\tPZ\n"),
+        ("t.tsv", "index\tname\tcolor\n0\tbackground\t\n1\tPZ\tred\n2\tTZ\tblue\n"),
+        ("t.csv", "name,index\nPZ,1\nTZ,2\n"),
+        ("dataset.json", json.dumps({"labels": {"background": 0, "PZ": 1, "TZ": 2, "ignore": 3}})),
+        ("dataset.json", json.dumps({"labels": {"0": "background", "1": "PZ", "2": "TZ"}})),
+        ("t.json", json.dumps({"PZ": 1, "TZ": 2})),
+        ("t.json", json.dumps({"1": "PZ", "2": "TZ"})),
+    ],
+    ids=["tsv", "bids", "csv", "nnunet", "decathlon", "bare", "bare by integer"],
+)
+def test_every_common_form_says_the_same(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert read_label_table(tmp_path / name) == {1: "PZ", 2: "TZ"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("t.tsv", "idx\tname\n1\tPZ\n", r"must have a column `index`, got \['idx', 'name'\]"),
+        ("t.json", "[1, 2]", "must hold `labels` by name or by integer, got list"),
+        ("t.json", "{", "must be JSON"),
+        ("t.json", '{"PZ": 1, "TZ": 1}', "its own integer"),
+    ],
+)
+def test_what_is_no_table(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ManifestError, match=message):
+        read_label_table(tmp_path / name)

@@ -71,7 +71,7 @@ class TrainingSettings(Group):
     """Stop after so many validations without a better score, and export the best; 0: train to the end, export the last."""
     optimiser: Literal["adamw", "sgd"] = "adamw"
     """AdamW, or SGD with Nesterov momentum 0.99."""
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(default=4e-3, gt=0)
     """At the start; SGD wants about 1e-2."""
     schedule: Literal["poly", "cosine"] = "cosine"
     """How the learning rate falls."""

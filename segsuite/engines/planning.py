@@ -27,6 +27,8 @@ ANISOTROPY = 3.0
 LEAST_FEATURE_SIZE = 4
 """Stages are added until the coarsest feature map is this small."""
 MOST_STAGES = 6
+LEAST_SHARE = 0.85
+"""A planned patch is rounded down to what the strides allow if so much of every axis stays."""
 SIDE_WORDS = {"left", "right", "l", "r", "lh", "rh"}
 CT_SCALE_SPREAD = 3.0
 """Data sets of one scale (CT) have 99.5 % intensities within this factor of each other; MR does not."""
@@ -130,7 +132,7 @@ def make_plan(
     patch = patch_size or _patch(extent, spacing, resources, dims, reasons)
     reasons.setdefault("patch_size", "given in the settings")
     kernels, strides = _stages(patch, spacing, dims)
-    patch = _rounded(patch, spacing, dims)
+    patch = _rounded(patch, spacing, dims, least_share=1.0 if patch_size else LEAST_SHARE)
     reasons["stages"] = (
         f"{len(strides)} stages: an axis is halved while at least {LEAST_FEATURE_SIZE} voxels stay and its voxels are within "
         "twice the finest"
@@ -202,10 +204,12 @@ def _patch(extent: Any, spacing: tuple[float, ...], resources: Resources, dims: 
     return tuple(int(n) for n in size)
 
 
-def _rounded(size: Any, spacing: tuple[float, ...], dims: int) -> tuple[int, ...]:
-    """A size as it will be after rounding up to what its strides allow."""
+def _rounded(size: Any, spacing: tuple[float, ...], dims: int, *, least_share: float = LEAST_SHARE) -> tuple[int, ...]:
+    """A size as its strides allow: rounded down where that keeps enough of it (padding is paid for in every step), else up."""
     multiple = least_multiple(_stages(tuple(size), spacing, dims)[1])
-    return tuple(int(-(-n // m) * m) for n, m in zip(size, multiple, strict=True))
+    down = [int(n // m * m) for n, m in zip(size, multiple, strict=True)]
+    up = [int(-(-n // m) * m) for n, m in zip(size, multiple, strict=True)]
+    return tuple(d if d >= least_share * n else u for d, u, n in zip(down, up, size, strict=True))
 
 
 def _stages(

@@ -20,7 +20,7 @@ from monai.metrics import (
     compute_surface_dice,
 )
 
-from segsuite.metrics.per_case import measure_case
+from segsuite.metrics.per_case import Scoring, measure_case
 
 SPACING = (0.5, 0.5, 3.0)
 
@@ -58,7 +58,7 @@ def case(shape: tuple[int, ...], n_labels: int, shift: float) -> np.ndarray:
 
 def by_segsuite(predicted: np.ndarray, reference: np.ndarray, n_labels: int) -> np.ndarray:
     structures = {label: str(label) for label in range(1, n_labels + 1)}
-    rows = measure_case(predicted, reference, structures=structures, spacing_mm=SPACING, tolerances_mm=[1.0])
+    rows = measure_case(predicted, reference, Scoring(structures), spacing_mm=SPACING)
     return np.array([row.value for row in rows if row.metric in ("dice", "hd95", "assd", "surface_dice_1mm")]).reshape(
         n_labels, 4
     )

@@ -26,6 +26,7 @@ from segsuite.engines.inference import WindowInference
 from segsuite.engines.model_folder import write_model_folder
 from segsuite.engines.model_predictor import ModelPredictor, open_predictor
 from segsuite.engines.planning import Plan, plan_once
+from segsuite.engines.processes import rank
 from segsuite.engines.run_folder import RunFolder
 from segsuite.engines.schedules import learning_rate_factor
 from segsuite.engines.training import BEST, Budget, fit
@@ -74,6 +75,8 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
         clip_norm=settings.training.clip_norm,
         on_progress=lambda step, share, numbers: runtime.tell(f"training, step {step}", share, **numbers),
     )
+    if rank() > 0:
+        return
     _export(settings, run, cohort, plan, arguments, module, validation, windows, minutes)
 
 

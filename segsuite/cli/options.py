@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -90,6 +91,4 @@ def worker_count(workers: int | None) -> int:
     """The number of workers, chosen from the cores if the user gave none."""
     if workers is not None:
         return max(1, workers)
-    import os
-
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -142,6 +142,8 @@ def evaluate(
     fold: Fold = None,
     labels: Annotated[Path | None, typer.Option("--labels", help="TSV, CSV or JSON that names the integers.")] = None,
     tolerance: Annotated[list[float] | None, typer.Option("--tolerance", help="Surface Dice tolerance in mm.")] = None,
+    instances: Annotated[list[str] | None, typer.Option("--instances", help="Count this label's separate objects.")] = None,
+    least_iou: Annotated[float, typer.Option("--least-iou", min=0.01, max=1.0, help="Overlap of matching objects.")] = 0.1,
     workers: Workers = None,
     seed: Annotated[int, typer.Option(help="Of the intervals.")] = 0,
     as_json: Json = False,
@@ -161,6 +163,8 @@ def evaluate(
             fold=parse_fold(fold),
             labels=labels,
             tolerances_mm=tolerance or TOLERANCES_MM,
+            instances=instances or (),
+            least_iou=least_iou,
             workers=worker_count(workers),
             seed=seed,
             on_start=progress.start,
@@ -197,11 +201,16 @@ def compare(
         say(comparison.sentence)
 
 
-def report(run: Path, quiet: Quiet = False, verbose: Verbose = False) -> None:
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder, or one that holds evaluation/ or predictions/.")],
+    no_images: Annotated[bool, typer.Option("--no-images", help="Leave out pictures of cases, to share the page.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
     """Write report.html of a run folder: one file, no network."""
     from segsuite.reports.page import write_report
 
-    say(str(write_report(run)))
+    say(str(write_report(run, images=not no_images)))
 
 
 def _print_scores(summary: dict[str, Any]) -> None:

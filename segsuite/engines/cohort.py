@@ -18,6 +18,7 @@ from segsuite.data.manifest import Case, Manifest, read_manifest
 from segsuite.data.phantoms.cohort import PhantomCohort, write_phantom_cohort
 from segsuite.data.samplers import EpochSampler
 from segsuite.data.transforms import Preprocessing
+from segsuite.engines.processes import rank, wait_for_first, world_size
 from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import SettingsError
 from segsuite.shipped import find_manifest
@@ -106,6 +107,7 @@ def open_cohort(data: dict[str, Any], run: RunFolder, *, workers: int | None, te
     """
     if data["phantom"] is not None:
         path = run.root / "cohort" / "manifest.json"
+        wait_for_first(path)
         if not path.is_file():
             tell("making the phantom cohort", 0.0)
             write_phantom_cohort(path.parent, PhantomCohort(**data["phantom"]), workers=(workers or 1) + 1)
@@ -142,7 +144,7 @@ def patch_loader(dataset: PatchDataset, *, batch_size: int, steps_per_epoch: int
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        sampler=EpochSampler(batch_size * steps_per_epoch),
+        sampler=EpochSampler(batch_size * steps_per_epoch * world_size(), rank=rank(), world_size=world_size()),
         num_workers=workers,
         persistent_workers=workers > 0,
         drop_last=True,

@@ -16,6 +16,7 @@ import numpy as np
 from segsuite.data.fingerprint import Fingerprint, take_fingerprint
 from segsuite.data.transforms import Normalisation, Preprocessing
 from segsuite.engines.cohort import Cohort, Tell
+from segsuite.engines.processes import wait_for_first
 from segsuite.engines.run_folder import RunFolder
 from segsuite.files import write_json
 from segsuite.networks.unet import least_multiple
@@ -274,6 +275,7 @@ def plan_once(run: RunFolder, cohort: Cohort, *, on_gpu: bool, overrides: dict[s
     Returns:
         The plan.
     """
+    wait_for_first(run.plan)
     if run.plan.is_file():
         return Plan.from_json(json.loads(run.plan.read_text(encoding="utf-8"))["plan"])
     cases = [*cohort.training, *cohort.held_out]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import segsuite
+from segsuite.engines.processes import rank, wait_for_first
 from segsuite.errors import OutputError
 from segsuite.files import make_folder, write_json, write_text
 
@@ -106,6 +107,9 @@ def open_run(root: Path, *, settings: dict[str, Any], settings_yaml: str, must_e
     """
     run = RunFolder(root)
     fixed = root / "settings.json"
+    wait_for_first(fixed)
+    if rank() > 0:
+        return run
     if fixed.is_file() and not run.is_untouched:
         before = json.loads(fixed.read_text(encoding="utf-8"))
         changed = _differences(before, settings)

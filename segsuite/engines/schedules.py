@@ -51,4 +51,5 @@ def averaged_copy(network: nn.Module, *, decay: float) -> AveragedModel:
         n = float(n_averaged)
         get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(average, current, n_averaged)  # type: ignore[arg-type]
 
-    return AveragedModel(network, multi_avg_fn=update)  # type: ignore[arg-type]
+    average = AveragedModel(network, multi_avg_fn=update)  # type: ignore[arg-type]
+    return average.requires_grad_(False)

@@ -21,6 +21,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
 
+from segsuite.engines.processes import local_world_size, world_size
 from segsuite.engines.run_folder import RunFolder
 from segsuite.files import write_atomically, write_text
 from segsuite.seeding import seed_libraries
@@ -29,6 +30,7 @@ __all__ = ["Budget", "TrainingClock", "fit", "unfinished_checkpoint"]
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"
+SECONDS_BETWEEN_REPORTS = 0.5
 
 
 @dataclass(frozen=True)
@@ -126,17 +128,20 @@ class History(pl.Callback):
         self.latest: dict[str, float] = {}
         self.steps_in_file = -1
         self.has_validated = False
+        self.told = 0.0
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remember that the validation numbers are new: Lightning keeps showing the old ones."""
         self.has_validated = True
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Report progress."""
+        """Report progress, twice a second at most: reading the loss makes a GPU wait."""
+        if self.on_progress is None or not trainer.is_global_zero or time.monotonic() - self.told < SECONDS_BETWEEN_REPORTS:
+            return
+        self.told = time.monotonic()
         if "loss" in trainer.callback_metrics:
             self.latest["loss"] = float(trainer.callback_metrics["loss"])
-        if self.on_progress is not None and trainer.is_global_zero:
-            self.on_progress(trainer.global_step, self.clock.progress(trainer.global_step), dict(self.latest))
+        self.on_progress(trainer.global_step, self.clock.progress(trainer.global_step), dict(self.latest))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the epoch's numbers once."""
@@ -254,7 +259,9 @@ def fit(
     _quieten_lightning()
     trainer = pl.Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=[device.index or 0] if device.type == "cuda" else 1,
+        devices=_devices(device),
+        num_nodes=world_size() // local_world_size(),
+        strategy="ddp" if world_size() > 1 else "auto",
         precision="bf16-mixed" if precision == torch.bfloat16 else "32-true",
         max_steps=budget.max_steps or -1,
         max_epochs=-1,
@@ -293,6 +300,13 @@ def unfinished_checkpoint(run: RunFolder) -> Path | None:
     """
     path = run.checkpoints / LAST
     return path if path.is_file() else None
+
+
+def _devices(device: torch.device) -> int | list[int]:
+    """All processes of this machine, one device each, or the one device of a training that is alone."""
+    if world_size() > 1:
+        return local_world_size()
+    return [device.index or 0] if device.type == "cuda" else 1
 
 
 def _quieten_lightning() -> None:

@@ -8,6 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segsuite.metrics.instances import (
+    lesion_f1_score,
+    lesion_precision_score,
+    lesion_recall_score,
+    match_instances,
+    panoptic_quality_score,
+)
 from segsuite.metrics.overlap import (
     dice_score,
     iou_score,
@@ -28,9 +35,18 @@ from segsuite.shapes import LabelMap, Mask, Spacing
 from segsuite.volumes.cropping import union_box
 from segsuite.volumes.labels import label_boxes
 
-__all__ = ["HIGHER_IS_BETTER", "Measurement", "dice_per_structure", "mean_of_scored", "measure_case", "measure_structure"]
+__all__ = [
+    "HIGHER_IS_BETTER",
+    "Measurement",
+    "Scoring",
+    "dice_per_structure",
+    "mean_of_scored",
+    "measure_case",
+    "measure_instances",
+    "measure_structure",
+]
 
-HIGHER_IS_BETTER = ("dice", "iou", "sensitivity", "precision", "surface_dice")
+HIGHER_IS_BETTER = ("dice", "iou", "sensitivity", "precision", "surface_dice", "lesion", "panoptic")
 """Prefixes of metrics where 1 is best; every other metric is best at 0."""
 
 
@@ -43,7 +59,7 @@ class Measurement:
         name: Its name.
         metric: What was measured, for example ``hd95``.
         value: The number; ``nan`` if both masks are empty, ``inf`` for a distance to nothing.
-        unit: ``1``, ``mm``, ``ml`` or ``%``.
+        unit: ``1``, ``mm``, ``ml``, ``%`` or ``count``.
         status: ``ok``, ``missed`` (in the reference only), ``spurious`` (in the prediction only) or ``empty``.
     """
 
@@ -55,39 +71,72 @@ class Measurement:
     status: str
 
 
-def measure_case(
-    predicted: LabelMap,
-    reference: LabelMap,
-    *,
-    structures: Mapping[int, str],
-    spacing_mm: Spacing,
-    tolerances_mm: Sequence[float],
-    ignore_label: int | None = None,
-) -> list[Measurement]:
+@dataclass(frozen=True)
+class Scoring:
+    """What an evaluation measures in every case.
+
+    Attributes:
+        structures: Integer to name.
+        tolerances_mm: For surface Dice.
+        ignore_label: Voxels that the reference marks with it count for neither mask.
+        instance_labels: Structures whose separate objects (lesions) are counted too.
+        least_iou: Least overlap from which two objects match.
+    """
+
+    structures: Mapping[int, str]
+    tolerances_mm: tuple[float, ...] = (1.0,)
+    ignore_label: int | None = None
+    instance_labels: tuple[int, ...] = ()
+    least_iou: float = 0.1
+
+
+def measure_case(predicted: LabelMap, reference: LabelMap, scoring: Scoring, *, spacing_mm: Spacing) -> list[Measurement]:
     """Every metric of every structure of one case.
 
     Args:
         predicted: Integers (i, j, k).
         reference: Integers on the same grid.
-        structures: Integer to name.
+        scoring: What is measured.
         spacing_mm: Voxel size along i, j, k.
-        tolerances_mm: For surface Dice.
-        ignore_label: Voxels that the reference marks with it count for neither mask.
 
     Returns:
         One measurement per structure and metric.
     """
     measurements = []
     boxes_p, boxes_r = label_boxes(predicted), label_boxes(reference)
-    for label, name in structures.items():
+    for label, name in scoring.structures.items():
         box = union_box(boxes_p.get(label), boxes_r.get(label))
         mask_p, mask_r = predicted[box] == label, reference[box] == label
-        if ignore_label is not None:
-            mask_p &= reference[box] != ignore_label
-        values = measure_structure(mask_p, mask_r, spacing_mm=spacing_mm, tolerances_mm=tolerances_mm)
+        if scoring.ignore_label is not None:
+            mask_p &= reference[box] != scoring.ignore_label
+        values = measure_structure(mask_p, mask_r, spacing_mm=spacing_mm, tolerances_mm=scoring.tolerances_mm)
+        if label in scoring.instance_labels:
+            values |= measure_instances(mask_p, mask_r, least_iou=scoring.least_iou)
         status = _status(bool(mask_p.any()), bool(mask_r.any()))
         measurements += [Measurement(label, name, metric, value, unit, status) for metric, (value, unit) in values.items()]
     return measurements
+
+
+def measure_instances(predicted: Mask, reference: Mask, *, least_iou: float) -> dict[str, tuple[float, str]]:
+    """Every metric of the separate objects of one structure.
+
+    Args:
+        predicted: Boolean (i, j, k).
+        reference: Boolean on the same grid.
+        least_iou: Least overlap of a match.
+
+    Returns:
+        Metric name to value and unit.
+    """
+    matches = match_instances(predicted, reference, least_iou=least_iou)
+    return {
+        "lesion_f1": (lesion_f1_score(matches), "1"),
+        "lesion_recall": (lesion_recall_score(matches), "1"),
+        "lesion_precision": (lesion_precision_score(matches), "1"),
+        "panoptic_quality": (panoptic_quality_score(matches), "1"),
+        "false_positives": (float(matches.n_false_positive), "count"),
+        "false_negatives": (float(matches.n_false_negative), "count"),
+    }
 
 
 def measure_structure(

@@ -17,7 +17,8 @@ from segsuite.volumes.reading import read_labels, read_volume
 
 __all__ = ["as_data_uri", "overlay_figure"]
 
-COLOURS = ("#e8590c", "#1c7ed6", "#2f9e44", "#ae3ec9", "#f08c00", "#0c8599", "#c2255c", "#5c940d")
+COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#f0e442", "#0072b2", "#d55e00")
+"""Okabe and Ito's palette, told apart with any colour vision."""
 N_SLICES = 3
 mpl.rcParams["svg.hashsalt"] = "segsuite"
 

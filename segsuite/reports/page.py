@@ -22,14 +22,17 @@ __all__ = ["write_report"]
 
 N_SHOWN = 3
 """Best and worst cases with a picture each."""
+MOST_ROWS = 1000
+"""Cases listed in the page; the CSV holds all."""
 MAIN_METRICS = ("dice", "hd95", "assd", "masd", "surface_dice_1mm", "surface_dice_2mm", "volume_difference")
 
 
-def write_report(run: Path) -> Path:
+def write_report(run: Path, *, images: bool = True) -> Path:
     """``report.html`` of a run folder, or of a folder that holds ``evaluation/`` or ``predictions/``.
 
     Args:
         run: The folder.
+        images: Whether pictures of cases go in; without them the page holds no patient data but names.
 
     Returns:
         The page.
@@ -39,7 +42,7 @@ def write_report(run: Path) -> Path:
     """
     parts = {
         "history": _history(run / "history.csv"),
-        "evaluation": _evaluation(run / "evaluation"),
+        "evaluation": _evaluation(run / "evaluation", images=images),
         "predictions": _predictions(run / "predictions"),
         "plan": _plan(run / "plan.json"),
         "settings": _text(run / "settings.yaml"),
@@ -70,7 +73,7 @@ def _history(path: Path) -> dict[str, Any] | None:
     return {"figure": as_data_uri(figure), "steps": int(table["step"].max()), "minutes": float(table["minutes"].max())}
 
 
-def _evaluation(folder: Path) -> dict[str, Any] | None:
+def _evaluation(folder: Path, *, images: bool) -> dict[str, Any] | None:
     if not (folder / "metrics_per_case.csv").is_file():
         return None
     measurements, cases = read_evaluation(folder)
@@ -80,15 +83,27 @@ def _evaluation(folder: Path) -> dict[str, Any] | None:
     dice["value"] = dice["value"].fillna(math.nan)
     means = dice.groupby("case")["value"].mean().dropna().sort_values()
     shown = dict.fromkeys([*means.index[:N_SHOWN], *means.index[::-1][:N_SHOWN]])
-    pictures = [_picture(folder, str(case), float(means[case]), cases) for case in shown]
+    pictures = [_picture(folder, str(case), float(means[case]), cases) for case in shown] if images else []
     return {
         "summary": summary,
         "metrics": metrics,
         "boxes": as_data_uri(_boxes(measurements, [m for m in metrics if m in ("dice", "hd95", "assd")])),
         "pictures": pictures,
+        "table": _case_table(measurements),
+        "n_most": MOST_ROWS,
         "problems": cases[cases["reason"] != ""][["case", "reason"]].to_dict("records"),
         "legend": [(name, COLOURS[(int(n) - 1) % len(COLOURS)]) for n, name in _legend(measurements)],
     }
+
+
+def _case_table(measurements: pd.DataFrame) -> dict[str, Any]:
+    """Dice and HD95 of every case and structure, worst mean Dice first."""
+    chosen = measurements[measurements["metric"].isin(("dice", "hd95"))]
+    wide = chosen.pivot_table(index="case", columns=["metric", "label_name"], values="value", dropna=False, sort=False)
+    wide = wide.loc[wide["dice"].mean(axis=1).sort_values().index]
+    columns = [f"{_title(metric)} {name}" for metric, name in wide.columns]
+    rows = [(str(case), [float(value) for value in values]) for case, values in zip(wide.index, wide.to_numpy(), strict=True)]
+    return {"columns": columns, "rows": rows[:MOST_ROWS], "n_rows": len(rows)}
 
 
 def _legend(measurements: pd.DataFrame) -> list[tuple[int, str]]:
@@ -173,4 +188,6 @@ def _title(metric: str) -> str:
 def _number(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "-"
+    if math.isinf(value):
+        return "missed"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,16 @@ from typing import Any
 from segsuite.data.label_table import read_label_table
 from segsuite.data.manifest import read_manifest
 from segsuite.engines.devices import set_threads
-from segsuite.engines.evaluation import (
-    EvaluatedCase,
-    EvaluationTables,
-    evaluate_pairs,
-    find_pairs,
-    structures_of,
-)
+from segsuite.engines.evaluation import EvaluatedCase, EvaluationTables, evaluate_pairs
 from segsuite.engines.inputs import find_inputs, take_shard
 from segsuite.engines.model_folder import read_model_folder, write_ensemble
+from segsuite.engines.pairing import find_pairs, structures_of
 from segsuite.engines.prediction import Outcome, predict_cases
+from segsuite.engines.processes import rank
 from segsuite.engines.run_folder import RunFolder, open_run
-from segsuite.errors import SettingsError
-from segsuite.files import make_folder, write_json, write_text
+from segsuite.errors import SettingsError, closest_hint
+from segsuite.files import make_folder, write_text
+from segsuite.metrics.per_case import Scoring
 from segsuite.pipeline import Pipeline, Runtime, find_pipeline
 from segsuite.reports.page import write_report
 from segsuite.reports.tables import write_summary
@@ -187,6 +184,8 @@ def evaluate(
     fold: int | None = None,
     labels: Path | None = None,
     tolerances_mm: Sequence[float] = TOLERANCES_MM,
+    instances: Sequence[str] = (),
+    least_iou: float = 0.1,
     workers: int = 1,
     seed: int = 0,
     on_start: Callable[[int], None] | None = None,
@@ -202,6 +201,8 @@ def evaluate(
         fold: For a manifest of references, only this fold.
         labels: Table that names the integers, where no manifest does; see ``data.label_table``.
         tolerances_mm: For surface Dice.
+        instances: Names or integers of structures whose separate objects (lesions) are counted too.
+        least_iou: Least overlap from which two objects match.
         workers: Processes.
         seed: Of the bootstrap.
         on_start: Called with the number of cases.
@@ -210,12 +211,18 @@ def evaluate(
     Returns:
         Summary and problems.
     """
-    pairs, structures, ignore = find_pairs(predictions, references, data_root=data_root, fold=fold)
-    if labels is not None:
-        structures = read_label_table(labels)
-    structures = structures or structures_of(pairs)
+    pairing = find_pairs(predictions, references, data_root=data_root, fold=fold)
+    named = pairing.structures if labels is None else read_label_table(labels)
+    structures = named or structures_of(pairing.pairs)
+    scoring = Scoring(
+        structures,
+        tuple(tolerances_mm),
+        ignore_label=pairing.ignore_label,
+        instance_labels=_labels_named(instances, structures),
+        least_iou=least_iou,
+    )
     if on_start is not None:
-        on_start(len(pairs))
+        on_start(len(pairing.pairs))
     problems: dict[str, str] = {}
     with EvaluationTables(out) as tables:
 
@@ -226,16 +233,18 @@ def evaluate(
             if on_case is not None:
                 on_case(case.pair.case_id)
 
-        evaluate_pairs(
-            pairs,
-            structures=structures,
-            tolerances_mm=tolerances_mm,
-            ignore_label=ignore,
-            workers=workers,
-            on_case=collect,
-        )
+        evaluate_pairs(pairing.pairs, scoring, workers=workers, on_case=collect)
     summary = write_summary(out, seed=seed)
-    return Evaluation(summary, len(pairs), problems)
+    return Evaluation(summary, len(pairing.pairs), problems)
+
+
+def _labels_named(words: Sequence[str], structures: Mapping[int, str]) -> tuple[int, ...]:
+    """Labels by name or integer."""
+    by_word = {name: label for label, name in structures.items()} | {str(label): label for label in structures}
+    for word in words:
+        if word not in by_word:
+            raise SettingsError(f"--instances must name a structure, got `{word}`. {closest_hint(word, structures.values())}")
+    return tuple(by_word[word] for word in words)
 
 
 def demo(pipeline: str, out: Path, *, overrides: Sequence[str] = (), runtime: Runtime) -> tuple[RunFolder, Evaluation]:
@@ -267,8 +276,8 @@ def _train_one(config: str, overrides: Sequence[str], out: Path | None, resume: 
     run = open_run(root, settings=settings.model_dump(mode="json"), settings_yaml=as_yaml(settings), must_exist=resume)
     if not run.is_trained:
         pipeline.recipe.train(settings, run, runtime)
-        write_json(run.root / "status.json", {"status": "trained"})
-    write_report(run.root)
+    if rank() == 0:
+        write_report(run.root)
     return run
 
 

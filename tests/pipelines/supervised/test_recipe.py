@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -67,6 +68,20 @@ def test_slices_are_trained_and_predicted_too(tiny_overrides: list[str], tmp_pat
     run = train("supervised/phantom", overrides=flat, out=tmp_path / "run", runtime=HERE)
     outcome = predict(run.model, [run.root / "cohort" / "images"], tmp_path / "masks", device="cpu")
     assert (outcome.n_done, outcome.failures) == (6, {})
+
+
+def test_two_processes_train_one_model(tiny_overrides: list[str], tmp_path: Path) -> None:
+    """As on a machine with several GPUs: torchrun, one process per device, gradients shared."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "segsuite"]
+    command += ["train", "supervised/phantom", *tiny_overrides, "--fold", "0", "--out", str(tmp_path / "run")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    result = subprocess.run([*command, "--device", "cpu", "-j", "0", "-q"], env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
+    run = RunFolder(tmp_path / "run")
+    assert run.is_trained
+    assert "8,loss" in ",".join(line.split(",")[0] + "," + line.split(",")[2] for line in run.history.read_text().splitlines())
+    outcome = predict(run.model, [run.root / "cohort" / "images"], tmp_path / "masks", device="cpu")
+    assert outcome.failures == {}
 
 
 def test_all_folds_make_an_ensemble(tiny_overrides: list[str], tmp_path: Path) -> None:

@@ -15,10 +15,9 @@ from segsuite.engines.evaluation import (
     EvaluatedCase,
     EvaluationTables,
     evaluate_pairs,
-    find_pairs,
-    structures_of,
 )
-from segsuite.errors import ManifestError
+from segsuite.engines.pairing import find_pairs, structures_of
+from segsuite.metrics.per_case import Scoring
 
 
 @pytest.fixture
@@ -30,16 +29,10 @@ def predictions(cohort_folder: Path, tmp_path: Path) -> Path:
 
 
 def run(predictions: Path, references: Path, workers: int = 1) -> list[EvaluatedCase]:
-    pairs, structures, ignore = find_pairs(predictions, references)
+    pairing = find_pairs(predictions, references)
     cases: list[EvaluatedCase] = []
-    evaluate_pairs(
-        pairs,
-        structures=structures or structures_of(pairs),
-        tolerances_mm=[1.0],
-        ignore_label=ignore,
-        workers=workers,
-        on_case=cases.append,
-    )
+    scoring = Scoring(pairing.structures or structures_of(pairing.pairs), ignore_label=pairing.ignore_label)
+    evaluate_pairs(pairing.pairs, scoring, workers=workers, on_case=cases.append)
     return cases
 
 
@@ -73,10 +66,6 @@ def test_processes_change_nothing(predictions: Path, cohort_folder: Path) -> Non
     assert [c.measurements for c in one[1:]] == [c.measurements for c in two[1:]]
 
 
-def test_fold_restricts_the_references(predictions: Path, cohort_folder: Path) -> None:
-    assert len(find_pairs(predictions, cohort_folder / "manifest.json", fold=0)[0]) == 2
-
-
 def test_tables_have_the_fixed_columns(predictions: Path, cohort_folder: Path, tmp_path: Path) -> None:
     cases = run(predictions, cohort_folder / "manifest.json")
     with EvaluationTables(tmp_path / "e") as tables:
@@ -103,13 +92,3 @@ def test_an_interrupted_evaluation_leaves_no_table(predictions: Path, cohort_fol
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list((tmp_path / "e").iterdir()) == []
-
-
-class TestRefusals:
-    def test_nothing_there(self, tmp_path: Path) -> None:
-        with pytest.raises(FileNotFoundError, match="must be a folder or a manifest"):
-            find_pairs(tmp_path, tmp_path / "gone")
-
-    def test_no_references(self, tmp_path: Path) -> None:
-        with pytest.raises(ManifestError, match="must hold reference masks, got none"):
-            find_pairs(tmp_path, tmp_path)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from segsuite.metrics.per_case import dice_per_structure, mean_of_scored, measure_case
+from segsuite.metrics.per_case import Scoring, dice_per_structure, mean_of_scored, measure_case
 
 REFERENCE = np.zeros((12, 10, 8), dtype=np.uint8)
 REFERENCE[2:6, 2:6, 2:6] = 1
@@ -14,7 +14,7 @@ STRUCTURES = {1: "one", 2: "two", 3: "three", 4: "four"}
 
 
 def measured(predicted: np.ndarray, **more: object) -> dict[tuple[str, str], tuple[float, str]]:
-    rows = measure_case(predicted, REFERENCE, structures=STRUCTURES, spacing_mm=(1, 1, 2), tolerances_mm=[1.0], **more)
+    rows = measure_case(predicted, REFERENCE, Scoring(STRUCTURES, **more), spacing_mm=(1, 1, 2))
     return {(row.name, row.metric): (row.value, row.status) for row in rows}
 
 
@@ -40,8 +40,17 @@ def test_cropping_changes_no_number() -> None:
 def test_ignored_voxels_count_for_neither() -> None:
     reference = REFERENCE.copy()
     reference[2:4, 2:6, 2:6] = 9
-    rows = measure_case(REFERENCE, reference, structures={1: "one"}, spacing_mm=(1, 1, 1), tolerances_mm=[1.0], ignore_label=9)
+    rows = measure_case(REFERENCE, reference, Scoring({1: "one"}, ignore_label=9), spacing_mm=(1, 1, 1))
     assert next(row.value for row in rows if row.metric == "dice") == 1.0
+
+
+def test_objects_are_counted_where_asked_for() -> None:
+    predicted = REFERENCE.copy()
+    predicted[11, 9, 7] = 1
+    values = measured(predicted, instance_labels=(1,))
+    assert values["one", "false_positives"][0] == 1
+    assert values["one", "lesion_recall"][0] == 1
+    assert ("two", "lesion_recall") not in values
 
 
 def test_validation_and_evaluation_give_the_same_dice() -> None:

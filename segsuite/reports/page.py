@@ -99,9 +99,9 @@ def _evaluation(folder: Path, *, images: bool) -> dict[str, Any] | None:
 def _case_table(measurements: pd.DataFrame) -> dict[str, Any]:
     """Dice and HD95 of every case and structure, worst mean Dice first."""
     chosen = measurements[measurements["metric"].isin(("dice", "hd95"))]
-    wide = chosen.pivot_table(index="case", columns=["metric", "label_name"], values="value", dropna=False, sort=False)
+    wide: Any = chosen.pivot_table(index="case", columns=["metric", "label_name"], values="value", dropna=False, sort=False)
     wide = wide.loc[wide["dice"].mean(axis=1).sort_values().index]
-    columns = [f"{_title(metric)} {name}" for metric, name in wide.columns]
+    columns = [f"{_title(str(pair[0]))} {pair[1]}" for pair in wide.columns.to_list()]
     rows = [(str(case), [float(value) for value in values]) for case, values in zip(wide.index, wide.to_numpy(), strict=True)]
     return {"columns": columns, "rows": rows[:MOST_ROWS], "n_rows": len(rows)}
 

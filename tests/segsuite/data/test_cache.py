@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -63,6 +65,32 @@ def test_two_at_a_time_and_a_leftover_of_a_kill(cohort: Manifest, cohort_folder:
         results = list(pool.map(lambda _: prepare(cohort, cohort_folder, tmp_path, workers=2), range(4)))
     assert all([c.folder for c in result] == [c.folder for c in results[0]] for result in results)
     assert not list(tmp_path.glob(".tmp-*"))
+
+
+@pytest.mark.slow
+def test_two_processes_fill_one_cache_and_a_kill_leaves_nothing_half(cohort_folder: Path, tmp_path: Path) -> None:
+    code = f"""
+from pathlib import Path
+from segsuite.data.cache import prepare_cases
+from segsuite.data.manifest import read_manifest
+from segsuite.data.transforms import Normalisation, Preprocessing
+manifest = read_manifest(Path({str(cohort_folder)!r}) / "manifest.json")
+preprocessing = Preprocessing((4.0, 4.0, 6.0), (Normalisation(),))
+for case in prepare_cases(manifest.training, manifest, data_root=Path({str(cohort_folder)!r}),
+                          cache_dir=Path({str(tmp_path)!r}), preprocessing=preprocessing):
+    print(case.folder.name, float(case.image.sum()), int(case.label.sum()), flush=True)
+"""
+    command = [sys.executable, "-c", code]
+    killed = subprocess.Popen(command, stdout=subprocess.PIPE)
+    while killed.poll() is None and not any(tmp_path.glob("*/image.npy")):
+        time.sleep(0.002)
+    killed.kill()
+    killed.communicate()
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0].splitlines()) == 6
 
 
 def test_forecast_is_what_it_becomes(cohort: Manifest, cohort_folder: Path, tmp_path: Path) -> None:

@@ -90,7 +90,9 @@ def train(
             resume=resume,
             runtime=Runtime(device, workers, progress),
         )
-    say(f"model        {run.model}\nreport       {run.report}")
+    say(f"model        {run.model}")
+    for page in sorted(run.root.glob("**/report.html")):
+        say(f"report       {page}")
 
 
 def predict(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,10 +82,10 @@ def write_model_folder(folder: Path, *, weights: dict[str, Tensor], description:
 
 
 def write_ensemble(folder: Path, members: list[Path], *, card: str) -> ModelFolder:
-    """Write a model folder that lists its members; prediction averages their probabilities, one in memory at a time.
+    """Write a model folder that holds copies of its members; prediction averages their probabilities, one in memory at a time.
 
     Args:
-        folder: Where; members are named relative to it.
+        folder: Where; the members go into its ``members/``, so that it is complete by itself.
         members: Model folders of one pipeline with the same labels and preprocessing.
         card: Markdown.
 
@@ -105,11 +105,13 @@ def write_ensemble(folder: Path, members: list[Path], *, card: str) -> ModelFold
                     f"{model.description[key]} in {model.path}. Train the folds with one config and one manifest."
                 )
     make_folder(folder)
-    relative = [Path(os.path.relpath(member.resolve(), folder.resolve())) for member in members]
+    names = [f"members/{number}" for number in range(len(members))]
+    for name, model in zip(names, models, strict=True):
+        shutil.copytree(model.path, folder / name, dirs_exist_ok=True)
     shared = {key: first[key] for key in ("pipeline", "labels", "preprocessing", "channels")}
     digests = [model.sha256 for model in models]
     write_text(folder / "README.md", card)
-    content = {"format": FORMAT, **shared, "members": [path.as_posix() for path in relative], "member_sha256": digests}
+    content = {"format": FORMAT, **shared, "members": names, "member_sha256": digests}
     write_json(folder / DESCRIPTION_FILE, content)
     return read_model_folder(folder)
 

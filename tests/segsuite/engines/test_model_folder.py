@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -67,10 +68,11 @@ class TestRefusals:
             write_ensemble(tmp_path / "e", members, card="")
 
 
-def test_ensemble_notices_a_changed_member(tmp_path: Path) -> None:
+def test_ensemble_is_complete_by_itself_and_notices_a_changed_member(tmp_path: Path) -> None:
     members = [write(tmp_path / "a"), write(tmp_path / "b")]
     ensemble = write_ensemble(tmp_path / "e", members, card="")
-    assert [member.resolve() for member in ensemble.members] == members
-    write(tmp_path / "b", name="other")
+    shutil.rmtree(tmp_path / "a")
+    assert [read_model_folder(member).pipeline for member in ensemble.members] == ["p", "p"]
+    write(ensemble.members[1], name="other")
     with pytest.raises(ModelError, match="got a changed one"):
         read_model_folder(tmp_path / "e")

@@ -7,13 +7,14 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from segsuite.errors import OutputError
 
-__all__ = ["hash_of_file", "hash_of_json", "make_folder", "write_atomically", "write_json", "write_text"]
+__all__ = ["hash_of_file", "hash_of_json", "make_folder", "write_atomically", "write_json", "write_text", "writing_to"]
 
 _CHUNK_BYTES = 1 << 20
 
@@ -32,15 +33,30 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         OutputError: No permission, no space, or the folder is gone. Nothing is left behind.
     """
     temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.tmp.{path.name}")
+    with writing_to(path):
+        try:
+            write(temporary)
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """Turn what the system says of a failed write inside the block into what the user can do.
+
+    Args:
+        path: What is written.
+
+    Raises:
+        OutputError: No permission, no space, or something is in the way.
+    """
     try:
-        write(temporary)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        yield
     except OSError as error:
         raise _output_error(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -75,10 +91,8 @@ def make_folder(path: Path) -> Path:
     Raises:
         OutputError: A file is in the way, or there is no permission.
     """
-    try:
+    with writing_to(path):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _output_error(path, error) from error
     return path
 
 

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -201,7 +200,7 @@ def _export(
         plan,
         arguments,
         windows,
-        largest_component=tuple(int(np.asarray(cohort.class_labels)[index]) for index in reduced),
+        largest_component=tuple(cohort.class_labels[index] for index in reduced),
         training={"minutes": round(minutes, 2), "steps": int(module.global_step), "validation_dice": scores},
     )
     write_model_folder(run.model, weights=average.state_dict(), description=description, card=model_card(description))

@@ -18,7 +18,7 @@ from segsuite.volumes.labels import labels_present
 from segsuite.volumes.reading import read_channels, read_labels
 from segsuite.volumes.volume import Volume, require_varied
 
-__all__ = ["CaseFacts", "Finding", "check_case", "check_manifest", "label_values", "require_declared", "require_unleaked"]
+__all__ = ["CaseFacts", "Finding", "check_case", "check_manifest", "labels_per_case", "require_declared", "require_unleaked"]
 
 PLAUSIBLE_SPACING_MM = (0.05, 20.0)
 Outcome = TypeVar("Outcome")
@@ -152,27 +152,33 @@ def require_unleaked(training: Sequence[Case], held_out: Sequence[Case]) -> None
         )
 
 
-def label_values(manifest: Manifest, data_root: Path, *, workers: int = 1) -> list[int]:
-    """Every integer in any mask, mapping applied.
+def labels_per_case(
+    manifest: Manifest, data_root: Path, *, workers: int = 1, on_case: Callable[[str], None] | None = None
+) -> dict[str, tuple[int, ...]]:
+    """The integers in each mask, mapping applied; no image is read.
 
     Args:
         manifest: Names the masks.
         data_root: Where paths start.
         workers: Threads.
+        on_case: Called with each case id.
 
     Returns:
-        Sorted integers.
+        Case id to sorted integers, for labelled cases.
 
     Raises:
         InputError: A mask that cannot be read.
+        FileNotFoundError: A mask that is not there.
     """
 
-    def look(case: Case) -> list[int]:
-        return labels_present(read_labels(label_path(case, data_root), mapping=manifest.label_mapping).array)
+    def look(case: Case) -> tuple[str, tuple[int, ...]]:
+        labels = read_labels(label_path(case, data_root), mapping=manifest.label_mapping)
+        if on_case is not None:
+            on_case(case.case_id)
+        return case.case_id, tuple(labels_present(labels.array))
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        found = list(pool.map(look, [case for case in manifest.cases if case.label]))
-    return sorted({value for values in found for value in values})
+        return dict(pool.map(look, [case for case in manifest.cases if case.label]))
 
 
 def _attempt(facts: CaseFacts, kind: str, action: Callable[[], Outcome]) -> Outcome | None:

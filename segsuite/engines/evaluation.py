@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from segsuite.engines.pairing import Pair
-from segsuite.errors import InputError
-from segsuite.files import make_folder
+from segsuite.errors import InputError, OutputError
+from segsuite.files import make_folder, writing_to
 from segsuite.metrics.per_case import Measurement, Scoring, measure_case
 from segsuite.volumes.grid import require_same_grid
 from segsuite.volumes.reading import read_labels
@@ -84,7 +85,13 @@ class EvaluationTables:
             folder: Where the tables go; created if needed.
         """
         self.folder = make_folder(folder)
-        self._rows = {name: _OpenTable(folder / name, columns) for name, columns in TABLES.items()}
+        self._rows: dict[str, _OpenTable] = {}
+        try:
+            for name, columns in TABLES.items():
+                self._rows[name] = _OpenTable(folder / name, columns)
+        except OutputError:
+            self._close(complete=False)
+            raise
 
     def add(self, case: EvaluatedCase) -> None:
         """Write the rows of one case.
@@ -103,8 +110,11 @@ class EvaluationTables:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._close(complete=kind is None)
+
+    def _close(self, *, complete: bool) -> None:
         for table in self._rows.values():
-            table.close(complete=kind is None)
+            table.close(complete=complete)
 
 
 class _OpenTable:
@@ -112,21 +122,26 @@ class _OpenTable:
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self.path, self.partial = path, path.with_name(f".{path.name}.partial")
-        self.stream = self.partial.open("w", newline="", encoding="utf-8")
+        with writing_to(path):
+            self.stream = self.partial.open("w", newline="", encoding="utf-8")
         self.writer = csv.writer(self.stream, lineterminator="\n")
-        self.writer.writerow(columns)
+        self.write(*columns)
 
     def write(self, *cells: object) -> None:
-        self.writer.writerow(cells)
+        with writing_to(self.path):
+            self.writer.writerow(cells)
 
     def close(self, *, complete: bool) -> None:
-        self.stream.flush()
-        os.fsync(self.stream.fileno())
-        self.stream.close()
-        if complete:
-            self.partial.replace(self.path)
-        else:
+        if not complete:
             self.partial.unlink()
+            with suppress(OSError):  # the disk may be full: what is left in memory is not wanted any more
+                self.stream.close()
+            return
+        with writing_to(self.path):
+            self.stream.flush()
+            os.fsync(self.stream.fileno())
+            self.stream.close()
+            self.partial.replace(self.path)
 
 
 def _evaluate(pair: Pair, scoring: Scoring) -> EvaluatedCase:

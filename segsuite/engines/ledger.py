@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from segsuite.errors import OutputError
-from segsuite.files import hash_of_file
+from segsuite.files import hash_of_file, writing_to
 
 __all__ = ["Ledger", "LedgerLine", "read_ledger"]
 
@@ -87,15 +86,12 @@ class Ledger:
         Raises:
             OutputError: The file cannot be written.
         """
-        try:
-            with self.path.open("ab+") as stream:
-                if stream.tell() and not _ends_with_newline(stream):
-                    stream.write(b"\n")  # a kill cut the last line: keep the next one readable
-                stream.write(json.dumps(asdict(line)).encode() + b"\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError as error:
-            raise OutputError(f"{self.path} must be writable, got: {error}. Free space or choose another --out.") from error
+        with writing_to(self.path), self.path.open("ab+") as stream:
+            if stream.tell() and not _ends_with_newline(stream):
+                stream.write(b"\n")  # a kill cut the last line: keep the next one readable
+            stream.write(json.dumps(asdict(line)).encode() + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
         self.lines[line.case] = line
 
     def counts(self) -> Counter[str]:

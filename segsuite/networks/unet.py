@@ -1,7 +1,7 @@
 """The plain U-Net of nnU-Net: strided encoder, transposed-convolution decoder, logits at every resolution for training.
 
-Written here and not taken from MONAI's DynUNet because the coarse heads stay coarse (DynUNet enlarges and stacks them,
-which costs a third of a CPU step), and because nothing in it depends on the run's settings.
+Written here and not taken from MONAI's DynUNet because the coarse heads stay coarse (DynUNet enlarges and stacks them
+at full resolution), and because nothing in it depends on the run's settings.
 """
 
 from __future__ import annotations

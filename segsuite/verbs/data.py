@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from segsuite.data.checking import CaseFacts, Finding, check_manifest, label_values
+from segsuite.data.checking import Finding, check_manifest, labels_per_case
 from segsuite.data.importers import import_folder
 from segsuite.data.locate import find_data_root
 from segsuite.data.manifest import Manifest, read_manifest, write_manifest
@@ -42,8 +42,8 @@ def import_data(folder: Path, out: Path, *, like: str | None = None, workers: in
         known = read_manifest(find_manifest(like))
         update |= {key: getattr(known, key) for key in ("labels", "channels", "licence", "source", "label_mapping")}
     elif not manifest.structures and any(case.label for case in manifest.cases):
-        found = label_values(manifest, root, workers=workers)
-        update["labels"] = {"background": 0, **{f"label_{value}": value for value in found if value}}
+        found = {value for values in labels_per_case(manifest, root, workers=workers).values() for value in values}
+        update["labels"] = {"background": 0, **{f"label_{value}": value for value in sorted(found - {0})}}
     written = manifest.model_copy(update=update)
     write_manifest(out, written)
     return written
@@ -63,7 +63,9 @@ def check(
     Returns:
         Findings, errors first.
     """
-    return _look(manifest_path, data_root=data_root, workers=workers, on_case=on_case)[0]
+    manifest = read_manifest(manifest_path)
+    root = find_data_root(manifest, manifest_path, data_root)
+    return check_manifest(manifest, root, workers=workers, on_case=on_case)[0]
 
 
 def split(
@@ -92,10 +94,11 @@ def split(
     """
     manifest = read_manifest(manifest_path)
     try:
-        facts = _look(manifest_path, data_root=data_root, workers=workers, on_case=on_case)[1]
-    except InputError:
-        facts = []  # without the data the split still is by patient, site and group
-    present = {item.case.case_id: item.labels_present for item in facts if item.labels_present}
+        root = find_data_root(manifest, manifest_path, data_root)
+        found = labels_per_case(manifest, root, workers=workers, on_case=on_case)
+    except (InputError, FileNotFoundError):
+        found = {}  # without the data the split still is by patient, site and group
+    present = {case_id: tuple(value for value in values if value in manifest.structures) for case_id, values in found.items()}
     cases = split_by_patient(manifest.training, n_folds=n_folds, seed=seed, labels_present=present)
     target = out or manifest_path
     updated = manifest.model_copy(update={"training": cases})
@@ -104,14 +107,6 @@ def split(
         updated = updated.model_copy(update={"data_root": _relative_to(root, out.resolve().parent)})
     write_manifest(target, updated)
     return fold_table(cases, present), bool(present)
-
-
-def _look(
-    manifest_path: Path, *, data_root: Path | None, workers: int, on_case: Callable[[str], None] | None
-) -> tuple[list[Finding], list[CaseFacts]]:
-    manifest = read_manifest(manifest_path)
-    root = find_data_root(manifest, manifest_path, data_root)
-    return check_manifest(manifest, root, workers=workers, on_case=on_case)
 
 
 def _relative_to(path: Path, start: Path) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segsuite.data.checking import check_manifest, label_values, require_unleaked
+from segsuite.data.checking import check_manifest, labels_per_case, require_unleaked
 from segsuite.data.manifest import Case, Manifest
 from segsuite.errors import ManifestError
 
@@ -83,4 +83,5 @@ def test_leak_between_training_and_held_out() -> None:
 
 
 def test_values_in_masks_are_collected(cohort: Manifest, cohort_folder: Path) -> None:
-    assert label_values(cohort, cohort_folder) == [0, 1, 2, 3, 4]
+    found = labels_per_case(cohort, cohort_folder)
+    assert found == {case.case_id: (0, 1, 2, 3, 4) for case in cohort.training}

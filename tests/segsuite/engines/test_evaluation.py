@@ -17,6 +17,7 @@ from segsuite.engines.evaluation import (
     evaluate_pairs,
 )
 from segsuite.engines.pairing import find_pairs, structures_of
+from segsuite.errors import OutputError
 from segsuite.metrics.per_case import Scoring
 
 
@@ -92,3 +93,10 @@ def test_an_interrupted_evaluation_leaves_no_table(predictions: Path, cohort_fol
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list((tmp_path / "e").iterdir()) == []
+
+
+def test_a_folder_in_the_place_of_a_table_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".cases.csv.partial").mkdir()
+    with pytest.raises(OutputError, match=r"cases.csv must be writable, got: Is a directory"):
+        EvaluationTables(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".cases.csv.partial"]

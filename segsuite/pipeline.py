@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from segsuite.engines.prediction import Predictor
 from segsuite.engines.run_folder import RunFolder
+from segsuite.engines.segmentation import Predictor
 from segsuite.errors import SettingsError, closest_hint
 from segsuite.settings import PipelineSettings
 
-__all__ = ["Pipeline", "Progress", "Recipe", "Runtime", "find_pipeline", "find_pipelines"]
+__all__ = ["Pipeline", "Progress", "Recipe", "Runtime", "demo_pipeline", "find_pipeline", "find_pipelines"]
 
 Progress = Callable[[str, float, dict[str, float]], None]
 """What is being done, the share that is done, and the newest numbers."""
@@ -46,7 +46,7 @@ class Recipe(Protocol):
     def train(self, settings: Any, run: RunFolder, runtime: Runtime) -> None:
         """Train and export the model folder into the run."""
 
-    def load_predictor(self, model: Path, *, device: str) -> Predictor:
+    def load_predictor(self, model: Path, *, device: str, overrides: Mapping[str, Any]) -> Predictor:
         """Open a model folder for prediction."""
 
 
@@ -58,11 +58,13 @@ class Pipeline:
         name: Its folder.
         summary: What a user gets, one line.
         paper: Where it comes from.
+        is_demo: Whether `segsuite demo` runs it when none is named.
     """
 
     name: str
     summary: str
     paper: str = ""
+    is_demo: bool = False
 
     @property
     def settings_class(self) -> type[PipelineSettings]:
@@ -106,6 +108,16 @@ def find_pipelines() -> dict[str, Pipeline]:
         )
     names = sorted(path.parent.name for path in expected.glob("*/__init__.py"))
     return {name: importlib.import_module(f"pipelines.{name}").PIPELINE for name in names}
+
+
+def demo_pipeline() -> Pipeline:
+    """The pipeline that shows what the suite does when none is named.
+
+    Returns:
+        The first that says so of itself, else the first of all.
+    """
+    pipelines = list(find_pipelines().values())
+    return next((pipeline for pipeline in pipelines if pipeline.is_demo), pipelines[0])
 
 
 def find_pipeline(name: str) -> Pipeline:

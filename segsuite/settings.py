@@ -17,15 +17,19 @@ from segsuite.errors import SettingsError, closest_hint
 from segsuite.shipped import find_config
 
 __all__ = [
+    "AugmentationSettings",
     "DataSettings",
     "Group",
     "PhantomSettings",
     "PipelineSettings",
+    "TrainingSettings",
     "as_yaml",
+    "parsed_overrides",
     "read_config",
     "validated",
 ]
 
+Precision = Literal["auto", "float32", "bfloat16"]
 SettingsType = TypeVar("SettingsType", bound="PipelineSettings")
 
 
@@ -52,6 +56,14 @@ class PhantomSettings(Group):
     """Scanners with their own gain, bias and noise."""
     diseased_share: float = Field(default=0.0, ge=0, le=1)
     """Share of patients with a lesion."""
+    unlabelled_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of patients without a mask, for methods that learn from such."""
+    rater_noise: bool = False
+    """Masks as a human rater would draw them, instead of the exact ones."""
+    vary_protocol: bool = False
+    """Each patient with a voxel size, a number of slices and a place of the gland of its own."""
+    randomise: float = Field(default=0.0, ge=0, le=2)
+    """Spread of the tissues' intensities (standard deviation of the logarithm); 0 keeps to measured ranges."""
 
 
 class DataSettings(Group):
@@ -75,6 +87,62 @@ class DataSettings(Group):
         return self
 
 
+class AugmentationSettings(Group):
+    """Random changes of the training patches; probabilities per patch."""
+
+    rotate_probability: float = Field(default=0.35, ge=0, le=1)
+    """Of a rotation."""
+    rotate_degrees: float = Field(default=30.0, ge=0, le=180)
+    """Largest angle."""
+    scale_probability: float = Field(default=0.35, ge=0, le=1)
+    """Of a change of size."""
+    scale_range: tuple[float, float] = (0.7, 1.4)
+    """Smallest and largest size factor."""
+    intensity: float = Field(default=1.0, ge=0)
+    """Factor on nnU-Net's probabilities of noise, blur, brightness, contrast, low resolution and gamma; 0 turns them off."""
+
+
+class TrainingSettings(Group):
+    """How long and how fast."""
+
+    max_minutes: float | None = Field(default=20.0, gt=0)
+    """Time budget; the learning rate reaches zero when it ends."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Step budget."""
+    steps_per_epoch: int = Field(default=50, ge=1)
+    """Steps between checkpoints."""
+    epochs_per_validation: int = Field(default=10, ge=0)
+    """Epochs between validations on whole held-out cases; 0: only at the end."""
+    validation_cases: int = Field(default=8, ge=1)
+    """How many held-out cases validation looks at; evaluation looks at all."""
+    patience: int = Field(default=0, ge=0)
+    """Stop after so many validations without a better score, and export the best; 0: train to the end, export the last."""
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    """AdamW, Adam, or SGD with Nesterov momentum 0.99."""
+    learning_rate: float = Field(default=4e-3, gt=0)
+    """At the start; SGD wants about 1e-2."""
+    schedule: Literal["poly", "cosine", "constant"] = "cosine"
+    """How the learning rate falls."""
+    warmup: float = Field(default=0.02, ge=0, lt=1)
+    """Share of the budget over which the learning rate rises."""
+    weight_decay: float = Field(default=3e-5, ge=0)
+    """Of the weights."""
+    clip_norm: float = Field(default=12.0, gt=0)
+    """Largest gradient norm."""
+    average_decay: float = Field(default=0.998, ge=0, lt=1)
+    """Of the exponential moving average of the weights, which is what is exported; 0: the weights themselves."""
+    foreground_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of patches centred on a structure."""
+    precision: Precision = "auto"
+    """Number format of the convolutions; auto takes bfloat16 where the hardware has it."""
+
+    @model_validator(mode="after")
+    def _limited(self) -> TrainingSettings:
+        if self.max_minutes is None and self.max_steps is None:
+            raise ValueError("training must end: give `max_minutes` or `max_steps`")
+        return self
+
+
 class PipelineSettings(Group):
     """What every pipeline's settings have."""
 
@@ -86,9 +154,8 @@ class PipelineSettings(Group):
     """Everything random depends on it."""
     data: DataSettings = DataSettings()
     """Which cases."""
-
-
-Precision = Literal["auto", "float32", "bfloat16"]
+    finetune: str | None = None
+    """Model or run folder of the same pipeline whose weights the training starts from."""
 
 
 def read_config(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -105,16 +172,33 @@ def read_config(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, A
         SettingsError: Unknown config, no YAML mapping, a circle of ``extends``, or an override without ``=``.
     """
     content = _read_extended(name_or_path, seen=())
+    for key, value in parsed_overrides(overrides).items():
+        _set(content, key.split("."), value, f"{key}={value}")
+    return content
+
+
+def parsed_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """``key=value`` texts as keys and values.
+
+    Args:
+        overrides: The value in YAML.
+
+    Returns:
+        Key to value; the last one counts.
+
+    Raises:
+        SettingsError: An override without ``=``, or a value that is no YAML.
+    """
+    found = {}
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key.strip():
             raise SettingsError(f"An override must look like training.max_minutes=5, got `{override}`.")
         try:
-            value = yaml.safe_load(text)
+            found[key.strip()] = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise SettingsError(f"The value of `{override}` must be YAML, got: {error}.") from error
-        _set(content, key.strip().split("."), value, override)
-    return content
+    return found
 
 
 def validated(content: dict[str, Any], settings_class: type[SettingsType], *, source: str) -> SettingsType:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from pipelines.supervised.export import describe, model_card
 from pipelines.supervised.losses import supervised_loss
 from pipelines.supervised.module import SupervisedModule
 from pipelines.supervised.network import build_network, network_arguments
-from pipelines.supervised.settings import Settings, TrainingSettings
+from pipelines.supervised.settings import Settings
 from segsuite.data.augmentation import IntensityAugmentation
 from segsuite.data.cache import PreparedCase
 from segsuite.data.datasets import PatchDataset
@@ -21,14 +20,16 @@ from segsuite.data.spatial import SpatialAugmentation
 from segsuite.engines.cohort import Cohort, open_cohort, patch_loader, whole_case_loader
 from segsuite.engines.components import labels_to_reduce
 from segsuite.engines.devices import choose_device, choose_precision
+from segsuite.engines.finetuning import inherited_plan, load_fitting_weights
 from segsuite.engines.inference import WindowInference
+from segsuite.engines.model_card import describe, model_card
 from segsuite.engines.model_folder import write_model_folder
-from segsuite.engines.model_predictor import ModelPredictor, open_predictor
+from segsuite.engines.model_predictor import ModelPredictor, model_of_pipeline
 from segsuite.engines.planning import Plan, plan_once
 from segsuite.engines.processes import rank
 from segsuite.engines.run_folder import RunFolder
-from segsuite.engines.schedules import learning_rate_factor
-from segsuite.engines.training import BEST, Budget, fit
+from segsuite.engines.schedules import learning_rate_factor, make_optimiser
+from segsuite.engines.training import BEST, budget_of, fit
 from segsuite.pipeline import Runtime
 
 __all__ = ["load_predictor", "train"]
@@ -45,6 +46,9 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     device = choose_device(runtime.device)
     cohort = open_cohort(settings.data.model_dump(), run, workers=runtime.workers, tell=runtime.tell)
     plan = plan_once(run, cohort, on_gpu=device.type == "cuda", overrides=settings.plan.model_dump(), tell=runtime.tell)
+    start = None if settings.finetune is None else model_of_pipeline(Path(settings.finetune), pipeline="supervised")
+    if start is not None:
+        plan = inherited_plan(plan, start)
     training, held_out = cohort.prepare(plan.preprocessing, tell=runtime.tell)
     arguments = network_arguments(
         plan,
@@ -56,6 +60,10 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     )
     windows = _windows(settings, plan, len(cohort.class_labels), device)
     module = _module(settings, plan, arguments, cohort, windows)
+    if start is not None:
+        fresh = load_fitting_weights(module.network, start)
+        module.average.module.load_state_dict(module.network.state_dict())
+        runtime.tell(f"starting from {settings.finetune}, {len(fresh)} parameters fresh", 0.0)
     validation = held_out[: settings.training.validation_cases]
     minutes = fit(
         module,
@@ -67,7 +75,7 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
         ),
         whole_case_loader(validation) if validation else None,
         run,
-        budget=_budget(settings.training),
+        budget=budget_of(settings.training.model_dump()),
         device=device,
         precision=windows.precision,
         seed=settings.seed,
@@ -79,17 +87,18 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     _export(settings, run, cohort, plan, arguments, module, validation, windows, minutes)
 
 
-def load_predictor(model: Path, *, device: str) -> ModelPredictor:
+def load_predictor(model: Path, *, device: str, overrides: Mapping[str, Any]) -> ModelPredictor:
     """Open a model folder of this pipeline.
 
     Args:
         model: Model or run folder.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        overrides: Of ``inference`` in ``model.json``.
 
     Returns:
         The predictor.
     """
-    return open_predictor(model, build_network, pipeline="supervised", device=device)
+    return ModelPredictor(model_of_pipeline(model, pipeline="supervised"), build_network, device=device, overrides=overrides)
 
 
 def _module(
@@ -100,7 +109,12 @@ def _module(
     return SupervisedModule(
         build_network({**arguments, **_pretrained(settings, arguments)}),
         loss=partial(supervised_loss, label_smoothing=training.label_smoothing),
-        optimiser=partial(_optimiser, training),
+        optimiser=lambda module: make_optimiser(
+            module.parameters(),
+            kind=training.optimiser,
+            learning_rate=training.learning_rate,
+            weight_decay=training.weight_decay,
+        ),
         schedule=partial(learning_rate_factor, schedule=training.schedule, warmup=training.warmup),
         average_decay=training.average_decay,
         augmentation=IntensityAugmentation().scaled(chance.intensity, mirror_axes=plan.mirror_axes),
@@ -142,14 +156,6 @@ def _pretrained(settings: Settings, arguments: dict[str, Any]) -> dict[str, Any]
     return {"encoder_weights": weights} if arguments["kind"] == "slice_network" and weights else {}
 
 
-def _optimiser(training: TrainingSettings, network: nn.Module) -> torch.optim.Optimizer:
-    if training.optimiser == "sgd":
-        return torch.optim.SGD(
-            network.parameters(), training.learning_rate, momentum=0.99, nesterov=True, weight_decay=training.weight_decay
-        )
-    return torch.optim.AdamW(network.parameters(), training.learning_rate, weight_decay=training.weight_decay)
-
-
 def _windows(settings: Settings, plan: Plan, n_classes: int, device: torch.device) -> WindowInference:
     return WindowInference(
         patch_size=plan.patch_size,
@@ -158,16 +164,6 @@ def _windows(settings: Settings, plan: Plan, n_classes: int, device: torch.devic
         mirror_axes=plan.mirror_axes if settings.inference.mirror else (),
         precision=choose_precision(settings.training.precision, device),
         device=device,
-    )
-
-
-def _budget(training: TrainingSettings) -> Budget:
-    return Budget(
-        max_steps=training.max_steps,
-        max_minutes=training.max_minutes,
-        steps_per_epoch=training.steps_per_epoch,
-        epochs_per_validation=training.epochs_per_validation,
-        patience=training.patience,
     )
 
 
@@ -195,12 +191,18 @@ def _export(
         chosen, scores = labels_to_reduce(average.to(windows.device), validation, windows, module.structures)
         reduced = chosen if wanted == "auto" else reduced
     description = describe(
-        settings,
         cohort,
-        plan,
-        arguments,
-        windows,
-        largest_component=tuple(cohort.class_labels[index] for index in reduced),
+        pipeline=settings.pipeline,
+        name=settings.name,
+        preprocessing=plan.preprocessing,
+        network=arguments,
+        inference={
+            "patch_size": list(windows.patch_size),
+            "overlap": windows.overlap,
+            "mirror_axes": list(windows.mirror_axes),
+            "precision": settings.training.precision,
+            "largest_component": [cohort.class_labels[index] for index in reduced],
+        },
         training={"minutes": round(minutes, 2), "steps": int(module.global_step), "validation_dice": scores},
     )
     write_model_folder(run.model, weights=average.state_dict(), description=description, card=model_card(description))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from segsuite.settings import Group, PipelineSettings, Precision
+from segsuite.settings import AugmentationSettings, Group, PipelineSettings, TrainingSettings
 
 __all__ = ["Settings"]
 
@@ -39,64 +39,13 @@ class SliceNetworkSettings(Group):
     """Local file with pre-trained encoder weights; nothing is ever downloaded."""
 
 
-class AugmentationSettings(Group):
-    """Random changes of the training patches; probabilities per patch."""
-
-    rotate_probability: float = Field(default=0.35, ge=0, le=1)
-    """Of a rotation."""
-    rotate_degrees: float = Field(default=30.0, ge=0, le=180)
-    """Largest angle."""
-    scale_probability: float = Field(default=0.35, ge=0, le=1)
-    """Of a change of size."""
-    scale_range: tuple[float, float] = (0.7, 1.4)
-    """Smallest and largest size factor."""
-    intensity: float = Field(default=1.0, ge=0)
-    """Factor on nnU-Net's probabilities of noise, blur, brightness, contrast, low resolution and gamma; 0 turns them off."""
-
-
-class TrainingSettings(Group):
+class SupervisedTrainingSettings(TrainingSettings):
     """How long and how fast."""
 
-    max_minutes: float | None = Field(default=20.0, gt=0)
-    """Time budget; the learning rate reaches zero when it ends."""
-    max_steps: int | None = Field(default=None, ge=1)
-    """Step budget."""
-    steps_per_epoch: int = Field(default=50, ge=1)
-    """Steps between checkpoints."""
-    epochs_per_validation: int = Field(default=10, ge=0)
-    """Epochs between validations on whole held-out cases; 0: only at the end."""
-    validation_cases: int = Field(default=8, ge=1)
-    """How many held-out cases validation looks at; evaluation looks at all."""
-    patience: int = Field(default=0, ge=0)
-    """Stop after so many validations without a better score, and export the best; 0: train to the end, export the last."""
-    optimiser: Literal["adamw", "sgd"] = "adamw"
-    """AdamW, or SGD with Nesterov momentum 0.99."""
-    learning_rate: float = Field(default=4e-3, gt=0)
-    """At the start; SGD wants about 1e-2."""
-    schedule: Literal["poly", "cosine"] = "cosine"
-    """How the learning rate falls."""
-    warmup: float = Field(default=0.02, ge=0, lt=1)
-    """Share of the budget over which the learning rate rises."""
-    weight_decay: float = Field(default=3e-5, ge=0)
-    """Of the weights."""
-    clip_norm: float = Field(default=12.0, gt=0)
-    """Largest gradient norm."""
-    average_decay: float = Field(default=0.998, ge=0, lt=1)
-    """Of the exponential moving average of the weights, which is what is exported; 0: the weights themselves."""
-    foreground_share: float = Field(default=0.5, ge=0, le=1)
-    """Share of patches centred on a structure."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Of the cross-entropy."""
     deep_supervision: int = Field(default=3, ge=1)
     """Resolutions of the decoder that are trained directly."""
-    precision: Precision = "auto"
-    """Number format of the convolutions; auto takes bfloat16 where the hardware has it."""
-
-    @model_validator(mode="after")
-    def _limited(self) -> TrainingSettings:
-        if self.max_minutes is None and self.max_steps is None:
-            raise ValueError("training must end: give `max_minutes` or `max_steps`")
-        return self
 
 
 class InferenceSettings(Group):
@@ -119,7 +68,7 @@ class Settings(PipelineSettings):
     """The 2-D network."""
     augmentation: AugmentationSettings = AugmentationSettings()
     """Random changes of the training patches."""
-    training: TrainingSettings = TrainingSettings()
+    training: SupervisedTrainingSettings = SupervisedTrainingSettings()
     """How long and how fast."""
     inference: InferenceSettings = InferenceSettings()
     """How masks are made."""

@@ -37,7 +37,7 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="Example: segsuite demo supervised --out demo_run")
+@app.callback(epilog="Example: segsuite demo --out demo_run")
 def start(
     version: Annotated[bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)] = False,
 ) -> None:

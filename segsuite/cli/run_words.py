@@ -28,7 +28,7 @@ Overrides = Annotated[list[str] | None, typer.Argument(help="key=value", show_de
 
 def add_to(app: typer.Typer) -> None:
     """Register the words."""
-    app.command("demo", epilog="Example: segsuite demo supervised --out demo_run")(demo)
+    app.command("demo", epilog="Example: segsuite demo --out demo_run")(demo)
     app.command("train", epilog="Example: segsuite train supervised/default --manifest M.json --fold 0 --out RUN")(train)
     app.command("predict", epilog="Example: segsuite predict RUN/model scans/ --out masks")(predict)
     app.command("evaluate", epilog="Example: segsuite evaluate masks references --out evaluation")(evaluate)
@@ -37,7 +37,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(
-    pipeline: Annotated[str, typer.Argument(help="Which pipeline.")] = "supervised",
+    pipeline: Annotated[str | None, typer.Argument(help="Which pipeline; default: the suite's show case.")] = None,
     overrides: Overrides = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder.")] = Path("demo_run"),
     device: Device = "auto",
@@ -46,11 +46,13 @@ def demo(
     verbose: Verbose = False,
 ) -> None:
     """Phantom cohort, training, prediction, evaluation and report in minutes, without data."""
-    from segsuite.pipeline import Runtime
+    from segsuite.pipeline import Runtime, demo_pipeline
     from segsuite.verbs.runs import demo as run_demo
 
     with training_progress() as progress:
-        run, evaluation = run_demo(pipeline, out, overrides=overrides or (), runtime=Runtime(device, workers, progress))
+        run, evaluation = run_demo(
+            pipeline or demo_pipeline().name, out, overrides=overrides or (), runtime=Runtime(device, workers, progress)
+        )
     _print_scores(evaluation.summary)
     say(
         f"report       {run.report}\nmasks        {run.predictions}\nmodel        {run.model}\nphantoms     {run.root / 'cohort'}"
@@ -65,6 +67,7 @@ def train(
     data_root: DataRoot = None,
     fold: Fold = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; default runs/<name>.")] = None,
+    finetune: Annotated[str | None, typer.Option("--finetune", help="Model to start from; the same pipeline's.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Refuse to start anew.")] = False,
     cache_dir: Annotated[Path | None, typer.Option(help="Where prepared cases are kept; default: in the run folder.")] = None,
     seed: Annotated[int | None, typer.Option(help="Everything random depends on it.")] = None,
@@ -79,6 +82,7 @@ def train(
     from segsuite.verbs.runs import train as run_train
 
     given = {"data.manifest": manifest, "data.data_root": data_root, "data.cache_dir": cache_dir, "seed": seed}
+    given["finetune"] = finetune
     words = [f"{key}={value}" for key, value in given.items() if value is not None] + list(overrides or ())
     fold_words, folds = fold_overrides(config, words, fold)
     with training_progress() as progress:
@@ -105,6 +109,11 @@ def predict(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
     save_probabilities: Annotated[bool, typer.Option("--save-probabilities", help="One more volume per class.")] = False,
     series_uid: Annotated[str | None, typer.Option("--series-uid", help="Which series of a DICOM folder.")] = None,
+    attributes: Annotated[
+        Path | None, typer.Option("--attributes", help="TSV or CSV: column `case`, and what else is known, such as psa.")
+    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of `inference` in model.json.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Segment also what looks like another kind of image.")] = False,
     device: Device = "auto",
     workers: Workers = None,
     as_json: Json = False,
@@ -125,6 +134,9 @@ def predict(
             overwrite=overwrite,
             save_probabilities=save_probabilities,
             series_uid=series_uid,
+            attributes=attributes,
+            overrides=set_ or (),
+            force=force,
             device=device,
             threads=workers,
             on_start=progress.start,

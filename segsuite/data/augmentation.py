@@ -21,7 +21,7 @@ class IntensityAugmentation:
     """Probability per sample of each change, and its range.
 
     Attributes:
-        noise: Gaussian noise; variance up to 0.1 (of unit variance images).
+        noise: Gaussian noise; variance up to 0.1 of the sample's own.
         blur: Gaussian blur; sigma 0.5 to 1 voxel.
         brightness: Factor 0.75 to 1.25.
         contrast: Factor 0.75 to 1.25 about the mean, range kept.
@@ -58,8 +58,8 @@ def augment_batch(image: Tensor, label: Tensor, augmentation: IntensityAugmentat
     """A batch with each sample changed at random.
 
     Args:
-        image: (batch, channels, i, j, k), about unit variance.
-        label: (batch, i, j, k); only mirrored.
+        image: (batch, channels, i, j, k).
+        label: (batch, ..., i, j, k); only mirrored.
         augmentation: What may happen.
         seed: Of this batch.
 
@@ -78,7 +78,7 @@ def mirror(image: Tensor, label: Tensor, axes: tuple[int, ...], draw: torch.Gene
 
     Args:
         image: (batch, channels, i, j, k).
-        label: (batch, i, j, k).
+        label: (batch, ..., i, j, k).
         axes: Which of 0, 1, 2 may be flipped.
         draw: Source of randomness, on the CPU.
 
@@ -90,7 +90,7 @@ def mirror(image: Tensor, label: Tensor, axes: tuple[int, ...], draw: torch.Gene
         flipped = [axis for axis in axes if _uniform(draw, 0, 1) < 0.5]
         if flipped:
             image[sample] = image[sample].flip([axis + 1 for axis in flipped])
-            label[sample] = label[sample].flip(flipped)
+            label[sample] = label[sample].flip([axis - 3 for axis in flipped])
     return image, label
 
 
@@ -160,7 +160,7 @@ def change_gamma(sample: Tensor, exponent: float, *, invert: bool) -> Tensor:
 def _augment_sample(sample: Tensor, chance: IntensityAugmentation, draw: torch.Generator) -> Tensor:
     if _uniform(draw, 0, 1) < chance.noise:
         noise = torch.randn(sample.shape, generator=draw).to(sample)
-        sample = sample + noise * _uniform(draw, 0, 0.1) ** 0.5
+        sample = sample + noise * sample.std() * _uniform(draw, 0, 0.1) ** 0.5
     if _uniform(draw, 0, 1) < chance.blur:
         sample = blur(sample, _uniform(draw, 0.5, 1.0))
     if _uniform(draw, 0, 1) < chance.brightness:

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from segsuite.data.checking import require_declared
 from segsuite.data.locate import image_paths, label_path
 from segsuite.data.manifest import Case, Manifest
-from segsuite.data.transforms import Preprocessing, prepare_image, prepare_labels
+from segsuite.data.transforms import Preprocessing, prepare_image, prepare_labels, prepared_grid
 from segsuite.errors import OutputError
 from segsuite.files import hash_of_file, hash_of_json, make_folder, write_json
 from segsuite.seeding import keyed_generator
-from segsuite.volumes.grid import Grid, network_grid, require_same_grid
+from segsuite.volumes.grid import Grid, require_same_grid
 from segsuite.volumes.reading import read_channels, read_grid, read_labels
 from segsuite.volumes.volume import require_varied
 
@@ -89,7 +89,7 @@ def forecast_cache(
     """
     total = 0
     for case in cases:
-        grid = network_grid(read_grid(image_paths(case, data_root)[0]), spacing_mm=preprocessing.spacing_mm)
+        grid = prepared_grid(read_grid(image_paths(case, data_root)[0]), preprocessing)
         total += int(np.prod(grid.shape)) * (4 * manifest.n_channels + 1)
     return CacheForecast(total, shutil.disk_usage(make_folder(cache_dir)).free)
 

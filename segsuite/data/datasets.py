@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,17 +15,20 @@ from segsuite.errors import ManifestError
 from segsuite.seeding import keyed_generator
 from segsuite.shapes import Size, Spacing
 
-__all__ = ["PatchDataset", "SliceAugmentation"]
+__all__ = ["MoreTargets", "PatchDataset", "SliceAugmentation"]
 
 SliceAugmentation = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 """Image (channels, height, width), label (height, width) and a seed to an augmented pair; see ``slice_transforms``."""
 
+MoreTargets = Callable[[PreparedCase, np.ndarray], Mapping[str, np.ndarray]]
+"""A case and the label of one of its patches to what else an item holds; must be picklable, since loaders may be spawned."""
+
 
 class PatchDataset(Dataset[dict[str, torch.Tensor]]):
-    """Patches of labelled cases. Item n of batch position n % batch is foreground-centred for a share of positions.
+    """Patches of cases; a share of them, evenly spread over the numbers, is centred on a structure, another is unlabelled.
 
-    An item is ``image`` (channels, i, j, k) float32, ``label`` (i, j, k) int64 class indices with -1 where nothing is scored, and
-    ``index``.
+    An item is ``image`` (channels, i, j, k) float32, ``label`` (i, j, k) int64 class indices with -1 where nothing is scored,
+    ``index``, and what ``more_targets`` adds. Of an unlabelled case the label is -1 everywhere.
     """
 
     def __init__(
@@ -38,6 +41,9 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         foreground_share: float,
         spatial: SpatialAugmentation | None,
         slice_augmentation: SliceAugmentation | None = None,
+        unlabelled: Sequence[PreparedCase] = (),
+        unlabelled_share: float = 0.0,
+        more_targets: MoreTargets | None = None,
     ) -> None:
         """Set up; nothing is read yet.
 
@@ -49,6 +55,9 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
             foreground_share: Share of patches centred on a voxel of a random structure.
             spatial: Random views; ``None`` for none.
             slice_augmentation: For k = 1: augmentation of image and mask together.
+            unlabelled: Cases without label.
+            unlabelled_share: Share of patches that come from them.
+            more_targets: Computes what else an item holds.
 
         Raises:
             ManifestError: No labelled case.
@@ -59,28 +68,32 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         self.patch_size, self.spacing_mm, self.seed = patch_size, spacing_mm, seed
         self.foreground_share, self.spatial = foreground_share, spatial
         self.slice_augmentation = slice_augmentation
+        self.unlabelled, self.unlabelled_share = list(unlabelled), unlabelled_share if unlabelled else 0.0
+        self.more_targets = more_targets
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         """The patch with this number."""
         draw = keyed_generator(self.seed, "patch", index)
-        case = self.cases[int(draw.integers(len(self.cases)))]
+        pool = self.unlabelled if _is_due(index, self.unlabelled_share) else self.cases
+        case = pool[int(draw.integers(len(pool)))]
         centre = self._centre(case, index, draw)
         affine = None if self.spatial is None else draw_affine(self.spatial, draw, self.spacing_mm)
-        image, label = read_patch(case.image, np.asanyarray(case.label), centre, self.patch_size, affine)
+        image, label = read_patch(case.image, _label_of(case), centre, self.patch_size, affine)
         if self.slice_augmentation is not None:
             flat_image, flat_label = self.slice_augmentation(image[..., 0], label[..., 0], int(draw.integers(2**31)))
             image, label = flat_image[..., None], flat_label[..., None]
+        more = {} if self.more_targets is None else self.more_targets(case, label)
         return {
             "image": torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)),
             "label": torch.from_numpy(np.ascontiguousarray(label, dtype=np.int64)),
             "index": torch.tensor(index),
+            **{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in more.items()},
         }
 
     def _centre(self, case: PreparedCase, index: int, draw: np.random.Generator) -> Size:
         """A foreground voxel for a share of the patches (evenly spread over indices), else any place that fits."""
         shape: Any = case.image.shape[1:]
-        step = int((index + 1) * self.foreground_share) > int(index * self.foreground_share)
-        if step and len(case.foreground):
+        if _is_due(index, self.foreground_share) and case.label is not None and len(case.foreground):
             label = draw.choice(np.unique(case.foreground[:, 0]))
             rows = case.foreground[case.foreground[:, 0] == label]
             voxel = rows[int(draw.integers(len(rows))), 1:]
@@ -95,3 +108,15 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         if n <= patch:
             return n // 2
         return min(max(at, patch // 2), n - patch + patch // 2)
+
+
+def _is_due(index: int, share: float) -> bool:
+    """Whether this number belongs to a share of all numbers, evenly spread."""
+    return int((index + 1) * share) > int(index * share)
+
+
+def _label_of(case: PreparedCase) -> np.ndarray:
+    """The case's label; -1 everywhere, without memory, if it has none."""
+    if case.label is not None:
+        return np.asanyarray(case.label)
+    return np.broadcast_to(np.int16(-1), case.image.shape[1:])

@@ -17,7 +17,10 @@ __all__ = ["Case", "Manifest", "case_name", "read_manifest", "write_manifest"]
 
 
 class Case(BaseModel):
-    """One row: the files of one case and who it belongs to. Paths are relative to the data root."""
+    """One row: the files of one case and who it belongs to. Paths are relative to the data root.
+
+    ``labelled`` names the structures that this case's mask shows, where it is not all of them.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,6 +31,7 @@ class Case(BaseModel):
     site: str | None = None
     group: str | None = None
     session: str | None = None
+    labelled: list[str] | None = None
     attributes: dict[str, Any] = Field(default_factory=dict)
     fold: int | None = Field(default=None, ge=0)
     meta: dict[str, Any] = Field(default_factory=dict)
@@ -84,6 +88,9 @@ class Manifest(BaseModel):
         twice = [case_id for case_id, count in ids.items() if count > 1]
         if twice:
             raise ValueError(f"`case_id` must be unique, got {twice[:5]} more than once")
+        unknown = {name for case in self.cases for name in case.labelled or () if name not in self.labels}
+        if unknown:
+            raise ValueError(f"`labelled` must name structures of `labels` {sorted(self.labels)}, got {sorted(unknown)}")
         return self
 
     @property
@@ -106,6 +113,11 @@ class Manifest(BaseModel):
     def folds(self) -> list[int]:
         """The fold numbers in use."""
         return sorted({case.fold for case in self.training if case.fold is not None})
+
+    @property
+    def unlabelled(self) -> list[Case]:
+        """Training rows without a mask."""
+        return [case for case in self.training if case.label is None]
 
     def split(self, fold: int | None) -> tuple[list[Case], list[Case]]:
         """Labelled training cases and held-out cases of a fold.

@@ -9,12 +9,26 @@ from typing import Any
 import numpy as np
 
 from segsuite.errors import SettingsError, closest_hint
-from segsuite.shapes import Image, LabelMap, Spacing
+from segsuite.shapes import Image, LabelMap, Size, Spacing
+from segsuite.volumes.cropping import box_without_padding, centred_window
 from segsuite.volumes.grid import Grid, network_grid, resample
 from segsuite.volumes.volume import Volume
 
-__all__ = ["SCHEMES", "Normalisation", "Preprocessing", "normalise", "prepare_image", "prepare_labels"]
+__all__ = [
+    "SCHEMES",
+    "Normalisation",
+    "Preprocessing",
+    "Region",
+    "normalise",
+    "prepare_image",
+    "prepare_labels",
+    "prepared_grid",
+    "region_box",
+]
 
+
+Region = tuple[float | None, float | None, float | None]
+"""Extent in mm along left-right, back-front, foot-head; ``None``: all of that axis."""
 SCHEMES = ("zscore", "zscore_nonzero", "percentile", "window")
 
 
@@ -54,22 +68,29 @@ class Preprocessing:
     Attributes:
         spacing_mm: Voxel size along the RAS+ axes; ``None`` keeps each image's own.
         normalisation: One entry per channel.
+        region_mm: The part around the field's centre that the network sees, for organs that lie there; constant planes at
+            the border do not count. ``None``: everything.
     """
 
     spacing_mm: Spacing | None
     normalisation: tuple[Normalisation, ...]
+    region_mm: Region | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         spacing = None if self.spacing_mm is None else list(self.spacing_mm)
-        return {"spacing_mm": spacing, "normalisation": [asdict(entry) for entry in self.normalisation]}
+        region = {} if self.region_mm is None else {"region_mm": list(self.region_mm)}
+        return {"spacing_mm": spacing, "normalisation": [asdict(entry) for entry in self.normalisation], **region}
 
     @staticmethod
     def from_json(content: dict[str, Any]) -> Preprocessing:
         """The inverse of ``to_json``."""
         spacing = content["spacing_mm"]
         entries = tuple(Normalisation(**entry) for entry in content["normalisation"])
-        return Preprocessing(None if spacing is None else tuple(spacing), entries)
+        region = content.get("region_mm")
+        return Preprocessing(
+            None if spacing is None else tuple(spacing), entries, None if region is None else (region[0], region[1], region[2])
+        )
 
 
 def prepare_image(volume: Volume, preprocessing: Preprocessing) -> tuple[Image, Grid]:
@@ -89,12 +110,55 @@ def prepare_image(volume: Volume, preprocessing: Preprocessing) -> tuple[Image, 
         raise SettingsError(
             f"{volume.path} must have {len(preprocessing.normalisation)} channels as in training, got {len(volume.array)}."
         )
+    volume = volume.cropped(region_box(volume, preprocessing.region_mm))
     grid = network_grid(volume.grid, spacing_mm=preprocessing.spacing_mm)
     moved = resample(volume.array, volume.grid, grid, interpolation="linear")
     channels: Sequence[Any] = [
         normalise(channel, scheme) for channel, scheme in zip(moved, preprocessing.normalisation, strict=True)
     ]
     return np.stack(channels).astype(np.float32, copy=False), grid
+
+
+def region_box(volume: Volume, region_mm: Region | None) -> tuple[slice, ...]:
+    """The voxels of the region around the field's centre.
+
+    Args:
+        volume: Intensities on their own grid.
+        region_mm: Extent along the body's axes; ``None``: the whole volume, with whatever pads it.
+
+    Returns:
+        One slice per array axis.
+    """
+    if region_mm is None:
+        return tuple(slice(0, n) for n in volume.grid.shape)
+    return _window(volume.grid, box_without_padding(volume.array), region_mm)
+
+
+def prepared_grid(native: Grid, preprocessing: Preprocessing) -> Grid:
+    """The network's grid of an image whose voxels were not read yet.
+
+    Args:
+        native: The image's own grid.
+        preprocessing: Spacing and region.
+
+    Returns:
+        The grid that ``prepare_image`` gives, unless constant planes pad the image.
+    """
+    whole = tuple(slice(0, n) for n in native.shape)
+    box = whole if preprocessing.region_mm is None else _window(native, whole, preprocessing.region_mm)
+    return network_grid(native.cropped(box), spacing_mm=preprocessing.spacing_mm)
+
+
+def _window(grid: Grid, inside: tuple[slice, ...], region_mm: Region) -> tuple[slice, ...]:
+    """A window of the region's size around the centre of a box, within that box."""
+    shape: Size = tuple(part.stop - part.start for part in inside)
+    wanted = [region_mm[axis] for axis in grid.body_axes]
+    size = tuple(
+        n if mm is None else min(n, max(1, round(mm / voxel)))
+        for n, mm, voxel in zip(shape, wanted, grid.spacing_mm, strict=True)
+    )
+    window = centred_window(tuple(n // 2 for n in shape), size, shape)
+    return tuple(slice(part.start + at.start, part.start + at.stop) for part, at in zip(inside, window, strict=True))
 
 
 def prepare_labels(labels: Volume, grid: Grid) -> LabelMap:

@@ -67,6 +67,23 @@ class Cohort:
         """Class index to name, without background."""
         return dict(enumerate(self.manifest.structures.values(), start=1))
 
+    @property
+    def unlabelled(self) -> list[Case]:
+        """Cases without a mask, for methods that learn from them; none of them belongs to a held-out patient."""
+        held_out = {case.patient_id for case in self.held_out}
+        return [case for case in self.manifest.unlabelled if case.patient_id not in held_out]
+
+    def prepare_unlabelled(self, preprocessing: Preprocessing) -> list[PreparedCase]:
+        """The cases without a mask in the cache.
+
+        Args:
+            preprocessing: What is done to each image.
+
+        Returns:
+            Prepared cases whose ``label`` is ``None``.
+        """
+        return self._prepare(self.unlabelled, preprocessing) if self.unlabelled else []
+
     def prepare(self, preprocessing: Preprocessing, *, tell: Tell) -> tuple[list[PreparedCase], list[PreparedCase]]:
         """Training and held-out cases in the cache.
 
@@ -78,15 +95,18 @@ class Cohort:
             Training and held-out cases.
         """
         tell(f"preparing {len(self.training) + len(self.held_out)} cases", 0.0)
-        both = prepare_cases(
-            [*self.training, *self.held_out],
+        both = self._prepare([*self.training, *self.held_out], preprocessing)
+        return both[: len(self.training)], both[len(self.training) :]
+
+    def _prepare(self, cases: list[Case], preprocessing: Preprocessing) -> list[PreparedCase]:
+        return prepare_cases(
+            cases,
             self.manifest,
             data_root=self.data_root,
             cache_dir=self.cache_dir,
             preprocessing=preprocessing,
             workers=self.workers + 1,
         )
-        return both[: len(self.training)], both[len(self.training) :]
 
 
 def open_cohort(data: dict[str, Any], run: RunFolder, *, workers: int | None, tell: Tell) -> Cohort:

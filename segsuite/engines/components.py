@@ -52,7 +52,7 @@ def labels_to_reduce(
     plain: dict[str, list[float]] = defaultdict(list)
     reduced: dict[str, list[float]] = defaultdict(list)
     for case in cases:
-        predicted = argmax_rows(predict_rows(network, np.asarray(case.image), windows))
+        predicted = argmax_rows(predict_rows(network, np.asarray(case.image), windows), n_classes=windows.n_classes)
         largest = keep_largest_component_per_label(predicted, which=tuple(structures))
         for scores, labels in ((plain, predicted), (reduced, largest)):
             for name, value in dice_of_prepared(labels, case, structures).items():

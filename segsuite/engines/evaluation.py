@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -155,6 +155,9 @@ def _evaluate(pair: Pair, scoring: Scoring) -> EvaluatedCase:
             predicted = volume.labels
         except (InputError, FileNotFoundError) as error:
             reason = str(error)
+    if pair.labelled is not None:
+        known = {label: name for label, name in scoring.structures.items() if name in pair.labelled}
+        scoring = replace(scoring, structures=known)
     measurements = measure_case(predicted, reference.labels, scoring, spacing_mm=reference.spacing_mm)
     if reason:
         measurements = [Measurement(m.label, m.name, m.metric, m.value, m.unit, _unmeasured(m)) for m in measurements]

@@ -31,12 +31,14 @@ class WindowInference:
 
     Attributes:
         patch_size: Window along i, j, k.
-        n_classes: Channels of the network's logits.
+        n_classes: Classes, background included.
         overlap: Share of a window that the next one covers again, in [0, 1).
         mirror_axes: Average over all flips of these axes.
         batch_size: Windows per forward pass.
         precision: Number format of the convolutions.
         device: Where.
+        gives_probabilities: The network gives probabilities already, not logits.
+        n_extra: Channels of the network's output after the classes that take no part in the decision (uncertainty).
     """
 
     patch_size: Size
@@ -46,6 +48,13 @@ class WindowInference:
     batch_size: int = 4
     precision: torch.dtype = torch.float32
     device: torch.device = CPU
+    gives_probabilities: bool = False
+    n_extra: int = 0
+
+    @property
+    def n_outputs(self) -> int:
+        """Channels of the network's output."""
+        return self.n_classes + self.n_extra
 
 
 def window_starts(length: int, window: int, overlap: float) -> list[int]:
@@ -75,7 +84,7 @@ def predict_rows(network: Callable[[Tensor], Tensor], image: Image, windows: Win
         windows: Size, overlap, flips, device.
 
     Yields:
-        (classes, rows, j, k), float32, sums to 1 over classes; the rows add up to i.
+        (outputs, rows, j, k), float32, the classes sum to 1; the rows add up to i.
     """
     shape = image.shape[1:]
     padded = pad_to_size(image, windows.patch_size, value=float(image.min()))
@@ -90,19 +99,20 @@ def predict_rows(network: Callable[[Tensor], Tensor], image: Image, windows: Win
             yield rows[(slice(None), slice(low, high), *crop)]
 
 
-def argmax_rows(rows: Iterator[FloatArray]) -> LabelMap:
+def argmax_rows(rows: Iterator[FloatArray], *, n_classes: int) -> LabelMap:
     """The label of largest probability per voxel; of equal ones the lower label.
 
     Args:
         rows: From ``predict_rows``.
+        n_classes: Channels that take part.
 
     Returns:
         Integers (i, j, k), uint8 or uint16.
     """
     parts = []
     for probabilities in rows:
-        dtype = np.uint8 if len(probabilities) <= 256 else np.uint16
-        parts.append(probabilities.argmax(axis=0).astype(dtype))
+        dtype = np.uint8 if n_classes <= 256 else np.uint16
+        parts.append(probabilities[:n_classes].argmax(axis=0).astype(dtype))
     return np.concatenate(parts)
 
 
@@ -110,7 +120,7 @@ def _blended_rows(network: Callable[[Tensor], Tensor], image: Image, windows: Wi
     patch = windows.patch_size
     starts = [window_starts(n, p, windows.overlap) for n, p in zip(image.shape[1:], patch, strict=True)]
     weight = compute_importance_map(patch, mode=BlendMode.GAUSSIAN, sigma_scale=0.125).numpy().astype(np.float32)
-    total = np.zeros((windows.n_classes, patch[0], *image.shape[2:]), dtype=np.float32)
+    total = np.zeros((windows.n_outputs, patch[0], *image.shape[2:]), dtype=np.float32)
     weights = np.zeros(total.shape[1:], dtype=np.float32)
     planes = list(product(starts[1], starts[2]))
     for number, at in enumerate(starts[0]):
@@ -132,7 +142,7 @@ def _forward(network: Callable[[Tensor], Tensor], batch: FloatArray, windows: Wi
     """Probabilities of a batch of windows, averaged over flips. A constant window holds no structure: background."""
     flat = batch.reshape(len(batch), -1)
     informative = flat.max(axis=1) > flat.min(axis=1)
-    result = np.zeros((len(batch), windows.n_classes, *batch.shape[2:]), dtype=np.float32)
+    result = np.zeros((len(batch), windows.n_outputs, *batch.shape[2:]), dtype=np.float32)
     result[~informative, 0] = 1.0
     if informative.any():
         result[informative] = _forward_informative(network, torch.from_numpy(batch[informative]), windows)
@@ -148,8 +158,9 @@ def _forward_informative(network: Callable[[Tensor], Tensor], batch: Tensor, win
     with torch.autocast(windows.device.type, dtype=torch.bfloat16, enabled=windows.precision == torch.bfloat16):
         for flip in flips:
             dims = [axis + 2 for axis in flip]
-            logits = network(image.flip(dims) if dims else image).float()
-            probabilities = (logits.flip(dims) if dims else logits).softmax(dim=1)
+            output = network(image.flip(dims) if dims else image).float()
+            output = output.flip(dims) if dims else output
+            probabilities = output if windows.gives_probabilities else output.softmax(dim=1)
             total = probabilities if total is None else total + probabilities
     assert total is not None  # noqa: S101 - there is always the empty flip
     mean: FloatArray = (total / len(flips)).cpu().numpy()

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from segsuite.data.locate import find_data_root, image_paths
 from segsuite.data.manifest import case_name, read_manifest
 from segsuite.errors import ManifestError, VolumeError
 from segsuite.volumes.reading import image_ending, is_image
 
-__all__ = ["InputCase", "find_inputs", "take_shard"]
+__all__ = ["InputCase", "find_inputs", "take_shard", "with_attributes"]
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,13 @@ class InputCase:
         case_id: Unique in the run.
         images: One file per channel, or one for all, or a DICOM folder.
         output: Path of the mask below the output folder; bears the image's name.
+        attributes: What else is known of the case.
     """
 
     case_id: str
     images: tuple[Path, ...]
     output: str
+    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 def find_inputs(
@@ -88,7 +92,7 @@ def _from_manifest(path: Path, data_root: Path | None, fold: int | None) -> list
     names = Counter(Path(row.images[0]).name for row in rows)
     outputs = [image if names[Path(image).name] > 1 else Path(image).name for image in (row.images[0] for row in rows)]
     return [
-        InputCase(row.case_id, tuple(image_paths(row, root)), _output_name(output))
+        InputCase(row.case_id, tuple(image_paths(row, root)), _output_name(output), row.attributes)
         for row, output in zip(rows, outputs, strict=True)
     ]
 
@@ -137,4 +141,40 @@ def _with_parents(case: InputCase, depth: int) -> InputCase:
     path = case.images[0].resolve()
     parents = path.parts[-1 - depth : -1]
     name = Path(case.output).name
-    return InputCase("/".join((*parents, case_name(name))), case.images, "/".join((*parents, name)))
+    return replace(case, case_id="/".join((*parents, case_name(name))), output="/".join((*parents, name)))
+
+
+def with_attributes(cases: Sequence[InputCase], table: Path) -> list[InputCase]:
+    """Cases with what a table knows of them.
+
+    Args:
+        cases: From ``find_inputs``.
+        table: TSV or CSV with a column ``case`` (the case's id or its image's name without ending) and any others.
+
+    Returns:
+        The cases; a value of the table replaces one of the manifest.
+
+    Raises:
+        ManifestError: No column ``case``, a case twice, or a row for no case.
+    """
+    with table.open(newline="", encoding="utf-8-sig") as stream:
+        rows = list(csv.DictReader(stream, delimiter="," if table.suffix.lower() == ".csv" else "\t"))
+    if not rows or "case" not in rows[0]:
+        raise ManifestError(f"{table} must have a column `case`, got {sorted(rows[0]) if rows else 'no row'}.")
+    known = {_without_ending(row["case"]): {key: value for key, value in row.items() if key != "case" and value} for row in rows}
+    if len(known) < len(rows):
+        raise ManifestError(f"{table} must name each case once, got {len(rows)} rows for {len(known)} cases.")
+    bare = Counter(case_name(case.case_id) for case in cases)
+    names = {
+        case.case_id: case_name(case.case_id)
+        if case.case_id not in known and bare[case_name(case.case_id)] == 1
+        else case.case_id
+        for case in cases
+    }
+    if strangers := sorted(set(known) - set(names.values())):
+        raise ManifestError(f"{table} must name cases of the input, got {strangers[:3]}, none of its {len(cases)} cases.")
+    return [replace(case, attributes={**case.attributes, **known.get(names[case.case_id], {})}) for case in cases]
+
+
+def _without_ending(case: str) -> str:
+    return case.removesuffix(image_ending(case))

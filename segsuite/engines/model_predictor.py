@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +15,50 @@ from segsuite.data.transforms import Preprocessing
 from segsuite.engines.devices import choose_device, choose_precision, in_fast_layout
 from segsuite.engines.inference import WindowInference, predict_rows
 from segsuite.engines.model_folder import ModelFolder, read_model_folder
-from segsuite.errors import ModelError
+from segsuite.engines.segmentation import Request, Segmentation, segment_rows
+from segsuite.errors import ModelError, SettingsError, closest_hint
 from segsuite.files import hash_of_json
 from segsuite.shapes import FloatArray, Image
+from segsuite.volumes.components import keep_largest_component_per_label
+from segsuite.volumes.volume import Volume
 
-__all__ = ["ModelPredictor", "open_predictor"]
+__all__ = ["ModelPredictor", "model_of_pipeline"]
 
 BuildNetwork = Callable[[dict[str, Any]], nn.Module]
 ROWS_PER_PART = 16
 
 
 class ModelPredictor:
-    """Fulfils ``engines.prediction.Predictor`` for model folders that hold ``network`` and ``inference`` arguments."""
+    """Fulfils ``engines.segmentation.Predictor`` for model folders that hold ``network`` and ``inference`` arguments."""
 
-    def __init__(self, model: ModelFolder, build_network: BuildNetwork, *, device: str) -> None:
+    gives_probabilities = False
+    """Whether the networks give probabilities, not logits."""
+    extra: tuple[str, ...] = ()
+    """Names of the networks' outputs after the classes."""
+
+    def __init__(
+        self, model: ModelFolder, build_network: BuildNetwork, *, device: str, overrides: Mapping[str, Any] | None = None
+    ) -> None:
         """Open; the weights of a single model are loaded at once, those of members when their turn comes.
 
         Args:
             model: A checked model folder.
             build_network: Constructor arguments to a network.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+            overrides: Values of ``inference`` in ``model.json`` to use instead.
+
+        Raises:
+            SettingsError: An override that the model does not have, or of another type.
         """
+        self.overrides = dict(overrides or {})
         self.model, self.build_network = model, build_network
         self.device = choose_device(device)
         self.members = [read_model_folder(member) for member in model.members] or [model]
         self.preprocessing = Preprocessing.from_json(model.description["preprocessing"])
         self.structures = {value: name for name, value in model.labels.items() if value != 0}
         self.class_labels = tuple(int(value) for value in self.members[0].description["class_labels"])
+        for member in self.members:
+            _check_overrides(member, self.overrides)
         self.largest_component = self._agreed_components()
         self._network = self._load(self.members[0]) if len(self.members) == 1 else None
 
@@ -48,17 +66,54 @@ class ModelPredictor:
     def sha256(self) -> str:
         """Model and number format: what decides a mask."""
         precisions = [str(self._windows(member).precision) for member in self.members]
-        return hash_of_json([self.model.sha256, precisions, self.device.type])
+        return hash_of_json([self.model.sha256, precisions, self.device.type, self.overrides])
+
+    @property
+    def n_channels(self) -> int:
+        """Of the image."""
+        return len(self.preprocessing.normalisation)
+
+    def segment(self, volume: Volume, request: Request) -> Segmentation:
+        """One image to its labels on its own grid."""
+        found = self.segment_box(volume, keep_probabilities=request.keep_probabilities)
+        return replace(found, labels=keep_largest_component_per_label(found.labels, which=self.largest_component))
+
+    def segment_box(
+        self, volume: Volume, *, box: tuple[slice, ...] | None = None, keep_probabilities: bool = False
+    ) -> Segmentation:
+        """Labels of the voxels in a box as the network gives them.
+
+        Args:
+            volume: Intensities on their own grid.
+            box: One slice per axis; ``None``: the region that the model was trained on.
+            keep_probabilities: Also return them.
+
+        Returns:
+            Labels and extra volumes on the image's own grid.
+        """
+        return segment_rows(
+            volume,
+            self.preprocessing,
+            self.rows,
+            class_labels=self.class_labels,
+            extra=self.extra,
+            box=box,
+            keep_probabilities=keep_probabilities,
+        )
+
+    def inference(self, member: ModelFolder) -> dict[str, Any]:
+        """How a member is applied: as in its folder, with the overrides."""
+        return {**member.description["inference"], **self.overrides}
 
     def rows(self, image: Image) -> Iterator[FloatArray]:
         """Probabilities of a prepared image, in order of its first axis."""
         if self._network is not None:
             yield from predict_rows(self._network, image, self._windows(self.model))
             return
-        n_classes = len(self.class_labels)
+        n_outputs = len(self.class_labels) + len(self.extra)
         with tempfile.TemporaryFile() as stream:
             # the sum over members is kept on disk: classes x volume may not fit into memory
-            total = np.memmap(stream, dtype=np.float32, mode="w+", shape=(n_classes, *image.shape[1:]))
+            total = np.memmap(stream, dtype=np.float32, mode="w+", shape=(n_outputs, *image.shape[1:]))
             for member in self.members:
                 at = 0
                 for part in predict_rows(self._load(member), image, self._windows(member)):
@@ -79,7 +134,7 @@ class ModelPredictor:
         return in_fast_layout(network.to(self.device)).eval()
 
     def _windows(self, member: ModelFolder) -> WindowInference:
-        inference = member.description["inference"]
+        inference = self.inference(member)
         return WindowInference(
             patch_size=tuple(inference["patch_size"]),
             n_classes=len(self.class_labels),
@@ -87,25 +142,25 @@ class ModelPredictor:
             mirror_axes=tuple(inference["mirror_axes"]),
             precision=choose_precision(inference["precision"], self.device),
             device=self.device,
+            gives_probabilities=self.gives_probabilities,
+            n_extra=len(self.extra),
         )
 
     def _agreed_components(self) -> tuple[int, ...]:
         """Labels that every member reduces to their largest component."""
-        chosen = [set(member.description["inference"]["largest_component"]) for member in self.members]
+        chosen = [set(self.inference(member)["largest_component"]) for member in self.members]
         return tuple(sorted(set.intersection(*chosen)))
 
 
-def open_predictor(path: Path, build_network: BuildNetwork, *, pipeline: str, device: str) -> ModelPredictor:
-    """Open a model folder that a given pipeline made.
+def model_of_pipeline(path: Path, *, pipeline: str) -> ModelFolder:
+    """A model folder that a given pipeline made.
 
     Args:
         path: Model or run folder.
-        build_network: Constructor arguments to a network.
         pipeline: Which pipeline must have made it.
-        device: See ``ModelPredictor``.
 
     Returns:
-        The predictor.
+        The checked folder.
 
     Raises:
         ModelError: Made by another pipeline.
@@ -113,4 +168,15 @@ def open_predictor(path: Path, build_network: BuildNetwork, *, pipeline: str, de
     model = read_model_folder(path)
     if model.pipeline != pipeline:
         raise ModelError(f"{path} must be a model of `{pipeline}`, got one of `{model.pipeline}`.")
-    return ModelPredictor(model, build_network, device=device)
+    return model
+
+
+def _check_overrides(member: ModelFolder, overrides: Mapping[str, Any]) -> None:
+    known = member.description["inference"]
+    for key, value in overrides.items():
+        if key not in known:
+            raise SettingsError(f"--set must name how the model is applied, got `{key}`. {closest_hint(key, known)}")
+        before = known[key]
+        same = isinstance(value, type(before)) or (isinstance(before, float) and isinstance(value, int))
+        if before is not None and (not same or isinstance(value, bool) != isinstance(before, bool)):
+            raise SettingsError(f"--set {key} must be like {before!r}, got {value!r}.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from segsuite.data.locate import find_data_root, label_path
@@ -16,13 +16,14 @@ from segsuite.data.manifest import case_name, read_manifest
 from segsuite.errors import ManifestError
 from segsuite.volumes.labels import labels_present
 from segsuite.volumes.reading import ITK_ENDINGS, NIFTI_ENDINGS, is_image, read_labels
+from segsuite.volumes.writing import is_side_volume
 
 __all__ = ["Pair", "Pairing", "find_pairs", "structures_of"]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A reference and the prediction for it, if there is one."""
+    """A reference and the prediction for it, if there is one; ``labelled`` names what the reference shows, if not all."""
 
     case_id: str
     patient_id: str
@@ -30,6 +31,7 @@ class Pair:
     predicted: Path | None
     mapping: Mapping[int, int] = field(default_factory=dict)
     image: Path | None = None
+    labelled: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def _of_manifest(
     found = []
     for row in (case for case in manifest.cases if case.label and (fold is None or case.fold == fold)):
         image, mask = row.images[0], label_path(row, root)
-        pair = Pair(row.case_id, row.patient_id, mask, None, manifest.label_mapping, root / image)
+        pair = Pair(row.case_id, row.patient_id, mask, None, manifest.label_mapping, root / image, _tuple(row.labelled))
         found.append(_Reference(pair, (row.case_id, _stem(image)), (case_name(image), case_name(mask.name))))
     return found, manifest.structures, manifest.ignore_label
 
@@ -116,6 +118,8 @@ def _of_manifest(
 def _of_folder(references: Path) -> list[_Reference]:
     found = []
     for path in (path for path in sorted(references.rglob("*")) if path.is_file() and is_image(path)):
+        if is_side_volume(path):
+            continue
         case_id = _stem(path.relative_to(references).as_posix())
         found.append(_Reference(Pair(case_id, case_id, path, None), (case_id,), (case_name(path.name),)))
     return found
@@ -128,7 +132,7 @@ def _predictions_by_name(predictions: Path, data_root: Path | None) -> dict[str,
         root = find_data_root(manifest, predictions, data_root)
         return {case.case_id: label_path(case, root) for case in manifest.cases if case.label}
     paths = (path for path in sorted(predictions.rglob("*")) if path.is_file() and is_image(path))
-    return {_stem(path.relative_to(predictions).as_posix()): path for path in paths if "_probability_" not in path.name}
+    return {_stem(path.relative_to(predictions).as_posix()): path for path in paths if not is_side_volume(path)}
 
 
 def _matched(references: list[_Reference], predictions: Mapping[str, Path]) -> list[Pair]:
@@ -163,7 +167,11 @@ def _only_once(items: Iterable[tuple[str, Path]]) -> dict[str, Path]:
 
 
 def _with(pair: Pair, predicted: Path | None) -> Pair:
-    return Pair(pair.case_id, pair.patient_id, pair.reference, predicted, pair.mapping, pair.image)
+    return replace(pair, predicted=predicted)
+
+
+def _tuple(names: list[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)
 
 
 def _stem(relative: str) -> str:

@@ -8,54 +8,23 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 
-from segsuite.data.transforms import Preprocessing, prepare_image
 from segsuite.engines.inputs import InputCase
-from segsuite.engines.label_reduction import reduce_to_labels
 from segsuite.engines.ledger import Ledger, LedgerLine
+from segsuite.engines.segmentation import Predictor, Request, Segmentation
 from segsuite.errors import InputError, OutputError
-from segsuite.files import hash_of_file, hash_of_json, make_folder
-from segsuite.shapes import FloatArray, Image, LabelMap
-from segsuite.volumes.components import keep_largest_component_per_label
+from segsuite.files import hash_of_file, hash_of_json, make_folder, write_json
 from segsuite.volumes.reading import image_ending, read_channels
 from segsuite.volumes.volume import Volume, require_varied
-from segsuite.volumes.writing import write_image, write_mask
+from segsuite.volumes.writing import side_volume, write_image, write_mask
 
-__all__ = ["Outcome", "Predictor", "predict_cases", "segment_volume"]
-
-
-class Predictor(Protocol):
-    """What a pipeline hands to the batch engine."""
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """How an image becomes the network's input."""
-
-    @property
-    def structures(self) -> dict[int, str]:
-        """Integer to name."""
-
-    @property
-    def largest_component(self) -> tuple[int, ...]:
-        """Labels of which only the largest component is kept."""
-
-    @property
-    def class_labels(self) -> tuple[int, ...]:
-        """Integer written for each of the network's classes."""
-
-    @property
-    def sha256(self) -> str:
-        """Changes when anything changes that can change a mask."""
-
-    def rows(self, image: Image) -> Iterator[FloatArray]:
-        """Probabilities (classes, rows, j, k) of a prepared image, in order of its first axis."""
+__all__ = ["Outcome", "predict_cases"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +58,7 @@ def predict_cases(
     overwrite: bool = False,
     save_probabilities: bool = False,
     series_uid: str | None = None,
+    force: bool = False,
     on_case: Callable[[str, str], None] | None = None,
 ) -> Outcome:
     """Segment every case; one bad case never stops the others.
@@ -101,6 +71,7 @@ def predict_cases(
         overwrite: Do again what is done.
         save_probabilities: Also write ``<name>_probabilities`` with one channel per class.
         series_uid: For DICOM folders with several series: which one.
+        force: Segment also what the model takes for another kind of image.
         on_case: Called with case id and ``done``, ``skipped`` or the reason of a failure.
 
     Returns:
@@ -110,8 +81,8 @@ def predict_cases(
         OutputError: The output folder itself cannot be written (no permission, disk full): nothing else could succeed.
     """
     ledger = Ledger(make_folder(out), shard=shard)
-    model_hash = hash_of_json([predictor.sha256, save_probabilities, series_uid])
-    read = partial(read_channels, n_channels=len(predictor.preprocessing.normalisation), series_uid=series_uid)
+    model_hash = hash_of_json([predictor.sha256, save_probabilities, series_uid, force])
+    read = partial(read_channels, n_channels=predictor.n_channels, series_uid=series_uid)
     n_done, n_skipped, failures = 0, 0, {}
     for case in cases:
         started = time.monotonic()
@@ -121,7 +92,8 @@ def predict_cases(
             result = "skipped"
         else:
             line = LedgerLine(case.case_id, "done", case.output, input_hash, model_hash)
-            line = _predict_one(case, read, predictor, out, line, save_probabilities, started)
+            request = Request(case.case_id, save_probabilities, force, case.attributes)
+            line = _predict_one(case, read, predictor, out, line, request, started)
             ledger.append(line)
             result = line.reason or "done"
             n_done += line.status == "done"
@@ -132,33 +104,13 @@ def predict_cases(
     return Outcome(n_done, n_skipped, failures)
 
 
-def segment_volume(
-    volume: Volume, predictor: Predictor, *, keep_probabilities: bool = False
-) -> tuple[LabelMap, FloatArray | None]:
-    """One image to its label map on its own grid: the road that prediction and the tests share.
-
-    Args:
-        volume: Intensities on their own grid.
-        predictor: The model.
-        keep_probabilities: Also return (classes, i, j, k).
-
-    Returns:
-        Integers (i, j, k), and probabilities or ``None``.
-    """
-    image, network = prepare_image(volume, predictor.preprocessing)
-    classes, probabilities = reduce_to_labels(predictor.rows(image), network, volume.grid, keep_probabilities=keep_probabilities)
-    table = np.asarray(predictor.class_labels)
-    labels: Any = table.astype(np.uint8 if table.max() <= 255 else np.uint16)[classes]
-    return keep_largest_component_per_label(labels, which=predictor.largest_component), probabilities
-
-
 def _predict_one(
     case: InputCase,
     read: Callable[[Sequence[Path]], Volume],
     predictor: Predictor,
     out: Path,
     line: LedgerLine,
-    save_probabilities: bool,
+    request: Request,
     started: float,
 ) -> LedgerLine:
     reason, digest = "", ""
@@ -166,15 +118,14 @@ def _predict_one(
     try:
         volume = read(case.images)
         require_varied(volume, case=case.case_id)
-        labels, probabilities = segment_volume(volume, predictor, keep_probabilities=save_probabilities)
+        found = predictor.segment(volume, request)
         target = out / case.output
         make_folder(target.parent)
-        write_mask(target, labels, like=volume)
-        if probabilities is not None:
-            _write_probabilities(target, probabilities, volume)
+        _write_more(target, found, volume)
+        write_mask(target, found.labels, like=volume)
         digest = hash_of_file(target)
-        absent = [name for value, name in predictor.structures.items() if not (labels == value).any()]
-        notes = tuple(f"no {name} found" for name in absent)
+        absent = [name for value, name in predictor.structures.items() if not (found.labels == value).any()]
+        notes = (*found.notes, *(f"no {name} found" for name in absent))
     except OutputError:
         raise
     except MemoryError as error:
@@ -199,17 +150,22 @@ def _predict_one(
     )
 
 
-def _write_probabilities(target: Path, probabilities: FloatArray, volume: Volume) -> None:
-    ending = image_ending(target)
-    stem = target.name.removesuffix(ending)
-    for number, channel in enumerate(probabilities):
-        path = target.with_name(f"{stem}_probability_{number}{ending}")
-        write_image(path, channel.astype(np.float32), like=volume)
+def _write_more(target: Path, found: Segmentation, volume: Volume) -> None:
+    """What belongs to a mask, beside it: probabilities, more volumes, a report. The mask itself comes last."""
+    volumes = {f"map_{name}": channel for name, channel in found.volumes.items()}
+    if found.probabilities is not None:
+        volumes |= {f"probability_{number}": channel for number, channel in enumerate(found.probabilities)}
+    for name, channel in volumes.items():
+        write_image(side_volume(target, name), channel.astype(np.float32), like=volume)
+    if found.report is not None:
+        stem = target.name.removesuffix(image_ending(target))
+        write_json(target.with_name(f"{stem}_report.json"), dict(found.report))
 
 
 def _hash_of_inputs(case: InputCase) -> str:
-    """Content hash of all channels; a file that is not there hashes as absent and fails when it is read."""
-    return hash_of_json([hash_of_file(path) if path.exists() else "absent" for path in case.images])
+    """Content hash of all channels and of what is known; a file that is not there hashes as absent and fails when it is read."""
+    files = [hash_of_file(path) if path.exists() else "absent" for path in case.images]
+    return hash_of_json([files, case.attributes] if case.attributes else files)
 
 
 def _peak_memory_mb() -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-__all__ = ["averaged_copy", "learning_rate_factor"]
+__all__ = ["averaged_copy", "learning_rate_factor", "make_optimiser"]
 
 
 def learning_rate_factor(progress: float, *, schedule: str, warmup: float = 0.0) -> float:
@@ -16,7 +18,7 @@ def learning_rate_factor(progress: float, *, schedule: str, warmup: float = 0.0)
 
     Args:
         progress: t in [0, 1].
-        schedule: ``poly`` or ``cosine``.
+        schedule: ``poly``, ``cosine`` or ``constant``.
         warmup: Share of the budget over which the rate first rises from zero.
 
     Returns:
@@ -27,10 +29,33 @@ def learning_rate_factor(progress: float, *, schedule: str, warmup: float = 0.0)
     """
     if progress < warmup:
         return max(progress / warmup, 0.01)
+    if schedule == "constant":
+        return 1.0
     rest = (progress - warmup) / (1 - warmup)
     if schedule == "poly":
         return float((1 - rest) ** 0.9)
     return float((1 + torch.cos(torch.tensor(rest * torch.pi))) / 2)
+
+
+def make_optimiser(
+    parameters: Iterable[nn.Parameter], *, kind: str, learning_rate: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """An optimiser of the parameters that have gradients.
+
+    Args:
+        parameters: Of a module; those that are held fixed are left out.
+        kind: ``adamw``, ``adam`` or ``sgd`` (Nesterov momentum 0.99).
+        learning_rate: At the start.
+        weight_decay: Of the weights.
+
+    Returns:
+        The optimiser.
+    """
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    if kind == "sgd":
+        return torch.optim.SGD(trained, learning_rate, momentum=0.99, nesterov=True, weight_decay=weight_decay)
+    family = torch.optim.AdamW if kind == "adamw" else torch.optim.Adam
+    return family(trained, learning_rate, weight_decay=weight_decay)
 
 
 def averaged_copy(network: nn.Module, *, decay: float) -> AveragedModel:

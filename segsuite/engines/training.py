@@ -10,8 +10,8 @@ import csv
 import logging
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from segsuite.engines.run_folder import RunFolder
 from segsuite.files import write_atomically, write_text
 from segsuite.seeding import seed_libraries
 
-__all__ = ["Budget", "TrainingClock", "fit", "unfinished_checkpoint"]
+__all__ = ["Budget", "TrainingClock", "budget_of", "fit", "unfinished_checkpoint"]
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"
@@ -50,6 +50,18 @@ class Budget:
     steps_per_epoch: int
     epochs_per_validation: int
     patience: int = 0
+
+
+def budget_of(training: Mapping[str, Any]) -> Budget:
+    """The budget that a pipeline's settings name.
+
+    Args:
+        training: The group ``training`` as plain values.
+
+    Returns:
+        The budget.
+    """
+    return Budget(**{field.name: training[field.name] for field in fields(Budget)})
 
 
 class TrainingClock(pl.Callback):
@@ -282,6 +294,7 @@ def fit(
     with warnings.catch_warnings():
         # Lightning advises more loader workers whenever there are cores; the number is the user's choice here.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")  # validation is optional here
         # Lightning 2.6 calls a part of torch that torch 2.14 renames
         warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*", category=FutureWarning)
         warnings.filterwarnings("ignore", message=".*resuming from a checkpoint that ended before the epoch.*")

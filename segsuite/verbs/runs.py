@@ -11,7 +11,7 @@ from segsuite.data.label_table import read_label_table
 from segsuite.data.manifest import read_manifest
 from segsuite.engines.devices import set_threads
 from segsuite.engines.evaluation import EvaluatedCase, EvaluationTables, evaluate_pairs
-from segsuite.engines.inputs import find_inputs, take_shard
+from segsuite.engines.inputs import find_inputs, take_shard, with_attributes
 from segsuite.engines.model_folder import read_model_folder, write_ensemble
 from segsuite.engines.pairing import find_pairs, structures_of
 from segsuite.engines.prediction import Outcome, predict_cases
@@ -23,7 +23,7 @@ from segsuite.metrics.per_case import Scoring
 from segsuite.pipeline import Pipeline, Runtime, find_pipeline
 from segsuite.reports.page import write_report
 from segsuite.reports.tables import write_summary
-from segsuite.settings import PipelineSettings, as_yaml, read_config, validated
+from segsuite.settings import PipelineSettings, as_yaml, parsed_overrides, read_config, validated
 from segsuite.shipped import find_manifest
 
 __all__ = [
@@ -129,6 +129,9 @@ def predict(
     overwrite: bool = False,
     save_probabilities: bool = False,
     series_uid: str | None = None,
+    attributes: Path | None = None,
+    overrides: Sequence[str] = (),
+    force: bool = False,
     device: str = "auto",
     threads: int | None = None,
     on_start: Callable[[int], None] | None = None,
@@ -146,6 +149,9 @@ def predict(
         overwrite: Do again what is done.
         save_probabilities: Also write one volume per class.
         series_uid: For DICOM folders with several series: which one.
+        attributes: Table with a column ``case`` and what else is known of each case.
+        overrides: ``key=value`` of how the model is applied.
+        force: Segment also what the model takes for another kind of image.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         threads: Of the network on a CPU; ``None``: one per core.
         on_start: Called with the number of cases.
@@ -156,9 +162,13 @@ def predict(
     """
     folder = read_model_folder(model)
     set_threads(threads)
-    predictor = find_pipeline(folder.pipeline).recipe.load_predictor(folder.path, device=device)
-    n_channels = len(predictor.preprocessing.normalisation)
-    cases = take_shard(find_inputs(inputs, n_channels=n_channels, data_root=data_root, fold=fold), shard)
+    predictor = find_pipeline(folder.pipeline).recipe.load_predictor(
+        folder.path, device=device, overrides=parsed_overrides(overrides)
+    )
+    cases = find_inputs(inputs, n_channels=predictor.n_channels, data_root=data_root, fold=fold)
+    if attributes is not None:
+        cases = with_attributes(cases, attributes)
+    cases = take_shard(cases, shard)
     if on_start is not None:
         on_start(len(cases))
     table = "".join(f"{value}\t{name}\n" for name, value in folder.labels.items())
@@ -171,6 +181,7 @@ def predict(
         overwrite=overwrite,
         save_probabilities=save_probabilities,
         series_uid=series_uid,
+        force=force,
         on_case=on_case,
     )
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from segsuite.shapes import Mask, Size
 
-__all__ = ["bounding_box", "centred_window", "pad_to_size", "union_box"]
+__all__ = ["bounding_box", "box_without_padding", "centred_window", "pad_to_size", "union_box"]
 
 
 def bounding_box(mask: Mask, *, margin: int = 0) -> tuple[slice, ...]:
@@ -64,6 +64,18 @@ def centred_window(centre: Size, size: Size, shape: Size) -> tuple[slice, ...]:
         start = min(max(0, at - length // 2), max(0, total - length))
         window.append(slice(start, min(total, start + length)))
     return tuple(window)
+
+
+def box_without_padding(array: NDArray[Any]) -> tuple[slice, ...]:
+    """The smallest box that leaves out constant planes at the borders, such as empty slices that were added.
+
+    Args:
+        array: (channels, i, j, k).
+
+    Returns:
+        One slice per axis i, j, k; the whole image if it is constant.
+    """
+    return bounding_box((array != array[:, :1, :1, :1]).any(axis=0))
 
 
 def pad_to_size(array: NDArray[Any], size: Size, *, value: float) -> NDArray[Any]:

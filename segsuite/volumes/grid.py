@@ -82,6 +82,25 @@ class Grid:
         """Volume of one voxel in millilitres."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
 
+    @property
+    def body_axes(self) -> tuple[int, int, int]:
+        """For each array axis the body's axis that it mostly runs along: 0 left-right, 1 back-front, 2 foot-head."""
+        i, j, k = (int(axis) for axis in nio.io_orientation(self.affine)[:, 0])
+        return i, j, k
+
+    def cropped(self, box: tuple[slice, ...]) -> Grid:
+        """The grid of a part.
+
+        Args:
+            box: One slice per axis, inside the grid.
+
+        Returns:
+            The part's grid, every voxel where it was.
+        """
+        affine = self.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ np.array([part.start for part in box], dtype=np.float64)
+        return Grid(tuple(part.stop - part.start for part in box), affine)
+
     def corner_distance_voxels(self, other: Grid) -> float:
         """Largest distance between the same corner of both grids, in voxels of the smaller spacing."""
         corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=np.float64)

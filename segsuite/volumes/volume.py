@@ -36,6 +36,18 @@ class Volume:
         """Voxel size in mm along i, j, k."""
         return self.grid.spacing_mm
 
+    def cropped(self, box: tuple[slice, ...]) -> Volume:
+        """The part inside a box, at its place in the body.
+
+        Args:
+            box: One slice per axis i, j, k, inside the image.
+
+        Returns:
+            The part; this volume itself if the box is all of it.
+        """
+        grid = self.grid.cropped(box)
+        return self if grid.shape == self.grid.shape else Volume(self.array[(slice(None), *box)], grid, self.path)
+
     @property
     def labels(self) -> LabelMap:
         """The only channel of a label map, (i, j, k)."""

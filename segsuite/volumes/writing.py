@@ -16,10 +16,35 @@ from segsuite.files import write_atomically
 from segsuite.volumes.reading import ITK_ENDINGS, NIFTI_ENDINGS, image_ending, read_volume
 from segsuite.volumes.volume import Volume
 
-__all__ = ["write_image", "write_mask"]
+__all__ = ["is_side_volume", "side_volume", "write_image", "write_mask"]
+
+SIDE_VOLUMES = ("_probability_", "_map_")
 
 AFFINE_TOLERANCE = 1e-5
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+
+
+def side_volume(mask: Path, name: str) -> Path:
+    """Where a volume lies that belongs to a mask.
+
+    Args:
+        mask: The mask's file.
+        name: ``probability_0``, ``map_uncertainty``, ...
+
+    Returns:
+        ``<mask>_<name>`` with the same ending, in the same folder.
+    """
+    ending = image_ending(mask)
+    return mask.with_name(f"{mask.name.removesuffix(ending)}_{name}{ending}")
+
+
+def is_side_volume(path: Path) -> bool:
+    """Whether a file is such a volume and no mask.
+
+    Args:
+        path: The file.
+    """
+    return any(mark in path.name for mark in SIDE_VOLUMES)
 
 
 def write_mask(path: Path, labels: NDArray[Any], *, like: Volume) -> None:

@@ -15,7 +15,43 @@ ARGUMENTS: dict[str, dict[str, object]] = {
     "soft_dice_loss": {"include_background": True, "over_batch": True},
     "cross_entropy_loss": {"label_smoothing": 0.0},
     "supervised_loss": {"label_smoothing": 0.0},
+    "zone_loss": {},
+    "meyer_loss": {},
 }
+
+
+def targets(label: Tensor) -> Tensor:
+    """Each of three classes as a channel."""
+    return torch.stack([label == value for value in range(3)], dim=1).float()
+
+
+def scored_targets(label: Tensor) -> Tensor:
+    """The same, -1 where nothing is scored."""
+    return torch.where((label == -1)[:, None], -1.0, targets(label))
+
+
+ADAPTED: dict[str, Callable[[Callable[..., Tensor], Tensor, Tensor], Tensor]] = {
+    "co_training_loss": lambda loss, logits, label: loss([logits.float().softmax(1) * (label != -1)[:, None], targets(label)]),
+    "distance_map_loss": lambda loss, logits, label: loss(
+        margin(logits).tanh(), 12 * targets(label) - 6, (label != -1)[:, None].expand(logits.shape)
+    ),
+    "gland_loss": lambda loss, logits, label: loss(margin(logits)[:, 1:2], scored_targets(label)[:, 1:2]),
+    "presence_loss": lambda loss, logits, label: loss(slices(logits, label), label.clamp_max(2)),
+    "reconstruction_loss": lambda loss, logits, label: loss(logits.float().softmax(1) * (label != -1)[:, None], targets(label)),
+}
+"""Losses of another signature, called so that logits and label mean the same."""
+
+
+def margin(logits: Tensor) -> Tensor:
+    """Above zero where a class is right."""
+    return 2 * logits - logits.abs().amax(1, keepdim=True)
+
+
+def slices(logits: Tensor, label: Tensor) -> Tensor:
+    """A logit per zone and slice from logits per voxel, of scored voxels only."""
+    return margin(logits)[:, 1:].masked_fill((label == -1)[:, None], -9).amax(dim=(2, 3))
+
+
 ON_LEVELS = {"supervised_loss"}
 COMBINATORS = {"deep_supervision_loss"}
 
@@ -35,6 +71,8 @@ LOSSES = all_losses()
 
 
 def call(name: str, logits: Tensor, label: Tensor) -> Tensor:
+    if name in ADAPTED:
+        return ADAPTED[name](LOSSES[name], logits, label)
     return LOSSES[name]([logits] if name in ON_LEVELS else logits, label, **ARGUMENTS[name])
 
 

@@ -34,7 +34,7 @@ def test_written_settings_read_back(tmp_path: Path) -> None:
         ("training.max_minuts=3", r"key `training.max_minuts` is unknown. Did you mean `max_minutes`\?"),
         ("data.phantom.n_case=3", r"key `data.phantom.n_case` is unknown. Did you mean `n_cases`\?"),
         ("training.max_minutes=fast", r"`training.max_minutes`: .*got 'fast'"),
-        ("training.optimiser=adam", r"`training.optimiser`: .*got 'adam'"),
+        ("training.optimiser=lion", r"`training.optimiser`: .*got 'lion'"),
         ("trainin.max_minutes=3", r"key `trainin` is unknown. Did you mean `training`\?"),
         ("training", r"An override must look like training.max_minutes=5, got `training`"),
         ("name.first=x", r"must point into a group of settings"),

@@ -13,7 +13,19 @@ from numpy.typing import NDArray
 
 from segsuite.data.phantoms.fields import Coordinates, smooth_field
 
-__all__ = ["AFS", "DPU", "PZ", "SURROUNDINGS", "TZ", "ZONES", "Anatomy", "draw_anatomy", "gland_distance_mm", "zone_map"]
+__all__ = [
+    "AFS",
+    "DPU",
+    "PZ",
+    "SURROUNDINGS",
+    "TZ",
+    "ZONES",
+    "Anatomy",
+    "draw_anatomy",
+    "gland_distance_mm",
+    "section_scale",
+    "zone_map",
+]
 
 PZ, TZ, DPU, AFS = 1, 2, 3, 4
 ZONES = {"peripheral_zone": PZ, "transition_zone": TZ, "distal_prostatic_urethra": DPU, "anterior_fibromuscular_stroma": AFS}
@@ -38,8 +50,6 @@ class Anatomy:
         stroma_width: Half width of the AFS.
         transition_share: Share of the gland that is TZ.
         lobe_sizes: Left and right size factors of the TZ.
-        rectum_radius: Of the rectum.
-        bladder_height: How full the bladder is.
     """
 
     volume_ml: float
@@ -53,8 +63,6 @@ class Anatomy:
     stroma_width: float
     transition_share: float
     lobe_sizes: tuple[float, float]
-    rectum_radius: float
-    bladder_height: float
 
 
 def draw_anatomy(draw: np.random.Generator) -> Anatomy:
@@ -86,8 +94,6 @@ def draw_anatomy(draw: np.random.Generator) -> Anatomy:
         stroma_width=draw.uniform(0.35, 0.50) * float(a),
         transition_share=share,
         lobe_sizes=(1 + side, 1 - side),
-        rectum_radius=draw.uniform(9, 14),
-        bladder_height=draw.uniform(10, 22),
     )
 
 
@@ -119,7 +125,7 @@ def gland_distance_mm(points: Coordinates, anatomy: Anatomy) -> Array:
     """
     x, y, z = points
     a, b, c = anatomy.half_axes
-    section = _section(z, anatomy)
+    section = section_scale(z, anatomy)
     back = np.where(y > 0, y + anatomy.groove * np.exp(-((x / (0.42 * a)) ** 2)), y)
     radius = np.sqrt((x / (a * section)) ** 2 + (back / (b * section)) ** 2)
     in_plane = (radius - 1) * b * section
@@ -145,7 +151,7 @@ def zone_map(points: Coordinates, anatomy: Anatomy) -> NDArray[np.uint8]:
     rim = (outside_mm < -1.0) | (z > 0.6 * c)
     allowed = gland & rim & (z > anatomy.veru - 2)
     zones[allowed & _transition(points, anatomy, allowed, int(gland.sum()))] = TZ
-    section = _section(z, anatomy)
+    section = section_scale(z, anatomy)
     front = -b * section * np.sqrt(np.clip(1 - (x / (a * section)) ** 2, 0, 1))
     depth = anatomy.stroma_depth * np.clip(1 - (x / anatomy.stroma_width) ** 2, 0, 1) * (1 - 0.25 * np.abs(z / c))
     zones[gland & (y < front + depth) & (z > -0.7 * c)] = AFS
@@ -155,8 +161,16 @@ def zone_map(points: Coordinates, anatomy: Anatomy) -> NDArray[np.uint8]:
     return zones
 
 
-def _section(z: Array, anatomy: Anatomy) -> Array:
-    """Scale of the axial section at height z."""
+def section_scale(z: Array, anatomy: Anatomy) -> Array:
+    """Scale of the gland's axial section at a height.
+
+    Args:
+        z: mm.
+        anatomy: The prostate.
+
+    Returns:
+        Above zero; nearly zero beyond apex and base.
+    """
     relative = np.clip(z / anatomy.half_axes[2], -1.0, 1.0)
     return np.maximum((1 - relative**2) ** 0.425 * (1 + anatomy.taper * relative), 1e-3).astype(np.float32)
 

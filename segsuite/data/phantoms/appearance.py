@@ -12,19 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from segsuite.data.phantoms.anatomy import AFS, DPU, PZ, SURROUNDINGS, TZ, Anatomy, gland_distance_mm
+from segsuite.data.phantoms.anatomy import AFS, DPU, PZ, TZ, Anatomy, gland_distance_mm
 from segsuite.data.phantoms.fields import Coordinates, smooth_field
+from segsuite.data.phantoms.pelvis import TISSUES
 from segsuite.shapes import Spacing
 
-__all__ = ["Scanner", "acquire", "draw_scanner", "draw_tissue_means", "paint", "surroundings_map"]
+__all__ = ["Scanner", "acquire", "draw_scanner", "draw_tissue_means", "paint"]
 
 MEANS = {
-    "fat": (5.5, 5.5), "muscle": (1.0, 1.0), "bone": (2.4, 3.4), "bladder": (8.4, 9.0), "bladder_wall": (2.0, 2.4),
-    "rectum_wall": (2.1, 2.5), "rectum_lumen": (0.4, 3.2), "vesicles": (5.0, 7.5), "plexus": (4.5, 7.0),
-    "apron": (1.2, 1.7), "levator": (1.3, 1.7), "peripheral": (5.0, 7.5), "transition": (3.2, 4.6), "stroma": (1.1, 1.8),
-    "urethra_wall": (2.0, 2.8), "urethra_core": (3.5, 5.0), "capsule": (1.8, 2.4), "lesion": (2.3, 3.0),
+    "fat": (4.8, 6.4), "muscle": (0.9, 1.2), "bone": (1.6, 3.4), "cortex": (0.4, 0.8), "levator": (1.0, 1.7),
+    "plexus": (3.0, 8.0), "periprostatic": (2.0, 7.0), "apron": (1.2, 1.8), "bladder": (7.0, 9.0), "bladder_wall": (1.3, 2.4),
+    "vesicles": (3.0, 7.5), "rectum_wall": (1.4, 2.5), "rectum_lumen": (0.3, 3.6), "sphincter": (1.1, 2.2),
+    "bulb": (3.0, 6.0), "peripheral": (2.6, 7.5), "transition": (2.6, 4.6), "stroma": (1.1, 1.8),
+    "urethra_wall": (2.0, 2.8), "urethra_core": (3.0, 5.0), "capsule": (1.4, 2.6), "lesion": (1.8, 3.0),
 }  # fmt: skip
 """Lowest and highest mean of each tissue, in multiples of muscle."""
+TEXTURE = {
+    "fat": 0.05,
+    "muscle": 0.14,
+    "plexus": 0.35,
+    "periprostatic": 0.30,
+    "vesicles": 0.35,
+    "rectum_lumen": 0.25,
+    "bladder": 0.02,
+}
+"""Standard deviation of a tissue's texture relative to its mean, where it is not 0.08."""
 
 Array = NDArray[np.float32]
 
@@ -71,42 +83,11 @@ def draw_tissue_means(draw: np.random.Generator, *, randomise: float) -> dict[st
     return {tissue: float(draw.uniform(low, high) * np.exp(randomise * draw.normal())) for tissue, (low, high) in MEANS.items()}
 
 
-def surroundings_map(points: Coordinates, anatomy: Anatomy, zones: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Bladder, rectum, muscle and seminal vesicles around the gland.
-
-    Args:
-        points: x, y, z in mm.
-        anatomy: The prostate.
-        zones: From ``zone_map``; the gland is left out.
-
-    Returns:
-        0 where none of them is, else the numbers of ``SURROUNDINGS``.
-    """
-    x, y, z = points
-    a, b, c = anatomy.half_axes
-    distance = gland_distance_mm(points, anatomy)
-    outer = zones == 0
-    found = np.zeros(zones.shape, dtype=np.uint8)
-    side = np.abs(x)
-    obturator = ((side - a - 21) / 10) ** 2 + ((y + 4) / 36) ** 2 < 1
-    levator = (distance > 2) & (distance < 5.5) & (z < 0.15 * c) & (side > 0.35 * a)
-    sphincter = (z < -c) & (x**2 + (y - 0.12 * b) ** 2 < 9**2) & (z > -c - 12)
-    found[outer & (obturator | levator | sphincter)] = SURROUNDINGS["muscle"]
-    vesicles = ((side - 14) / 13) ** 2 + ((y - 0.5 * b - 2) / 5.5) ** 2 + ((z - c - 3) / 7) ** 2 < 1
-    found[outer & vesicles] = SURROUNDINGS["seminal_vesicles"]
-    height = anatomy.bladder_height
-    bladder = (x / 30) ** 2 + ((y + 0.25 * b) / 22) ** 2 + ((z - c - height + 2) / height) ** 2 < 1
-    found[outer & bladder & (distance > 0.5)] = SURROUNDINGS["bladder"]
-    rectum = (x / (1.15 * anatomy.rectum_radius)) ** 2 + ((y - b - anatomy.rectum_radius - 1) / anatomy.rectum_radius) ** 2 < 1
-    found[outer & rectum & (distance > 1.0)] = SURROUNDINGS["rectum"]
-    return found
-
-
 def paint(
     points: Coordinates,
     anatomy: Anatomy,
     zones: NDArray[np.uint8],
-    around: NDArray[np.uint8],
+    tissue: NDArray[np.uint8],
     means: Mapping[str, float],
     draw: np.random.Generator,
     *,
@@ -118,7 +99,7 @@ def paint(
         points: x, y, z in mm.
         anatomy: The prostate.
         zones: From ``zone_map``.
-        around: From ``surroundings_map``.
+        tissue: From ``pelvis.tissue_map``.
         means: From ``draw_tissue_means``.
         draw: Source of randomness.
         lesion: Where a lesion is.
@@ -126,12 +107,12 @@ def paint(
     Returns:
         Multiples of muscle, float32.
     """
-    texture = smooth_field(zones.shape, draw, cells=24)
-    image = means["fat"] * (1 + 0.10 * texture)
-    _paint_surroundings(image, points, anatomy, zones, around, means, texture, draw)
+    texture = 0.7 * smooth_field(zones.shape, draw, cells=24) + 0.7 * smooth_field(zones.shape, draw, cells=40)
     streaks = smooth_field(zones.shape, draw, cells=14)
-    image = np.where(zones == PZ, means["peripheral"] * (1 + 0.10 * texture - 0.25 * (streaks > 1.3)), image)
-    image = np.where(zones == TZ, means["transition"] * (1 + 0.16 * texture), image)
+    image = _surroundings(tissue, means, texture, streaks)
+    mottle, patches = draw.uniform(0.06, 0.2), draw.uniform(0.0, 0.45)
+    image = np.where(zones == PZ, means["peripheral"] * (1 + mottle * texture - patches * (streaks > 1.2)), image)
+    image = np.where(zones == TZ, means["transition"] * (1 + draw.uniform(0.08, 0.28) * texture), image)
     _paint_nodules(image, points, zones, anatomy, means, draw)
     image = np.where(zones == AFS, means["stroma"] * (1 + 0.12 * texture), image)
     x, y, z = points
@@ -174,36 +155,14 @@ def acquire(ideal: Array, scanner: Scanner, draw: np.random.Generator, *, spacin
     return rician
 
 
-def _paint_surroundings(
-    image: Array,
-    points: Coordinates,
-    anatomy: Anatomy,
-    zones: NDArray[np.uint8],
-    around: NDArray[np.uint8],
-    means: Mapping[str, float],
-    texture: Array,
-    draw: np.random.Generator,
-) -> None:
-    x, y, z = points
-    b = anatomy.half_axes[1]
-    distance = gland_distance_mm(points, anatomy)
-    outer = zones == 0
-    front = outer & (y < -0.45 * b) & (distance < 7)
-    image[front] = (means["plexus"] * (1 + 0.25 * texture))[front]
-    apron = outer & (y < -0.5 * b) & (distance < 2.5)
-    image[apron] = (means["apron"] * (1 + 0.1 * texture))[apron]
-    pubis = ((np.abs(x) - 17) / 15) ** 2 + ((y + b + 21) / 11) ** 2 + ((z + 4) / 22) ** 2
-    image[outer & (pubis < 1)] = means["bone"]
-    image[outer & (pubis > 0.85) & (pubis < 1.05)] = 0.5
-    for name, tissue in (("muscle", "muscle"), ("seminal_vesicles", "vesicles"), ("bladder", "bladder")):
-        inside = around == SURROUNDINGS[name]
-        image[inside] = (means[tissue] * (1 + (0.3 if name == "seminal_vesicles" else 0.08) * texture))[inside]
-    bladder, rectum = around == SURROUNDINGS["bladder"], around == SURROUNDINGS["rectum"]
-    wall = np.ones((3, 3, 1), dtype=bool)
-    image[bladder & ~ndimage.binary_erosion(bladder, structure=wall)] = means["bladder_wall"]
-    image[rectum] = means["rectum_wall"]
-    lumen = ndimage.binary_erosion(rectum, structure=wall, iterations=2)
-    image[lumen] = means["rectum_lumen"]
+def _surroundings(tissue: NDArray[np.uint8], means: Mapping[str, float], fine: Array, coarse: Array) -> Array:
+    """Intensities outside the gland: every tissue's mean with its own texture."""
+    mean = np.array([means[name] for name in TISSUES], dtype=np.float32)
+    grain = np.array([TEXTURE.get(name, 0.08) for name in TISSUES], dtype=np.float32)
+    image = mean[tissue] * (1 + grain[tissue] * fine)
+    strands = np.abs(coarse) < 0.03  # vessels and septa in fat, fat between muscles
+    image = np.where(strands & (tissue == TISSUES.index("fat")), 0.6 * image, image)
+    return np.where(strands & (tissue == TISSUES.index("muscle")), 2.2 * image, image).astype(np.float32)
 
 
 def _paint_nodules(

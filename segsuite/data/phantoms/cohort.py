@@ -40,6 +40,7 @@ class PhantomCohort:
         with_surroundings: Also label bladder, rectum, muscle and seminal vesicles.
         rater_noise: Masks as a human rater would draw them.
         randomise: Spread of tissue intensities; 0 keeps to the measured ranges.
+        vary_protocol: Each patient with a voxel size, a number of slices and a place of the gland of its own.
     """
 
     n_cases: int = 12
@@ -54,6 +55,7 @@ class PhantomCohort:
     with_surroundings: bool = False
     rater_noise: bool = False
     randomise: float = 0.0
+    vary_protocol: bool = False
 
 
 def write_phantom_cohort(folder: Path, cohort: PhantomCohort, *, workers: int = 1) -> Manifest:
@@ -98,10 +100,12 @@ def _write_case(task: tuple[Path, PhantomCohort, int, int]) -> Case:
     site = int(draw.integers(cohort.n_sites))
     diseased = bool(draw.random() < cohort.diseased_share)
     labelled = bool(draw.random() >= cohort.unlabelled_share)
+    shape, spacing, shift = _protocol(cohort, patient)
     phantom = make_phantom(
         keyed_seed(cohort.seed, "phantom", patient),
-        shape=cohort.shape,
-        spacing_mm=cohort.spacing_mm,
+        shape=shape,
+        spacing_mm=spacing,
+        shift_mm=shift,
         scanner=draw_scanner(keyed_generator(cohort.seed, "site", site)),
         scan=scan,
         with_lesion=diseased,
@@ -111,7 +115,7 @@ def _write_case(task: tuple[Path, PhantomCohort, int, int]) -> Case:
     name = f"phantom_{patient:04d}" + (f"_scan{scan}" if cohort.n_scans > 1 else "")
     labels = phantom.zones
     if cohort.rater_noise:
-        rated = perturb_as_rater(np.where(labels > 4, 0, labels), draw, spacing_mm=cohort.spacing_mm)
+        rated = perturb_as_rater(np.where(labels > 4, 0, labels), draw, spacing_mm=spacing)
         labels = np.where(rated > 0, rated, np.where(labels > 4, labels, 0)).astype(np.uint8)
     like = Volume(phantom.image[None], phantom.grid)
     write_image(folder / "images" / f"{name}.nii.gz", np.round(phantom.image).astype(np.int16), like=like)
@@ -127,6 +131,19 @@ def _write_case(task: tuple[Path, PhantomCohort, int, int]) -> Case:
         session=f"scan{scan}" if cohort.n_scans > 1 else None,
         attributes=dict(_attributes(phantom.zones, float(phantom.lesion.sum()), phantom.grid.voxel_ml)),
     )
+
+
+def _protocol(cohort: PhantomCohort, patient: int) -> tuple[Size, Spacing, Spacing]:
+    """Shape, voxel size and largest shift of a patient's scans; the field in mm stays about the same."""
+    i, j, k = cohort.shape
+    if not cohort.vary_protocol:
+        return (i, j, k), cohort.spacing_mm, (3.0, 3.0, 3.0)
+    draw = keyed_generator(cohort.seed, "protocol", patient)
+    finer, thicker = draw.uniform(0.8, 1.15), draw.choice([1.0, 1.0, 1.0, 1.2, 1.33])
+    within, between = cohort.spacing_mm[0] * finer, cohort.spacing_mm[2] * thicker
+    slices = max(8, round(k / thicker + draw.uniform(-3, 3)))
+    shape = (round(i / finer), round(j / finer), slices)
+    return shape, (within, within * cohort.spacing_mm[1] / cohort.spacing_mm[0], between), (6.0, 9.0, 9.0)
 
 
 def _attributes(zones: np.ndarray, lesion_voxels: float, voxel_ml: float) -> Iterator[tuple[str, float]]:

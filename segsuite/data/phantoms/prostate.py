@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from segsuite.data.phantoms.anatomy import PZ, TZ, ZONES, Anatomy, draw_anatomy, warped, zone_map
-from segsuite.data.phantoms.appearance import Scanner, acquire, draw_tissue_means, paint, surroundings_map
+from segsuite.data.phantoms.appearance import Scanner, acquire, draw_tissue_means, paint
 from segsuite.data.phantoms.fields import Coordinates, centred_coordinates, smooth_field
+from segsuite.data.phantoms.pelvis import draw_pelvis, surroundings_of, tissue_map
 from segsuite.seeding import keyed_generator
 from segsuite.shapes import Size, Spacing
 from segsuite.volumes.components import keep_largest_component
@@ -52,6 +53,7 @@ def make_phantom(
     with_lesion: bool = False,
     with_surroundings: bool = False,
     randomise: float = 0.0,
+    shift_mm: Spacing = (3.0, 3.0, 3.0),
 ) -> Phantom:
     """A phantom by seed.
 
@@ -64,26 +66,27 @@ def make_phantom(
         with_lesion: Put a lesion into the peripheral zone.
         with_surroundings: Also label bladder, rectum, muscle and seminal vesicles.
         randomise: See ``draw_tissue_means``.
+        shift_mm: Largest distance of the gland from the field's centre along i, j, k.
 
     Returns:
         The phantom, the same for the same arguments.
     """
     body, scan_draw = keyed_generator(seed, "anatomy"), keyed_generator(seed, "scan", scan)
     anatomy = draw_anatomy(body)
-    shift = tuple(float(mm) for mm in scan_draw.uniform(-3, 3, size=3))
+    shift = tuple(float(mm) for mm in scan_draw.uniform(-1, 1, size=3) * shift_mm)
     fine = (*shape[:2], shape[2] * SLICES_PER_VOXEL)
     fine_mm = (*spacing_mm[:2], spacing_mm[2] / SLICES_PER_VOXEL)
     points = centred_coordinates(fine, fine_mm, shift_mm=shift)
     moved = warped(points, body)
     zones = zone_map(moved, anatomy)
-    around = surroundings_map(moved, anatomy, zones)
+    tissue = tissue_map(moved, anatomy, draw_pelvis(body, anatomy), zones, body)
     lesion = _lesion(points, zones, body) if with_lesion else np.zeros(fine, dtype=bool)
     means = draw_tissue_means(body, randomise=randomise)
-    ideal = paint(points, anatomy, zones, around, means, body, lesion=lesion if with_lesion else None)
+    ideal = paint(points, anatomy, zones, tissue, means, body, lesion=lesion if with_lesion else None)
     image = acquire(ideal, scanner, scan_draw, spacing_mm=spacing_mm, slices_per_voxel=SLICES_PER_VOXEL)
     labels = _clean(_majority(zones), tuple(ZONES.values()))
     if with_surroundings:
-        labels = np.where(labels == 0, _majority(around), labels)
+        labels = np.where(labels == 0, _majority(surroundings_of(tissue, zones)), labels)
     tilt = np.radians(scan_draw.uniform(5, 18))
     return Phantom(image, labels, _majority(lesion.astype(np.uint8)) > 0, _grid(shape, spacing_mm, tilt), anatomy)
 

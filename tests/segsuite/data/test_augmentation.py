@@ -64,3 +64,12 @@ def test_gamma_keeps_order_mean_and_spread(invert: bool) -> None:
     torch.testing.assert_close(changed.mean(), sample.mean(), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(changed.std(), sample.std(), atol=1e-3, rtol=1e-3)
     assert not torch.allclose(changed, sample, atol=1e-2)
+
+
+def test_any_number_of_targets_is_mirrored_with_the_image() -> None:
+    image = torch.randn(3, 1, 4, 5, 6)
+    targets = torch.cat([image, 2 * image], dim=1)
+    augmentation = IntensityAugmentation().scaled(0, mirror_axes=(0, 2))
+    seen, mirrored = augment_batch(image, targets, augmentation, seed=3)
+    assert not torch.equal(seen, image)
+    assert torch.equal(mirrored, torch.cat([seen, 2 * seen], dim=1))

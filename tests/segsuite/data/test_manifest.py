@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from segsuite.data.manifest import Manifest, case_name, read_manifest, write_manifest
+from segsuite.data.manifest import Case, Manifest, case_name, read_manifest, write_manifest
 from segsuite.errors import ManifestError
 
 ROW = {"image": "i/a.nii.gz", "label": "l/a.nii.gz"}
@@ -75,3 +76,18 @@ def test_split_holds_out_one_fold(cohort: Manifest) -> None:
     assert cohort.split(None)[1] == []
     with pytest.raises(ManifestError, match=r"must have fold 7, got folds \[0, 1, 2\]"):
         cohort.split(7)
+
+
+def test_what_a_case_shows_must_be_declared() -> None:
+    labels = {"background": 0, "pz": 1, "tz": 2}
+    manifest = Manifest(name="m", labels=labels, training=[Case(image="a.nii.gz", label="b.nii.gz", labelled=["pz"])])
+    assert manifest.training[0].labelled == ["pz"]
+    with pytest.raises(ValidationError, match=r"`labelled` must name structures.*got \['urethra'\]"):
+        Manifest(name="m", labels=labels, training=[Case(image="a.nii.gz", labelled=["urethra"])])
+
+
+def test_unlabelled_cases_are_kept_apart() -> None:
+    rows = [Case(image="a.nii.gz", label="l.nii.gz"), Case(image="b.nii.gz")]
+    manifest = Manifest(name="m", labels={"background": 0, "x": 1}, training=rows)
+    assert [case.case_id for case in manifest.unlabelled] == ["b"]
+    assert [case.case_id for case in manifest.split(None)[0]] == ["a"]

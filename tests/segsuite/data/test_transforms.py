@@ -1,9 +1,19 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from segsuite.data.transforms import Normalisation, Preprocessing, normalise, prepare_image, prepare_labels
+from segsuite.data.transforms import (
+    Normalisation,
+    Preprocessing,
+    normalise,
+    prepare_image,
+    prepare_labels,
+    prepared_grid,
+    region_box,
+)
 from segsuite.errors import SettingsError
 from segsuite.volumes.grid import Grid
 from segsuite.volumes.volume import Volume
@@ -63,3 +73,31 @@ def test_refusals() -> None:
         Normalisation("window", 3, 1)
     with pytest.raises(SettingsError, match="must have 2 channels as in training, got 1"):
         prepare_image(Volume(IMAGE[None], Grid(IMAGE.shape, np.eye(4))), Preprocessing(None, (Normalisation(),) * 2))
+
+
+def test_region_is_cut_around_the_centre_and_leaves_out_what_pads() -> None:
+    """Stored with permuted axes: the region is given along the body's axes."""
+    affine = np.array([[0, 0, 2.0, 0], [1.0, 0, 0, 0], [0, 3.0, 0, 0], [0, 0, 0, 1.0]])
+    grid = Grid((20, 8, 10), affine)
+    array = np.random.default_rng(0).normal(size=(1, 20, 8, 10)).astype(np.float32)
+    array[:, :, :2] = 7.0
+    volume = Volume(array, grid)
+    box = region_box(volume, (10.0, 6.0, None))
+    assert box == (slice(7, 13), slice(2, 8), slice(3, 8))
+    assert region_box(volume, None) == tuple(slice(0, n) for n in grid.shape)
+    assert region_box(volume, (999.0, None, None)) == (slice(0, 20), slice(2, 8), slice(0, 10))
+    preprocessing = Preprocessing((2.0, 1.0, 3.0), (Normalisation(),), (10.0, 6.0, None))
+    assert prepare_image(volume, preprocessing)[1].shape == (5, 6, 6)
+    assert prepared_grid(grid, preprocessing).shape == (5, 6, 8)
+    assert Preprocessing.from_json(json.loads(json.dumps(preprocessing.to_json()))) == preprocessing
+
+
+def test_padding_does_not_change_what_the_network_sees_of_a_region() -> None:
+    grid = Grid((10, 10, 6), np.diag([1.0, 1.0, 3.0, 1.0]))
+    array = np.random.default_rng(1).normal(size=(1, 10, 10, 6)).astype(np.float32)
+    longer = Grid((10, 10, 14), grid.affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, -4], [0, 0, 0, 1.0]]))
+    preprocessing = Preprocessing(None, (Normalisation("percentile", low=1, high=99),), (None, None, None))
+    plain, its_grid = prepare_image(Volume(array, grid), preprocessing)
+    padded, other = prepare_image(Volume(np.pad(array, ((0, 0), (0, 0), (0, 0), (4, 4))), longer), preprocessing)
+    assert np.array_equal(plain, padded)
+    np.testing.assert_allclose(its_grid.affine, other.affine)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segsuite.data.manifest import Case, Manifest, write_manifest
 from segsuite.engines.evaluation import (
     CASE_COLUMNS,
     METRIC_COLUMNS,
@@ -100,3 +101,20 @@ def test_a_folder_in_the_place_of_a_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cases.csv must be writable, got: Is a directory"):
         EvaluationTables(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [".cases.csv.partial"]
+
+
+def test_only_what_a_reference_shows_is_measured(tmp_path: Path, write_nifti: Callable[..., Path]) -> None:
+    """A set that labels zone 1 alone says nothing about zone 2."""
+    mask = np.zeros((6, 6, 4), dtype=np.uint8)
+    mask[1:3] = 1
+    write_nifti(tmp_path / "l.nii.gz", mask)
+    predicted = mask.copy()
+    predicted[4:] = 2
+    write_nifti(tmp_path / "p" / "l.nii.gz", predicted)
+    case = Case(image="l.nii.gz", label="l.nii.gz", labelled=["one"])
+    manifest = Manifest(name="m", labels={"background": 0, "one": 1, "two": 2}, training=[case])
+    write_manifest(tmp_path / "m.json", manifest)
+    pairing = find_pairs(tmp_path / "p", tmp_path / "m.json")
+    found: list[EvaluatedCase] = []
+    evaluate_pairs(pairing.pairs, Scoring(pairing.structures, (1.0,)), on_case=found.append)
+    assert {m.name for m in found[0].measurements} == {"one"}

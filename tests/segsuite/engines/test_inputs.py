@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segsuite.engines.inputs import find_inputs, take_shard
+from segsuite.engines.inputs import find_inputs, take_shard, with_attributes
 from segsuite.errors import ManifestError, VolumeError
 
 
@@ -62,3 +62,30 @@ class TestRefusals:
         touch(tmp_path, "a.nii.gz")
         with pytest.raises(VolumeError, match=r"given once, got .*a.nii.gz.* several times"):
             find_inputs([tmp_path / "a.nii.gz"] * 2, n_channels=1)
+
+
+def test_table_adds_what_is_known(tmp_path: Path) -> None:
+    touch(tmp_path, "p1/t2w.nii.gz", "p2/t2w.nii.gz")
+    cases = find_inputs([tmp_path], n_channels=1)
+    (tmp_path / "k.csv").write_text("case,psa,box\np2/t2w.nii.gz,4.2,\n")
+    assert [case.attributes for case in with_attributes(cases, tmp_path / "k.csv")] == [{}, {"psa": "4.2"}]
+    (tmp_path / "k.csv").write_text("case,psa\nt2w,4.2\n")
+    assert with_attributes(cases[:1], tmp_path / "k.csv")[0].attributes == {"psa": "4.2"}
+    with pytest.raises(ManifestError, match="got .*t2w"):  # two cases bear this name
+        with_attributes(cases, tmp_path / "k.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name\tpsa\np1\t3\n", "must have a column `case`, got .*name"),
+        ("", "must have a column `case`, got no row"),
+        ("case\tpsa\np1/t2w\t3\np1/t2w\t4\n", "must name each case once"),
+        ("case\tpsa\np9/t2w\t3\n", "must name cases of the input, got .*p9/t2w"),
+    ],
+)
+def test_table_that_does_not_fit(tmp_path: Path, text: str, said: str) -> None:
+    touch(tmp_path / "scans", "p1/t2w.nii.gz")
+    (tmp_path / "k.tsv").write_text(text)
+    with pytest.raises(ManifestError, match=said):
+        with_attributes(find_inputs([tmp_path / "scans"], n_channels=1), tmp_path / "k.tsv")

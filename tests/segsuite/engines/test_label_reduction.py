@@ -30,7 +30,8 @@ def test_equals_resampling_all_classes_at_once(orientation: np.ndarray, spacing:
     network = network_grid(native, spacing_mm=spacing)
     probabilities = smooth_probabilities(network.shape)
     everything = resample(probabilities, network, native, interpolation="linear")
-    labels, kept = reduce_to_labels(in_parts(probabilities, 3), network, native, keep_probabilities=True)
+    reduced = reduce_to_labels(in_parts(probabilities, 3), network, native, keep_probabilities=True)
+    labels, kept = reduced.labels, reduced.probabilities
     np.testing.assert_allclose(kept, everything, atol=1e-3)
     clear = np.sort(everything, axis=0)[-1] - np.sort(everything, axis=0)[-2] > 1e-5
     assert np.array_equal(labels[clear], everything.argmax(axis=0)[clear])
@@ -41,9 +42,23 @@ def test_size_of_the_parts_does_not_matter() -> None:
     native = Grid((13, 11, 9), np.diag([1.0, 1.0, 1.0, 1.0]))
     network = network_grid(native, spacing_mm=(1.7, 0.8, 1.0))
     probabilities = smooth_probabilities(network.shape)
-    results = [reduce_to_labels(in_parts(probabilities, size), network, native)[0] for size in (1, 4, 100)]
+    results = [reduce_to_labels(in_parts(probabilities, size), network, native).labels for size in (1, 4, 100)]
     assert np.array_equal(results[0], results[1])
     assert np.array_equal(results[0], results[2])
+
+
+def test_extra_outputs_ride_along_and_decide_nothing() -> None:
+    native = Grid((13, 11, 9), np.diag([-1.0, 1.0, 1.0, 1.0]))
+    network = network_grid(native, spacing_mm=(1.7, 0.8, 1.0))
+    probabilities = smooth_probabilities(network.shape)
+    loud = 5 * np.ones_like(probabilities[:1]) * np.linspace(0, 1, network.shape[1])[None, None, :, None]
+    rows = in_parts(np.concatenate([probabilities, loud]).astype(np.float32), 3)
+    reduced = reduce_to_labels(rows, network, native, keep_probabilities=True, n_extra=1)
+    plain = reduce_to_labels(in_parts(probabilities, 3), network, native, keep_probabilities=True)
+    assert np.array_equal(reduced.labels, plain.labels)
+    assert np.array_equal(reduced.probabilities, plain.probabilities)
+    expected = resample(loud.astype(np.float32), network, native, interpolation="linear")
+    np.testing.assert_allclose(reduced.extra, expected, atol=5e-3)
 
 
 def test_missing_rows_are_an_error() -> None:

@@ -9,8 +9,8 @@ import torch
 
 from segsuite.data.transforms import Normalisation, Preprocessing
 from segsuite.engines.model_folder import write_ensemble, write_model_folder
-from segsuite.engines.model_predictor import ModelPredictor, open_predictor
-from segsuite.errors import ModelError
+from segsuite.engines.model_predictor import ModelPredictor, model_of_pipeline
+from segsuite.errors import ModelError, SettingsError
 
 IMAGE = np.random.default_rng(0).normal(size=(1, 9, 8, 8)).astype(np.float32)
 
@@ -35,6 +35,10 @@ def write(folder: Path, seed: int, components: tuple[int, ...] = ()) -> Path:
     return folder
 
 
+def opened(folder: Path, pipeline: str = "p", builder: Any = build, **overrides: Any) -> ModelPredictor:
+    return ModelPredictor(model_of_pipeline(folder, pipeline=pipeline), builder, device="cpu", overrides=overrides)
+
+
 def probabilities(predictor: ModelPredictor) -> np.ndarray:
     return np.concatenate(list(predictor.rows(IMAGE)), axis=1)
 
@@ -42,23 +46,39 @@ def probabilities(predictor: ModelPredictor) -> np.ndarray:
 def test_ensemble_is_the_mean_of_its_members(tmp_path: Path) -> None:
     folders = [write(tmp_path / str(seed), seed, components) for seed, components in ((0, (3,)), (1, ()))]
     write_ensemble(tmp_path / "e", folders, card="")
-    single = [probabilities(open_predictor(folder, build, pipeline="p", device="cpu")) for folder in folders]
-    ensemble = open_predictor(tmp_path / "e", build, pipeline="p", device="cpu")
+    single = [probabilities(opened(folder)) for folder in folders]
+    ensemble = opened(tmp_path / "e")
     np.testing.assert_allclose(probabilities(ensemble), (single[0] + single[1]) / 2, atol=1e-6)
     assert ensemble.largest_component == ()
     assert ensemble.class_labels == (0, 3)
 
 
 def test_another_model_has_another_hash(tmp_path: Path) -> None:
-    hashes = {open_predictor(write(tmp_path / str(s), s), build, pipeline="p", device="cpu").sha256 for s in (0, 1)}
+    hashes = {opened(write(tmp_path / str(s), s)).sha256 for s in (0, 1)}
     assert len(hashes) == 2
 
 
 def test_model_of_another_pipeline(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="must be a model of `q`, got one of `p`"):
-        open_predictor(write(tmp_path / "m", 0), build, pipeline="q", device="cpu")
+        opened(write(tmp_path / "m", 0), "q")
 
 
 def test_weights_of_another_network(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="must hold the weights of its own network"):
-        open_predictor(write(tmp_path / "m", 0), lambda _: build({"kernel": 5}), pipeline="p", device="cpu")
+        opened(write(tmp_path / "m", 0), builder=lambda _: build({"kernel": 5}))
+
+
+def test_overrides_change_how_the_model_is_applied_and_its_hash(tmp_path: Path) -> None:
+    folder = write(tmp_path / "m", 0)
+    plain, wide = opened(folder), opened(folder, overlap=0.75, patch_size=[4, 4, 4])
+    assert plain.sha256 != wide.sha256
+    assert not np.allclose(probabilities(plain), probabilities(wide))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [({"overlapp": 0.5}, "got `overlapp`.*overlap"), ({"overlap": "much"}, "overlap must be like 0.5, got 'much'")],
+)
+def test_override_that_does_not_exist_or_fit(tmp_path: Path, overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        opened(write(tmp_path / "m", 0), **overrides)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -9,11 +11,13 @@ import pytest
 
 from segsuite.data.transforms import Normalisation, Preprocessing
 from segsuite.engines import prediction
-from segsuite.engines.inputs import find_inputs
+from segsuite.engines.inputs import find_inputs, with_attributes
 from segsuite.engines.ledger import read_ledger
-from segsuite.engines.prediction import Outcome, predict_cases, segment_volume
-from segsuite.errors import OutputError
+from segsuite.engines.prediction import Outcome, predict_cases
+from segsuite.engines.segmentation import Request, Segmentation, segment_rows
+from segsuite.errors import OutputError, VolumeError
 from segsuite.volumes.reading import read_volume
+from segsuite.volumes.volume import Volume
 
 AFFINE = np.array([[0, -1.5, 0, 10], [1.0, 0, 0, 20], [0, 0, -3.0, -30], [0, 0, 0, 1.0]])
 
@@ -21,19 +25,32 @@ AFFINE = np.array([[0, -1.5, 0, 10], [1.0, 0, 0, 20], [0, 0, -3.0, -30], [0, 0, 
 class BrightIsSeven:
     """A model that calls bright voxels structure 7."""
 
-    preprocessing = Preprocessing(None, (Normalisation(),))
     structures = {7: "bright"}
-    class_labels = (0, 7)
-    largest_component: tuple[int, ...] = ()
+    n_channels = 1
     sha256 = "v1"
 
     def __init__(self) -> None:
         self.n_seen = 0
 
+    def segment(self, volume: Volume, request: Request) -> Segmentation:
+        plain = Preprocessing(None, (Normalisation(),))
+        return segment_rows(volume, plain, self.rows, class_labels=(0, 7), keep_probabilities=request.keep_probabilities)
+
     def rows(self, image: np.ndarray) -> Iterator[np.ndarray]:
         self.n_seen += 1
         for row in image[0]:
             yield np.stack([row <= 1, row > 1])[:, None].astype(np.float32)
+
+
+class Talkative(BrightIsSeven):
+    """Also gives a volume, a report and a note, and refuses case s1 unless forced."""
+
+    def segment(self, volume: Volume, request: Request) -> Segmentation:
+        if request.case_id == "s1" and not request.force:
+            raise VolumeError("this is no such image")
+        report = {"attributes": dict(request.attributes)}
+        doubt = np.full(volume.grid.shape, 0.25, dtype=np.float32)
+        return replace(super().segment(volume, request), volumes={"doubt": doubt}, report=report, notes=("look here",))
 
 
 @pytest.fixture
@@ -87,14 +104,14 @@ def test_one_bad_case_never_stops_the_others(scans: Path, tmp_path: Path, write_
 
 
 def test_case_that_exhausts_memory_is_one_line(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = prediction.segment_volume
+    honest = BrightIsSeven.segment
 
-    def exhausted(volume: object, *args: object, **more: object) -> object:
-        if "s1" in str(volume.path):
+    def exhausted(model: BrightIsSeven, volume: Volume, request: Request) -> Segmentation:
+        if request.case_id == "s1":
             raise MemoryError("cannot allocate")
-        return honest(volume, *args, **more)
+        return honest(model, volume, request)
 
-    monkeypatch.setattr(prediction, "segment_volume", exhausted)
+    monkeypatch.setattr(BrightIsSeven, "segment", exhausted)
     assert "out of memory" in run(scans, tmp_path / "out").failures["s1"]
 
 
@@ -127,6 +144,22 @@ def test_probabilities_are_written_on_the_same_grid(scans: Path, tmp_path: Path)
     np.testing.assert_allclose(parts[0].affine, AFFINE, atol=1e-5)
 
 
+def test_what_a_model_gives_besides_lies_beside_the_mask(scans: Path, tmp_path: Path) -> None:
+    cases = find_inputs([scans], n_channels=1)
+    (tmp_path / "known.tsv").write_text("case\tpsa\ns0\t4.5\ns2.nii.gz\t\n")
+    out = tmp_path / "out"
+    outcome = predict_cases(with_attributes(cases, tmp_path / "known.tsv"), Talkative(), out)
+    assert outcome.failures == {"s1": "this is no such image"}
+    assert not (out / "s1.nii.gz").exists()
+    assert nib.load(out / "s0_map_doubt.nii.gz").get_fdata().max() == 0.25
+    reports = [json.loads((out / f"s{n}_report.json").read_text()) for n in (0, 2, 3)]
+    assert [report["attributes"] for report in reports] == [{"psa": "4.5"}, {}, {}]
+    assert read_ledger(out)["s0"].notes[0] == "look here"
+    # what is known changed for s0, so it is done again; so is all when forced
+    assert predict_cases(cases, Talkative(), out).n_done == 1
+    assert predict_cases(cases, Talkative(), out, force=True) == Outcome(4, 0, {})
+
+
 @pytest.mark.parametrize(("done", "failed", "code"), [(1, 0, 0), (1, 1, 2), (0, 2, 3)])
 def test_exit_codes(done: int, failed: int, code: int) -> None:
     assert Outcome(done, 0, {str(n): "x" for n in range(failed)}).exit_code == code
@@ -136,7 +169,7 @@ def test_same_patient_in_another_orientation_gets_the_same_labels(scans: Path) -
     volume = read_volume(scans / "s0.nii.gz")
     turned = nib.as_closest_canonical(nib.load(scans / "s0.nii.gz"))
     other = type(volume)(np.asarray(turned.dataobj)[None], type(volume.grid)(turned.shape, turned.affine))
-    labels = segment_volume(volume, BrightIsSeven())[0]
-    again = nib.Nifti1Image(segment_volume(other, BrightIsSeven())[0], turned.affine)
+    labels = BrightIsSeven().segment(volume, Request()).labels
+    again = nib.Nifti1Image(BrightIsSeven().segment(other, Request()).labels, turned.affine)
     back = nib.as_closest_canonical(nib.Nifti1Image(labels, volume.grid.affine))
     assert np.array_equal(np.asarray(again.dataobj), np.asarray(back.dataobj))

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from segsuite.engines.schedules import averaged_copy, learning_rate_factor
+from segsuite.engines.schedules import averaged_copy, learning_rate_factor, make_optimiser
 
 
 @pytest.mark.parametrize("schedule", ["poly", "cosine"])
@@ -33,3 +33,17 @@ def test_average_is_the_formula() -> None:
         d = min(0.5, (1 + n) / (10 + n))
         expected = value if n == 0 else d * expected + (1 - d) * value
     assert float(average.module.weight.detach()) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("kind", "family"), [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)])
+def test_optimiser_leaves_out_what_is_held_fixed(kind: str, family: type) -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    net[0].requires_grad_(False)
+    optimiser = make_optimiser(net.parameters(), kind=kind, learning_rate=0.1, weight_decay=0.01)
+    assert type(optimiser) is family
+    assert len(optimiser.param_groups[0]["params"]) == 2
+
+
+def test_constant_schedule_only_warms_up() -> None:
+    assert learning_rate_factor(0.9, schedule="constant", warmup=0.1) == 1
+    assert learning_rate_factor(0.05, schedule="constant", warmup=0.1) == 0.5

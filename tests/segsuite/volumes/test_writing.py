@@ -9,7 +9,7 @@ import pytest
 from segsuite.errors import OutputError, VolumeError
 from segsuite.volumes import writing
 from segsuite.volumes.reading import read_labels, read_volume
-from segsuite.volumes.writing import write_mask
+from segsuite.volumes.writing import is_side_volume, side_volume, write_mask
 
 AFFINE = np.array([[0, -0.5, 0, 10], [0.5, 0, 0, 20], [0, 0, 3.0, -30], [0, 0, 0, 1.0]])
 LABELS = (np.arange(60).reshape(3, 4, 5) % 4).astype(np.int64)
@@ -82,3 +82,11 @@ class TestRefusals:
         with pytest.raises(OutputError, match="must read back as written"):
             write_mask(tmp_path / "m.nii.gz", LABELS, like=like)
         assert [path.name for path in tmp_path.iterdir()] == ["t2.nii.gz"]
+
+
+def test_volumes_beside_a_mask_bear_its_name_and_are_no_masks() -> None:
+    path = side_volume(Path("out/t2w.nii.gz"), "map_uncertainty")
+    assert path == Path("out/t2w_map_uncertainty.nii.gz")
+    assert is_side_volume(path)
+    assert is_side_volume(side_volume(Path("a.mha"), "probability_3"))
+    assert not is_side_volume(Path("out/t2w.nii.gz"))

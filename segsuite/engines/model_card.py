@@ -4,54 +4,46 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.supervised.settings import Settings
+from segsuite.data.transforms import Preprocessing
 from segsuite.engines.cohort import Cohort
-from segsuite.engines.inference import WindowInference
-from segsuite.engines.planning import Plan
 from segsuite.engines.run_folder import versions
 
 __all__ = ["describe", "model_card"]
 
 
 def describe(
-    settings: Settings,
     cohort: Cohort,
-    plan: Plan,
-    arguments: dict[str, Any],
-    windows: WindowInference,
     *,
-    largest_component: tuple[int, ...],
+    pipeline: str,
+    name: str,
+    preprocessing: Preprocessing,
+    network: dict[str, Any],
+    inference: dict[str, Any],
     training: dict[str, Any],
 ) -> dict[str, Any]:
     """The content of ``model.json``: enough to predict without anything else.
 
     Args:
-        settings: Of the run.
         cohort: The data.
-        plan: What was planned.
-        arguments: Of the network's constructor.
-        windows: How it is applied.
-        largest_component: Labels reduced to their largest component.
-        training: Facts of the training.
+        pipeline: Which one.
+        name: Of the experiment.
+        preprocessing: What an image goes through.
+        network: Arguments of the network's constructor.
+        inference: How it is applied; what a user may override.
+        training: Facts of the training: ``minutes``, ``steps``, ``validation_dice`` by structure.
 
     Returns:
         JSON values.
     """
     return {
-        "pipeline": settings.pipeline,
-        "name": settings.name,
+        "pipeline": pipeline,
+        "name": name,
         "labels": cohort.manifest.labels,
         "class_labels": list(cohort.class_labels),
         "channels": cohort.manifest.channels,
-        "preprocessing": plan.preprocessing.to_json(),
-        "network": arguments,
-        "inference": {
-            "patch_size": list(windows.patch_size),
-            "overlap": windows.overlap,
-            "mirror_axes": list(windows.mirror_axes),
-            "precision": settings.training.precision,
-            "largest_component": list(largest_component),
-        },
+        "preprocessing": preprocessing.to_json(),
+        "network": network,
+        "inference": inference,
         "data": {
             "manifest": cohort.manifest.name,
             "licence": cohort.manifest.licence,
@@ -64,11 +56,12 @@ def describe(
     }
 
 
-def model_card(description: dict[str, Any]) -> str:
+def model_card(description: dict[str, Any], *, remarks: str = "") -> str:
     """The model card: Markdown with a YAML head, as model hubs read it.
 
     Args:
         description: From ``describe``.
+        remarks: More paragraphs, for what a user of this model must know.
 
     Returns:
         The text of ``README.md``.
@@ -101,4 +94,4 @@ Trained on {len(data["training_cases"])} cases of {data["manifest"]} (licence of
 | structure | Dice |
 | --- | --- |
 {dice}
-"""
+{remarks}"""

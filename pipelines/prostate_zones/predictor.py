@@ -1,0 +1,117 @@
+"""A zone model at work: gate, region of interest, network, whole zones, uncertainty, report."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pipelines.prostate_zones.case_report import describe_zones
+from pipelines.prostate_zones.input_gate import doubts_about_gland, doubts_about_image
+from pipelines.prostate_zones.postprocess import tidy_zones
+from segsuite.data.transforms import region_box
+from segsuite.engines.model_predictor import ModelPredictor
+from segsuite.engines.segmentation import Request, Segmentation
+from segsuite.errors import SettingsError, VolumeError
+from segsuite.shapes import LabelMap
+from segsuite.volumes.components import keep_largest_component
+from segsuite.volumes.cropping import box_without_padding, centred_window
+from segsuite.volumes.volume import Volume
+
+__all__ = ["REGIONS", "ZonePredictor"]
+
+REGIONS = ("centre", "search", "whole")
+BOX = re.compile(r"(\d+):(\d+),(\d+):(\d+),(\d+):(\d+)")
+
+
+class ZonePredictor(ModelPredictor):
+    """Segments T2w series. ``inference`` in ``model.json`` holds ``region``, ``post_processing``, ``uncertainty`` besides."""
+
+    gives_probabilities = True
+    extra = ("uncertainty",)
+
+    def segment(self, volume: Volume, request: Request) -> Segmentation:
+        """One series to zones, uncertainty and report.
+
+        Raises:
+            VolumeError: It is no axial T2w series of a prostate, and ``request.force`` is not set; or its ``box`` is wrong.
+        """
+        doubts = doubts_about_image(volume)
+        _refuse(doubts, request)
+        options = self.inference(self.model if not self.model.members else self.members[0])
+        box = self._box(volume, request, str(options["region"]))
+        found = self.segment_box(volume, box=box, keep_probabilities=request.keep_probabilities)
+        labels = found.labels
+        if options["post_processing"]:
+            labels = tidy_zones(labels, volume.spacing_mm, self.structures)
+        report = describe_zones(
+            labels,
+            volume.grid,
+            self.structures,
+            uncertainty=found.volumes["uncertainty"],
+            attributes=request.attributes,
+            box=box,
+        )
+        later = doubts_about_gland(report["gland_ml"], _offset_mm(labels, volume))
+        _refuse(later, request)
+        report = {**report, "region": {"mode": options["region"], "box": [[part.start, part.stop] for part in box]}}
+        forced = tuple(f"forced although {doubt}" for doubt in (*doubts, *later))
+        return replace(
+            found,
+            labels=labels,
+            volumes=found.volumes if options["uncertainty"] else {},
+            report={**report, "forced": list(forced)},
+            notes=(*forced, *report["warnings"]),
+        )
+
+    def _box(self, volume: Volume, request: Request, mode: str) -> tuple[slice, ...]:
+        """The voxels that the network looks at: the user's box, or as the mode says."""
+        if request.attributes.get("box"):
+            return _given_box(str(request.attributes["box"]), volume)
+        if mode not in REGIONS:
+            raise SettingsError(f"--set region must be one of {REGIONS}, got `{mode}`.")
+        everything = box_without_padding(volume.array)
+        centre = region_box(volume, self.preprocessing.region_mm)
+        if mode == "whole" or self.preprocessing.region_mm is None:
+            return everything
+        if mode == "centre":
+            return centre
+        gland = keep_largest_component(self.segment_box(volume, box=everything).labels > 0)
+        if not gland.any():
+            return centre
+        middle = tuple(round(float(at)) for at in np.argwhere(gland).mean(axis=0))
+        size = tuple(part.stop - part.start for part in centre)
+        shape = tuple(part.stop - part.start for part in everything)
+        inner = centred_window(tuple(at - part.start for at, part in zip(middle, everything, strict=True)), size, shape)
+        return tuple(slice(part.start + at.start, part.start + at.stop) for part, at in zip(everything, inner, strict=True))
+
+
+def _refuse(doubts: list[str], request: Request) -> None:
+    if doubts and not request.force:
+        raise VolumeError(
+            f"case {request.case_id}: this does not look like an axial T2w series of a prostate: {'; '.join(doubts)}. "
+            "Give another series, or --force to segment it all the same."
+        )
+
+
+def _given_box(text: str, volume: Volume) -> tuple[slice, ...]:
+    match = BOX.fullmatch(text.replace(" ", ""))
+    numbers: list[Any] = [int(number) for number in match.groups()] if match else []
+    box = tuple(slice(low, high) for low, high in zip(numbers[::2], numbers[1::2], strict=True))
+    if not match or any(part.start >= part.stop or part.stop > n for part, n in zip(box, volume.grid.shape, strict=True)):
+        raise VolumeError(
+            f"{volume.path}: `box` must be i0:i1,j0:j1,k0:k1 in voxels of the image {volume.grid.shape}, got `{text}`."
+        )
+    return box
+
+
+def _offset_mm(labels: LabelMap, volume: Volume) -> float:
+    """Distance of the gland's centre from the foot-head axis through the middle of the field; 0 without a gland."""
+    if not labels.any():
+        return 0.0
+    middle = (np.asarray(labels.shape) - 1) / 2
+    apart = (np.argwhere(labels > 0).mean(axis=0) - middle) * np.asarray(volume.spacing_mm)
+    within = [axis for axis, body in enumerate(volume.grid.body_axes) if body != 2]
+    return float(np.linalg.norm(apart[within]))

@@ -1,0 +1,107 @@
+"""What every pipeline's training module does: follow the schedule, average the weights, score whole cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from segsuite.data.cache import PreparedCase
+from segsuite.engines.components import dice_of_prepared
+from segsuite.engines.devices import in_fast_layout
+from segsuite.engines.inference import WindowInference, argmax_rows, predict_rows
+from segsuite.engines.schedules import averaged_copy
+from segsuite.engines.training import TrainingClock
+from segsuite.metrics.per_case import mean_of_scored
+from segsuite.seeding import keyed_seed
+from segsuite.shapes import LabelMap
+
+__all__ = ["AveragedTraining", "Optimiser"]
+
+Optimiser = Callable[[nn.Module], torch.optim.Optimizer]
+"""Makes the optimiser of a module's trainable parameters."""
+
+
+class AveragedTraining(pl.LightningModule):
+    """Trains ``network``; ``average`` follows it and is what validation and export use. Subclasses add ``training_step``."""
+
+    clock: TrainingClock
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        optimiser: Optimiser,
+        schedule: Callable[[float], float],
+        average_decay: float,
+        windows: WindowInference,
+        structures: dict[int, str],
+        seed: int,
+    ) -> None:
+        """Set up.
+
+        Args:
+            network: What is trained.
+            optimiser: Makes the optimiser of the trainable parameters.
+            schedule: Progress to share of the base learning rate.
+            average_decay: Of the weight average.
+            windows: For validation.
+            structures: Class index to name.
+            seed: The run's seed.
+        """
+        super().__init__()
+        self.network = in_fast_layout(network)
+        self.average = averaged_copy(self.network, decay=average_decay)
+        self.optimiser, self.schedule = optimiser, schedule
+        self.windows, self.structures, self.seed = windows, structures, seed
+
+    def learning_rate_share(self, progress: float) -> float:
+        """Share of the base learning rate at some progress in [0, 1]."""
+        return self.schedule(progress)
+
+    def segment(self, case: PreparedCase) -> LabelMap:
+        """Class indices (i, j, k) of a whole case by the averaged network."""
+        rows = predict_rows(self.average.module.eval(), np.asarray(case.image), self.windows)
+        return argmax_rows(rows, n_classes=self.windows.n_classes)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Patches go to the device; a whole case stays, its windows go one by one."""
+        if isinstance(batch, PreparedCase):
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
+        """Set the learning rate, and what dropout draws: a function of the step, so that a resumed training goes on equally."""
+        torch.manual_seed(keyed_seed(self.seed, "step", self.global_step, self.global_rank))
+        factor = self.learning_rate_share(self.clock.progress(self.global_step))
+        for group in self.optimizers().param_groups:  # type: ignore[union-attr]
+            group["lr"] = group["initial_lr"] * factor
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_index: int) -> None:
+        """Let the average follow."""
+        self.average.update_parameters(self.network)
+
+    def validation_step(self, case: PreparedCase, case_index: int) -> None:
+        """Dice of one whole case, by the same windows and the same metric as evaluation."""
+        scores = dice_of_prepared(self.segment(case), case, self.structures)
+        self.log("validation_dice", mean_of_scored(list(scores.values())), on_epoch=True, batch_size=1)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Of what is trained only; the average has no gradients."""
+        optimiser = self.optimiser(self)
+        for group in optimiser.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+        return optimiser
+
+    def log_terms(self, terms: dict[str, Tensor]) -> None:
+        """Log the parts of a loss, once a step.
+
+        Args:
+            terms: Name to scalar.
+        """
+        for name, value in terms.items():
+            self.log(name, value.detach(), on_step=True, on_epoch=False)

@@ -177,4 +177,4 @@ def with_attributes(cases: Sequence[InputCase], table: Path) -> list[InputCase]:
 
 
 def _without_ending(case: str) -> str:
-    return case.removesuffix(image_ending(case))
+    return case.removesuffix(image_ending(Path(case)))

@@ -12,10 +12,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from segsuite.volumes.grid import network_grid, resample
-from segsuite.volumes.reading import read_labels, read_volume
+from segsuite.volumes.grid import Grid, network_grid, resample
+from segsuite.volumes.reading import image_ending, read_labels, read_volume
+from segsuite.volumes.writing import side_volume
 
-__all__ = ["as_data_uri", "overlay_figure"]
+__all__ = ["as_data_uri", "overlay_figure", "side_maps"]
 
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#f0e442", "#0072b2", "#d55e00")
 """Okabe and Ito's palette, told apart with any colour vision."""
@@ -24,7 +25,7 @@ mpl.rcParams["svg.hashsalt"] = "segsuite"
 
 
 def overlay_figure(image: Path | None, predicted: Path | None, reference: Path | None) -> Figure:
-    """Axial slices through the thickest parts of the mask: prediction solid, reference dashed.
+    """Axial slices through the thickest parts of the mask: prediction solid, reference dashed; maps beside the mask below.
 
     Args:
         image: The image; ``None``: outlines on black.
@@ -39,15 +40,39 @@ def overlay_figure(image: Path | None, predicted: Path | None, reference: Path |
     shown = masks[1] if masks[1] is not None and masks[1].any() else masks[0]
     slices = _chosen_slices(shown, grey.shape[2])
     window = _window(masks, grey.shape)
-    figure = Figure(figsize=(2.6 * N_SLICES, 2.8), layout="constrained")
-    for axes, k in zip(figure.subplots(1, N_SLICES, squeeze=False)[0], slices, strict=True):
-        axes.imshow(grey[(*window, k)].T, cmap="gray", origin="lower", aspect=aspect, interpolation="nearest")
+    maps = [] if predicted is None else side_maps(predicted)
+    figure = Figure(figsize=(2.6 * N_SLICES, 2.8 * (1 + len(maps))), layout="constrained")
+    rows = figure.subplots(1 + len(maps), N_SLICES, squeeze=False)
+    for axes, k in zip(rows[0], slices, strict=True):
+        _show_grey(axes, grey[(*window, k)], aspect)
         for mask, style in ((masks[1], "dashed"), (masks[0], "solid")):
             if mask is not None:
                 _outline(axes, mask[(*window, k)], style)
         axes.set_title(f"slice {k + 1} of {grey.shape[2]}", fontsize=8)
-        axes.set_axis_off()
+    for (name, path), row in zip(maps, rows[1:], strict=True):
+        values, _ = _on_canonical_axes(path)
+        for axes, k in zip(row, slices, strict=True):
+            _show_grey(axes, grey[(*window, k)], aspect)
+            heat = axes.imshow(
+                values[(*window, k)].T, cmap="inferno", origin="lower", aspect=aspect, alpha=0.6, vmin=0, vmax=1
+            )
+        row[0].set_title(name, fontsize=8, loc="left")
+        figure.colorbar(heat, ax=list(row), shrink=0.8)
     return figure
+
+
+def side_maps(mask: Path) -> list[tuple[str, Path]]:
+    """Maps that lie beside a mask, such as its uncertainty.
+
+    Args:
+        mask: The mask's file.
+
+    Returns:
+        Name and file, sorted.
+    """
+    start = side_volume(mask, "map_").name.removesuffix(image_ending(mask))
+    found = sorted(path for path in mask.parent.glob("*_map_*") if path.name.startswith(start))
+    return [(path.name.removeprefix(start).removesuffix(image_ending(path)).replace("_", " "), path) for path in found]
 
 
 def as_data_uri(figure: Figure, *, dpi: int = 110) -> str:
@@ -74,12 +99,16 @@ def _grey(image: Path | None, masks: list[NDArray[Any] | None]) -> tuple[NDArray
     if image is None or not image.exists():
         known = next(mask for mask in masks if mask is not None)
         return np.zeros(known.shape, dtype=np.float32), 1.0
-    volume = read_volume(image)
-    grid = network_grid(volume.grid, spacing_mm=None)
-    grey = resample(volume.array[0], volume.grid, grid, interpolation="linear")
+    grey, grid = _on_canonical_axes(image)
     low, high = np.percentile(grey, [1, 99])
     spacing = grid.spacing_mm
     return np.clip((grey - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32), spacing[1] / spacing[0]
+
+
+def _on_canonical_axes(path: Path) -> tuple[NDArray[np.float32], Grid]:
+    volume = read_volume(path)
+    grid = network_grid(volume.grid, spacing_mm=None)
+    return resample(volume.array[0], volume.grid, grid, interpolation="linear"), grid
 
 
 def _chosen_slices(mask: NDArray[Any] | None, n: int) -> list[int]:
@@ -101,6 +130,11 @@ def _window(masks: list[NDArray[Any] | None], shape: tuple[int, ...]) -> tuple[s
         margin = max((hits[-1] - hits[0]) // 3, shape[axis] // 8, 4)
         view.append(slice(max(0, int(hits[0] - margin)), int(hits[-1] + margin + 1)))
     return view[0], view[1]
+
+
+def _show_grey(axes: Any, plane: NDArray[np.float32], aspect: float) -> None:
+    axes.imshow(plane.T, cmap="gray", origin="lower", aspect=aspect, interpolation="nearest")
+    axes.set_axis_off()
 
 
 def _outline(axes: object, mask: NDArray[Any], style: str) -> None:

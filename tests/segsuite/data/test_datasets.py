@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -59,3 +60,30 @@ def test_patch_larger_than_the_case_is_padded(prepared: list[PreparedCase]) -> N
 def test_unlabelled_cases_alone_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="at least one labelled case, got 1 cases without labels"):
         patches([PreparedCase(Case(image="a.nii"), tmp_path)])
+
+
+def test_unlabelled_cases_come_as_often_as_asked_with_nothing_scored(prepared: list[PreparedCase], tmp_path: Path) -> None:
+    (tmp_path / "u").mkdir()
+    np.save(tmp_path / "u" / "image.npy", np.full((1, 12, 12, 6), 5.0, dtype=np.float32))
+    bare = PreparedCase(Case(image="u.nii.gz"), tmp_path / "u")
+    dataset = PatchDataset(
+        prepared, patch_size=(8, 8, 4), spacing_mm=(4, 4, 6), seed=0, foreground_share=0.5, spatial=SpatialAugmentation(),
+        unlabelled=[bare], unlabelled_share=0.25,
+    )  # fmt: skip
+    items = [dataset[n] for n in range(16)]
+    from_bare = [bool(torch.isclose(item["image"], torch.tensor(5.0)).all()) for item in items]
+    assert sum(from_bare) == 4
+    assert all((item["label"] == -1).all() for item, bare in zip(items, from_bare, strict=True) if bare)
+
+
+def more(case: PreparedCase, label: np.ndarray) -> dict[str, np.ndarray]:
+    return {"twice": 2 * label, "known": np.array([case.case.label is not None])}
+
+
+def test_more_targets_are_computed_from_the_label_of_the_patch(prepared: list[PreparedCase]) -> None:
+    dataset = PatchDataset(
+        prepared, patch_size=(8, 8, 4), spacing_mm=(4, 4, 6), seed=0, foreground_share=1.0, spatial=None, more_targets=more
+    )
+    item = dataset[0]
+    assert torch.equal(item["twice"].long(), 2 * item["label"])
+    assert item["known"].tolist() == [True]

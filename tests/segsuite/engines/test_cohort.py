@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from segsuite.data.manifest import Case, read_manifest, write_manifest
 from segsuite.data.transforms import Normalisation, Preprocessing
 from segsuite.engines.cohort import default_workers, open_cohort, whole_case_loader
 from segsuite.engines.run_folder import RunFolder
@@ -44,3 +45,15 @@ def test_no_cases_named(tmp_path: Path) -> None:
 
 def test_workers_leave_a_core() -> None:
     assert 0 <= default_workers() <= 8
+
+
+def test_unlabelled_cases_of_held_out_patients_are_left_out(cohort_folder: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(cohort_folder / "manifest.json")
+    held_out = next(case for case in manifest.training if case.fold == 0)
+    bare = [Case(image=held_out.image, case_id="a", patient_id=held_out.patient_id), Case(image=held_out.image, case_id="b")]
+    update = {"training": [*manifest.training, *bare], "data_root": str(cohort_folder)}
+    write_manifest(tmp_path / "m.json", manifest.model_copy(update=update))
+    cohort = open_cohort(data(manifest=str(tmp_path / "m.json"), fold=0), RunFolder(tmp_path), workers=0, tell=quiet)
+    assert [case.case_id for case in cohort.unlabelled] == ["b"]
+    prepared = cohort.prepare_unlabelled(Preprocessing(None, (Normalisation(),)))
+    assert [case.label for case in prepared] == [None]

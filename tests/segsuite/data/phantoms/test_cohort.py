@@ -37,3 +37,15 @@ def test_unlabelled_share_and_surroundings(tmp_path: Path) -> None:
     assert 0 < len(labelled) < 6
     assert "bladder" in manifest.labels
     assert read_labels(tmp_path / str(labelled[0].label)).labels.max() > 4
+
+
+def test_protocols_differ_between_patients_and_not_between_their_scans(tmp_path: Path) -> None:
+    cohort = replace(SMALL, vary_protocol=True, n_folds=0, n_cases=4)
+    manifest = write_phantom_cohort(tmp_path, cohort)
+    grids = {case.case_id: read_labels(tmp_path / str(case.label)).grid for case in manifest.training}
+    first = [grids[case.case_id] for case in manifest.training if case.session == "scan0"]
+    second = [grids[case.case_id] for case in manifest.training if case.session == "scan1"]
+    assert len({grid.shape for grid in first}) > 1
+    assert [grid.shape for grid in first] == [grid.shape for grid in second]
+    fields = [grid.shape[0] * grid.spacing_mm[0] for grid in first]
+    assert max(fields) - min(fields) < 8  # about the field that was asked for, 96 mm

@@ -6,7 +6,7 @@ RUN := $(VENV)/bin
 .PHONY: demo test unit lint install clean
 
 demo: $(VENV)/installed
-	$(RUN)/segsuite demo supervised --out demo_run
+	$(RUN)/segsuite demo --out demo_run
 
 test: $(VENV)/installed-test lint
 	$(RUN)/python -m pytest --durations=8

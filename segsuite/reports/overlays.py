@@ -53,9 +53,7 @@ def overlay_figure(image: Path | None, predicted: Path | None, reference: Path |
         values, _ = _on_canonical_axes(path)
         for axes, k in zip(row, slices, strict=True):
             _show_grey(axes, grey[(*window, k)], aspect)
-            heat = axes.imshow(
-                values[(*window, k)].T, cmap="inferno", origin="lower", aspect=aspect, alpha=0.6, vmin=0, vmax=1
-            )
+            heat = axes.imshow(values[(*window, k)].T, cmap="inferno", origin="lower", aspect=aspect, alpha=0.6, vmin=0, vmax=1)
         row[0].set_title(name, fontsize=8, loc="left")
         figure.colorbar(heat, ax=list(row), shrink=0.8)
     return figure

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from segsuite.errors import SettingsError
-from segsuite.pipeline import Runtime, find_pipeline, find_pipelines
+from segsuite.pipeline import Runtime, demo_pipeline, find_pipeline, find_pipelines
 
 
 def test_every_folder_is_found() -> None:
@@ -35,3 +35,8 @@ def test_progress_is_optional() -> None:
     Runtime().tell("x", 0.5)
     Runtime(progress=lambda *args: heard.append(args)).tell("x", 0.5, loss=1.0)
     assert heard == [("x", 0.5, {"loss": 1.0})]
+
+
+def test_the_demo_shows_the_one_pipeline_that_says_so() -> None:
+    chosen = [pipeline for pipeline in find_pipelines().values() if pipeline.is_demo]
+    assert chosen == [demo_pipeline()]

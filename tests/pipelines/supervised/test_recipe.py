@@ -93,3 +93,11 @@ def test_all_folds_make_an_ensemble(tiny_overrides: list[str], tmp_path: Path) -
     run = train("supervised/phantom", overrides=own, out=tmp_path / "run", folds=[0, 1], runtime=HERE)
     outcome = predict(run.model, [tmp_path / "c" / "manifest.json"], tmp_path / "masks", fold=0, device="cpu")
     assert (outcome.n_done, outcome.failures) == (2, {})
+
+
+def test_fine_tuning_takes_over_network_and_preprocessing(tiny_run: RunFolder, tiny_overrides: list[str], tmp_path: Path) -> None:
+    still = [*tiny_overrides, "training.learning_rate=1e-12", "training.max_steps=4", "plan.base_channels=6"]
+    overrides = [*still, f"finetune={tiny_run.model}", "data.phantom.seed=5", "training.weight_decay=0"]
+    tuned = train("supervised/phantom", overrides=overrides, out=tmp_path / "run", runtime=HERE)
+    before, after = (load_file(run.model / "model.safetensors") for run in (tiny_run, tuned))
+    assert all(np.allclose(before[name].numpy(), after[name].numpy(), atol=1e-6) for name in before)

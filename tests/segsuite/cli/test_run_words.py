@@ -98,3 +98,27 @@ def test_phantom_model_predicts_dicom_and_nifti_on_their_own_grids(
     series = nib.load(tmp_path / "t2w_dicom.nii.gz")
     peer = nib.load(cases / "ProstateX-0218" / "t2w.nii.gz")
     assert sorted(series.shape) == sorted(peer.shape)
+
+
+def test_model_is_applied_as_told(segsuite: Command, tiny_run: RunFolder, tmp_path: Path) -> None:
+    image = tiny_run.root / "cohort" / "images" / "phantom_0000.nii.gz"
+    words = ("predict", tiny_run.model, image, "--device", "cpu", "-q", "--out", tmp_path)
+    assert segsuite(*words)[0] == 0
+    code, out, _ = segsuite(*words, "--json")
+    assert json.loads(out)["skipped"] == 1
+    code, out, _ = segsuite(*words, "--set", "overlap=0.75", "--json")
+    assert (code, json.loads(out)["done"]) == (0, 1)
+    code, _, err = segsuite(*words, "--set", "overlapp=0.75")
+    assert code == 1
+    assert "got `overlapp`. Did you mean `overlap`" in err
+    (tmp_path / "known.tsv").write_text("case\tpsa\nstranger\t4\n")
+    code, _, err = segsuite(*words, "--attributes", tmp_path / "known.tsv")
+    assert code == 1
+    assert "must name cases of the input, got ['stranger']" in err
+
+
+def test_fine_tuning_another_pipelines_model_is_refused(segsuite: Command, tiny_run: RunFolder, tmp_path: Path) -> None:
+    words = ("train", "prostate_zones/phantom", "--finetune", tiny_run.model, "--out", tmp_path / "run", "-q")
+    code, _, err = segsuite(*words, "data.phantom.n_cases=4", "data.phantom.shape=[16,16,6]")
+    assert code == 1
+    assert "must be a model of `prostate_zones`, got one of `supervised`" in err

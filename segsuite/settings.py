@@ -22,6 +22,8 @@ __all__ = [
     "Group",
     "PhantomSettings",
     "PipelineSettings",
+    "PlanSettings",
+    "SliceNetworkSettings",
     "TrainingSettings",
     "as_yaml",
     "parsed_overrides",
@@ -56,6 +58,8 @@ class PhantomSettings(Group):
     """Scanners with their own gain, bias and noise."""
     diseased_share: float = Field(default=0.0, ge=0, le=1)
     """Share of patients with a lesion."""
+    with_surroundings: bool = False
+    """Also label bladder, rectum, muscle and seminal vesicles."""
     unlabelled_share: float = Field(default=0.0, ge=0, lt=1)
     """Share of patients without a mask, for methods that learn from such."""
     rater_noise: bool = False
@@ -141,6 +145,34 @@ class TrainingSettings(Group):
         if self.max_minutes is None and self.max_steps is None:
             raise ValueError("training must end: give `max_minutes` or `max_steps`")
         return self
+
+
+class PlanSettings(Group):
+    """Overrides of what `segsuite plan` would choose."""
+
+    dimensions: Literal[2, 3] | None = None
+    """2 for slices, 3 for volumes."""
+    spacing_mm: tuple[float, float, float] | None = None
+    """Voxel size of the network's grid along the RAS+ axes."""
+    patch_size: tuple[int, int, int] | None = None
+    """Voxels per patch; rounded up to what the network allows."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """Patches per step."""
+    base_channels: int | None = Field(default=None, ge=4)
+    """Channels of the finest stage."""
+    mirror_axes: tuple[int, ...] | None = None
+    """RAS+ axes along which left and right (0), back and front (1), down and up (2) may be swapped in training."""
+
+
+class SliceNetworkSettings(Group):
+    """The 2-D network; used when the plan is 2-D."""
+
+    architecture: str = "unet"
+    """Decoder of segmentation-models-pytorch."""
+    encoder: str = "resnet18"
+    """Encoder of segmentation-models-pytorch (timm)."""
+    encoder_weights: str | None = None
+    """Local file with pre-trained encoder weights; nothing is ever downloaded."""
 
 
 class PipelineSettings(Group):

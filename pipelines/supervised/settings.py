@@ -6,37 +6,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from segsuite.settings import AugmentationSettings, Group, PipelineSettings, TrainingSettings
+from segsuite.settings import (
+    AugmentationSettings,
+    Group,
+    PipelineSettings,
+    PlanSettings,
+    SliceNetworkSettings,
+    TrainingSettings,
+)
 
 __all__ = ["Settings"]
-
-
-class PlanSettings(Group):
-    """Overrides of what `segsuite plan` would choose."""
-
-    dimensions: Literal[2, 3] | None = None
-    """2 for slices, 3 for volumes."""
-    spacing_mm: tuple[float, float, float] | None = None
-    """Voxel size of the network's grid along the RAS+ axes."""
-    patch_size: tuple[int, int, int] | None = None
-    """Voxels per patch; rounded up to what the network allows."""
-    batch_size: int | None = Field(default=None, ge=1)
-    """Patches per step."""
-    base_channels: int | None = Field(default=None, ge=4)
-    """Channels of the finest stage."""
-    mirror_axes: tuple[int, ...] | None = None
-    """RAS+ axes along which left and right (0), back and front (1), down and up (2) may be swapped in training."""
-
-
-class SliceNetworkSettings(Group):
-    """The 2-D network; used when the plan is 2-D."""
-
-    architecture: str = "unet"
-    """Decoder of segmentation-models-pytorch."""
-    encoder: str = "resnet18"
-    """Encoder of segmentation-models-pytorch (timm)."""
-    encoder_weights: str | None = None
-    """Local file with pre-trained encoder weights; nothing is ever downloaded."""
 
 
 class SupervisedTrainingSettings(TrainingSettings):

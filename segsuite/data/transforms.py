@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from segsuite.errors import SettingsError, closest_hint
-from segsuite.shapes import Image, LabelMap, Size, Spacing
-from segsuite.volumes.cropping import box_without_padding, centred_window
+from segsuite.shapes import Image, LabelMap, Mask, Size, Spacing
+from segsuite.volumes.cropping import bounding_box, box_without_padding, centred_window
 from segsuite.volumes.grid import Grid, network_grid, resample
 from segsuite.volumes.volume import Volume
 
@@ -19,7 +19,9 @@ __all__ = [
     "Normalisation",
     "Preprocessing",
     "Region",
+    "body_of",
     "normalise",
+    "place_in_body",
     "prepare_image",
     "prepare_labels",
     "prepared_grid",
@@ -29,6 +31,7 @@ __all__ = [
 
 Region = tuple[float | None, float | None, float | None]
 """Extent in mm along left-right, back-front, foot-head; ``None``: all of that axis."""
+BODY_SHARE = 0.12
 SCHEMES = ("zscore", "zscore_nonzero", "percentile", "window")
 
 
@@ -70,17 +73,20 @@ class Preprocessing:
         normalisation: One entry per channel.
         region_mm: The part around the field's centre that the network sees, for organs that lie there; constant planes at
             the border do not count. ``None``: everything.
+        with_place: Add three channels that say where in the body each voxel lies; see ``place_in_body``.
     """
 
     spacing_mm: Spacing | None
     normalisation: tuple[Normalisation, ...]
     region_mm: Region | None = None
+    with_place: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         spacing = None if self.spacing_mm is None else list(self.spacing_mm)
         region = {} if self.region_mm is None else {"region_mm": list(self.region_mm)}
-        return {"spacing_mm": spacing, "normalisation": [asdict(entry) for entry in self.normalisation], **region}
+        place = {"with_place": True} if self.with_place else {}
+        return {"spacing_mm": spacing, "normalisation": [asdict(entry) for entry in self.normalisation], **region, **place}
 
     @staticmethod
     def from_json(content: dict[str, Any]) -> Preprocessing:
@@ -88,9 +94,8 @@ class Preprocessing:
         spacing = content["spacing_mm"]
         entries = tuple(Normalisation(**entry) for entry in content["normalisation"])
         region = content.get("region_mm")
-        return Preprocessing(
-            None if spacing is None else tuple(spacing), entries, None if region is None else (region[0], region[1], region[2])
-        )
+        extent = None if region is None else (region[0], region[1], region[2])
+        return Preprocessing(None if spacing is None else tuple(spacing), entries, extent, content.get("with_place", False))
 
 
 def prepare_image(volume: Volume, preprocessing: Preprocessing) -> tuple[Image, Grid]:
@@ -101,7 +106,7 @@ def prepare_image(volume: Volume, preprocessing: Preprocessing) -> tuple[Image, 
         preprocessing: Spacing and normalisation.
 
     Returns:
-        Normalised float32 (channels, i, j, k) on the network's grid, and that grid.
+        Normalised float32 (channels, i, j, k) on the network's grid, and that grid; with place three channels more.
 
     Raises:
         SettingsError: Another number of channels than normalisations.
@@ -116,7 +121,40 @@ def prepare_image(volume: Volume, preprocessing: Preprocessing) -> tuple[Image, 
     channels: Sequence[Any] = [
         normalise(channel, scheme) for channel, scheme in zip(moved, preprocessing.normalisation, strict=True)
     ]
-    return np.stack(channels).astype(np.float32, copy=False), grid
+    image = np.stack(channels).astype(np.float32, copy=False)
+    return (np.concatenate([image, place_in_body(image)]) if preprocessing.with_place else image), grid
+
+
+def body_of(image: Image) -> Mask:
+    """Where the body is: brighter than a share of the way from the darkest voxel to the 99th percentile.
+
+    Args:
+        image: (channels, i, j, k), normalised; the first channel decides.
+
+    Returns:
+        (i, j, k); never empty.
+    """
+    low, high = float(image[0].min()), float(np.percentile(image[0], 99))
+    return image[0] >= low + BODY_SHARE * (high - low)
+
+
+def place_in_body(image: Image) -> Image:
+    """How far each voxel lies from one end of the body to the other, along each axis.
+
+    Args:
+        image: (channels, i, j, k), normalised.
+
+    Returns:
+        (3, i, j, k) float32: -1 and 1 at the ends of the body's bounding box.
+    """
+    box = bounding_box(body_of(image))
+    places = []
+    for axis, part in enumerate(box):
+        line = 2 * (np.arange(image.shape[axis + 1]) - part.start) / max(part.stop - 1 - part.start, 1) - 1
+        shape = [1, 1, 1]
+        shape[axis] = -1
+        places.append(np.broadcast_to(line.reshape(shape), image.shape[1:]))
+    return np.stack(places).astype(np.float32)
 
 
 def region_box(volume: Volume, region_mm: Region | None) -> tuple[slice, ...]:

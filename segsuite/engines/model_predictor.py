@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from segsuite.data.transforms import Preprocessing
 from segsuite.engines.devices import choose_device, choose_precision, in_fast_layout
@@ -65,7 +65,7 @@ class ModelPredictor:
     @property
     def sha256(self) -> str:
         """Model and number format: what decides a mask."""
-        precisions = [str(self._windows(member).precision) for member in self.members]
+        precisions = [str(self.windows(member).precision) for member in self.members]
         return hash_of_json([self.model.sha256, precisions, self.device.type, self.overrides])
 
     @property
@@ -108,7 +108,7 @@ class ModelPredictor:
     def rows(self, image: Image) -> Iterator[FloatArray]:
         """Probabilities of a prepared image, in order of its first axis."""
         if self._network is not None:
-            yield from predict_rows(self._network, image, self._windows(self.model))
+            yield from predict_rows(self._network, image, self.windows(self.model))
             return
         n_outputs = len(self.class_labels) + len(self.extra)
         with tempfile.TemporaryFile() as stream:
@@ -116,16 +116,20 @@ class ModelPredictor:
             total = np.memmap(stream, dtype=np.float32, mode="w+", shape=(n_outputs, *image.shape[1:]))
             for member in self.members:
                 at = 0
-                for part in predict_rows(self._load(member), image, self._windows(member)):
+                for part in predict_rows(self._load(member), image, self.windows(member)):
                     total[:, at : at + part.shape[1]] += part
                     at += part.shape[1]
             for at in range(0, image.shape[1], ROWS_PER_PART):
                 yield np.asarray(total[:, at : at + ROWS_PER_PART]) / len(self.members)
 
+    def network_weights(self, member: ModelFolder) -> dict[str, Tensor]:
+        """The tensors of a member that belong to its network."""
+        return member.weights()
+
     def _load(self, member: ModelFolder) -> nn.Module:
         network = self.build_network(member.description["network"])
         try:
-            network.load_state_dict(member.weights())
+            network.load_state_dict(self.network_weights(member))
         except RuntimeError as error:
             raise ModelError(
                 f"{member.path} must hold the weights of its own network, got: {str(error).splitlines()[-1].strip()}. "
@@ -133,7 +137,8 @@ class ModelPredictor:
             ) from error
         return in_fast_layout(network.to(self.device)).eval()
 
-    def _windows(self, member: ModelFolder) -> WindowInference:
+    def windows(self, member: ModelFolder) -> WindowInference:
+        """How a member is applied to a prepared image."""
         inference = self.inference(member)
         return WindowInference(
             patch_size=tuple(inference["patch_size"]),

@@ -8,6 +8,7 @@ from typing import cast
 import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from segsuite.errors import ModelError
 
@@ -45,6 +46,27 @@ class SliceNetwork(nn.Module):
                     f"{len(missing)} of them, first `{missing[0]}`."
                 )
             self.network.encoder.load_state_dict(state)
+
+    @property
+    def feature_channels(self) -> int:
+        """Channels of ``features``."""
+        return int(self.network.segmentation_head[0].in_channels)
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """Decoder features of the finest level, as a list of one.
+
+        Args:
+            image: (batch, in_channels, i, j, k).
+
+        Returns:
+            (batch, channels, ...), enlarged to the image where the decoder is coarser.
+        """
+        batch, _, height, width, depth = image.shape
+        slices = image.permute(0, 4, 1, 2, 3).reshape(batch * depth, -1, height, width)
+        decoded = cast(Tensor, self.network.decoder(self.network.encoder(slices)))
+        if decoded.shape[2:] != slices.shape[2:]:
+            decoded = F.interpolate(decoded, size=(height, width), mode="bilinear", align_corners=False)
+        return [decoded.reshape(batch, depth, -1, height, width).permute(0, 2, 3, 4, 1)]
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """(batch, in_channels, i, j, k) to logits (batch, classes, i, j, k), in a list in training."""

@@ -8,7 +8,9 @@ import pytest
 from segsuite.data.transforms import (
     Normalisation,
     Preprocessing,
+    body_of,
     normalise,
+    place_in_body,
     prepare_image,
     prepare_labels,
     prepared_grid,
@@ -101,3 +103,19 @@ def test_padding_does_not_change_what_the_network_sees_of_a_region() -> None:
     padded, other = prepare_image(Volume(np.pad(array, ((0, 0), (0, 0), (0, 0), (4, 4))), longer), preprocessing)
     assert np.array_equal(plain, padded)
     np.testing.assert_allclose(its_grid.affine, other.affine)
+
+
+def test_place_runs_over_the_body_and_not_over_air() -> None:
+    image = np.zeros((1, 12, 10, 6), dtype=np.float32)
+    image[:, 2:11, 1:8, :] = 5 + np.random.default_rng(0).normal(size=(9, 7, 6))
+    assert body_of(image).sum() == 9 * 7 * 6
+    place = place_in_body(image)
+    assert place.shape == (3, 12, 10, 6)
+    np.testing.assert_allclose(place[0, [2, 6, 10], 0, 0], [-1, 0, 1], atol=1e-6)
+    np.testing.assert_allclose(place[1, 0, [1, 7], 0], [-1, 1])
+    assert place[0, 11, 0, 0] > 1
+    grid = Grid((12, 10, 6), np.diag([1.0, 1.0, 1.0, 1.0]))
+    preprocessing = Preprocessing(None, (Normalisation(),), with_place=True)
+    prepared = prepare_image(Volume(image, grid), preprocessing)[0]
+    assert prepared.shape == (4, 12, 10, 6)
+    assert Preprocessing.from_json(preprocessing.to_json()) == preprocessing

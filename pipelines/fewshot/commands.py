@@ -1,0 +1,105 @@
+"""Words of this pipeline: register, forget, list, validate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Few-shot structures: register, forget, list, validate.")
+Model = Annotated[Path, typer.Argument(help="A model folder, or the run folder that holds it.")]
+Name = Annotated[str, typer.Option("--name", help="The structure.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the new model.")]
+Device = Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")]
+Json = Annotated[bool, typer.Option("--json", help="Machine output on standard output.")]
+
+
+@app.command(epilog="Example: segsuite fewshot register RUN/model --name kidney --image t2.nii.gz --mask m.nii.gz --out MODEL2")
+def register(
+    model: Model,
+    name: Name,
+    out: Out,
+    image: Annotated[list[Path] | None, typer.Option("--image", help="A scan; give it once per scan.")] = None,
+    mask: Annotated[list[Path] | None, typer.Option("--mask", help="Its mask; in the order of the scans.")] = None,
+    manifest: Annotated[Path | None, typer.Option("--manifest", "-m", help="Draw the scans from here instead.")] = None,
+    data_root: Annotated[Path | None, typer.Option("--data-root", help="Folder that the manifest's paths start from.")] = None,
+    label: Annotated[str | None, typer.Option("--label", help="The structure's name in the manifest; default: --name.")] = None,
+    shots: Annotated[int, typer.Option("--shots", min=1, help="So many patients of the manifest.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    value_in_mask: Annotated[int, typer.Option("--value-in-mask", help="Of the structure in --mask files.")] = 1,
+    value: Annotated[int | None, typer.Option("--value", help="Of the structure in new masks; default: the next free.")] = None,
+    slices: Annotated[int | None, typer.Option("--slices", min=1, help="Only so many annotated slices per scan.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Take scans of another protocol.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Teach a model a structure from a few scans, without retraining; what it knew stays exactly as it was."""
+    from pipelines.fewshot.recipe import load_predictor
+    from pipelines.fewshot.registration import register as run
+    from pipelines.fewshot.supports import given_supports, supports_of_manifest
+
+    if manifest is None:
+        supports = given_supports(image or [], mask or [], value_in_mask)
+    else:
+        supports = supports_of_manifest(manifest, data_root, label or name, shots=shots, seed=seed)
+    predictor = load_predictor(model, device=device, overrides={})
+    run(predictor, name, supports, out, value=value, slices=slices, force=force)
+    _print_structures(out, device, as_json=False)
+
+
+@app.command(epilog="Example: segsuite fewshot forget MODEL2 --name kidney --out MODEL3")
+def forget(model: Model, name: Name, out: Out, device: Device = "auto") -> None:
+    """Write the model without a structure, as if it had never been registered."""
+    from pipelines.fewshot.recipe import load_predictor
+    from pipelines.fewshot.registration import forget as run
+
+    run(load_predictor(model, device=device, overrides={}), name, out)
+    typer.echo(f"{out}: {name} is forgotten")
+
+
+@app.command("list", epilog="Example: segsuite fewshot list MODEL2")
+def list_structures(model: Model, device: Device = "auto", as_json: Json = False) -> None:
+    """Show every structure: where it comes from, shots, voxels, supports, the Dice to expect."""
+    _print_structures(model, device, as_json=as_json)
+
+
+@app.command(epilog="Example: segsuite fewshot validate MODEL2")
+def validate(
+    model: Model,
+    least: Annotated[float, typer.Option("--least", min=0, max=1, help="Exit with 2 where less is to be expected.")] = 0.5,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Estimate each new structure's Dice by leaving one support out; no image is needed, the model holds what it takes."""
+    entries = _print_structures(model, device, as_json=as_json)
+    doubtful = [entry["name"] for entry in entries if entry["expected_dice"] is None or entry["expected_dice"] < least]
+    if doubtful:
+        typer.echo(f"not to be trusted before you have looked at masks: {', '.join(doubtful)}", err=True)
+        raise typer.Exit(2)
+
+
+def _print_structures(model: Path, device: str, *, as_json: bool) -> list[dict[str, object]]:
+    from pipelines.fewshot.recipe import load_predictor
+    from pipelines.fewshot.registration import described_supports
+
+    predictor = load_predictor(model, device=device, overrides={})
+    entries = described_supports(predictor.bank, predictor.options)
+    if as_json:
+        typer.echo(json.dumps(entries, indent=1))
+        return entries
+    new = {str(entry["name"]) for entry in entries}
+    for label, name in predictor.structures.items():
+        if name not in new:
+            typer.echo(f"{label:>3} {name}: base")
+    for entry in entries:
+        expected = (
+            "unknown (one shot)" if entry["expected_dice"] is None else f"{entry['expected_dice']}, least {entry['least_dice']}"
+        )
+        typer.echo(
+            f"{entry['label']:>3} {entry['name']}: session {entry['session']}, {entry['shots']} shots, {entry['voxels']} voxels, "
+            f"Dice to expect {expected}, supports {' '.join(map(str, entry['supports']))}"  # type: ignore[arg-type, call-overload]
+        )
+    return entries

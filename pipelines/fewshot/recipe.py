@@ -1,0 +1,290 @@
+"""Base training, registration at its end where asked for, prediction: read top to bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipelines.fewshot.anatomy import fit_regions
+from pipelines.fewshot.lessons import TaughtCase, choose_cases, teach
+from pipelines.fewshot.module import BaseTraining
+from pipelines.fewshot.network import build_network
+from pipelines.fewshot.predictor import FewshotPredictor
+from pipelines.fewshot.registration import register
+from pipelines.fewshot.settings import Settings
+from pipelines.fewshot.supports import draw_supports
+from segsuite.data.augmentation import IntensityAugmentation
+from segsuite.data.cache import PreparedCase
+from segsuite.data.datasets import PatchDataset
+from segsuite.data.spatial import SpatialAugmentation
+from segsuite.data.transforms import Preprocessing
+from segsuite.engines.cohort import Cohort, open_cohort, patch_loader, whole_case_loader
+from segsuite.engines.components import labels_to_reduce
+from segsuite.engines.devices import choose_device, choose_precision
+from segsuite.engines.finetuning import inherited_plan, load_fitting_weights
+from segsuite.engines.inference import WindowInference
+from segsuite.engines.model_card import describe, model_card
+from segsuite.engines.model_folder import ModelFolder, read_model_folder, write_model_folder
+from segsuite.engines.model_predictor import model_of_pipeline
+from segsuite.engines.planning import Plan, plan_once
+from segsuite.engines.processes import rank, wait_for_first
+from segsuite.engines.run_folder import RunFolder
+from segsuite.engines.schedules import learning_rate_factor, make_optimiser
+from segsuite.engines.training import budget_of, fit
+from segsuite.errors import SettingsError, closest_hint
+from segsuite.pipeline import Runtime
+
+__all__ = ["load_predictor", "train"]
+
+NAME = "fewshot"
+
+
+def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
+    """Plan, prepare, teach base classes and regions, export; register novel structures if the settings ask for it.
+
+    Args:
+        settings: Validated settings.
+        run: An open run folder.
+        runtime: Device, workers, progress.
+    """
+    device = choose_device(runtime.device)
+    cohort = open_cohort(settings.data.model_dump(), run, workers=runtime.workers, tell=runtime.tell)
+    base, novel = _split_classes(settings.novel, cohort)
+    start = _starting_model(settings)
+    plan = plan_once(run, cohort, on_gpu=device.type == "cuda", overrides=settings.plan.model_dump(), tell=runtime.tell)
+    if start is not None and start.pipeline == "supervised":
+        plan = inherited_plan(plan, start)
+    preprocessing = replace(plan.preprocessing, with_place=settings.features.place and settings.extractor is None)
+    training, held_out = cohort.prepare(preprocessing, tell=runtime.tell)
+    seen = choose_cases(training, base=base, novel=novel, rule=settings.features.rule)
+    taught = _lessons(settings, run, plan, seen, base, cohort.manifest.n_channels, runtime)
+    validation = teach(
+        held_out[: settings.training.validation_cases],
+        base=base,
+        regions=None,
+        spacing_mm=plan.spacing_mm,
+        folder=run.root / "lessons" / "validation",
+    )
+    n_inputs = cohort.manifest.n_channels + 3 * preprocessing.with_place
+    arguments = _network_arguments(settings, plan, n_inputs, len(base), start)
+    windows = WindowInference(
+        patch_size=plan.patch_size,
+        n_classes=1 + len(base),
+        overlap=settings.inference.overlap,
+        mirror_axes=plan.mirror_axes if settings.inference.mirror else (),
+        precision=choose_precision(settings.training.precision, device),
+        device=device,
+        gives_probabilities=True,
+    )
+    names = {place: cohort.class_names[index] for place, index in enumerate(base, start=1)}
+    module = _module(settings, plan, arguments, windows, names, cohort.manifest.n_channels, start)
+    minutes = fit(
+        module,
+        patch_loader(
+            _patches(settings, plan, taught),
+            batch_size=plan.batch_size,
+            steps_per_epoch=settings.training.steps_per_epoch,
+            workers=cohort.workers,
+        ),
+        whole_case_loader(validation) if validation else None,
+        run,
+        budget=budget_of(settings.training.model_dump()),
+        device=device,
+        precision=windows.precision,
+        seed=settings.seed,
+        clip_norm=settings.training.clip_norm,
+        on_progress=lambda step, share, numbers: runtime.tell(f"base training, step {step}", share, **numbers),
+    )
+    if rank() == 0:
+        _export(settings, run, cohort, preprocessing, arguments, module, validation, windows, base, minutes)
+
+
+def load_predictor(model: Path, *, device: str, overrides: Mapping[str, Any]) -> FewshotPredictor:
+    """Open a model folder of this pipeline.
+
+    Args:
+        model: Model or run folder.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        overrides: Of ``inference`` in ``model.json``.
+
+    Returns:
+        The predictor.
+    """
+    return FewshotPredictor(model_of_pipeline(model, pipeline=NAME), device=device, overrides=overrides)
+
+
+def _split_classes(novel: Sequence[str], cohort: Cohort) -> tuple[list[int], list[int]]:
+    """Class indices of base and novel structures."""
+    index_of = {name: index for index, name in cohort.class_names.items()}
+    for name in novel:
+        if name not in index_of:
+            raise SettingsError(f"`novel` must name structures of the manifest, got `{name}`. {closest_hint(name, index_of)}")
+    hidden = {index_of[name] for name in novel}
+    base = [index for index in cohort.class_names if index not in hidden]
+    if not base:
+        raise SettingsError(f"`novel` must leave structures to train on, got all of {sorted(index_of)}.")
+    return base, sorted(hidden)
+
+
+def _starting_model(settings: Settings) -> ModelFolder | None:
+    if settings.extractor is not None and settings.finetune is not None:
+        raise SettingsError("Give either `extractor` (features as they are) or --finetune, not both.")
+    if settings.extractor is not None:
+        return model_of_pipeline(Path(settings.extractor), pipeline="supervised")
+    return None if settings.finetune is None else read_model_folder(Path(settings.finetune))
+
+
+def _lessons(
+    settings: Settings, run: RunFolder, plan: Plan, cases: list[PreparedCase], base: list[int], n_channels: int, runtime: Runtime
+) -> list[TaughtCase]:
+    folder = run.root / "lessons" / "training"
+    wait_for_first(folder)
+    regions = None
+    if settings.features.regions:
+        runtime.tell("finding pseudo-anatomy", 0.0)
+        regions = fit_regions(
+            cases,
+            n_regions=settings.features.regions,
+            n_channels=n_channels,
+            spacing_mm=plan.spacing_mm,
+            seed=settings.seed,
+        )
+    return teach(cases, base=base, regions=regions, spacing_mm=plan.spacing_mm, folder=folder)
+
+
+def _network_arguments(settings: Settings, plan: Plan, n_inputs: int, n_base: int, start: ModelFolder | None) -> dict[str, Any]:
+    extractor: dict[str, Any] = {"kind": "unet", "in_channels": n_inputs, "out_channels": 1, "n_supervised": 1}
+    extractor |= {
+        "channels": list(plan.channels),
+        "kernels": [list(kernel) for kernel in plan.kernels],
+        "strides": [list(stride) for stride in plan.strides],
+    }
+    if plan.dimensions == 2:
+        chosen = settings.slice_network
+        extractor = {"kind": "slice_network", "in_channels": n_inputs, "out_channels": 1}
+        extractor |= {"architecture": chosen.architecture, "encoder": chosen.encoder}
+    arguments = {
+        "extractor": extractor,
+        "n_base": n_base,
+        "n_regions": settings.features.regions,
+        "feature_channels": settings.features.channels,
+    }
+    return start.description["network"] if start is not None and start.pipeline == NAME else arguments
+
+
+def _module(
+    settings: Settings,
+    plan: Plan,
+    arguments: dict[str, Any],
+    windows: WindowInference,
+    names: dict[int, str],
+    n_channels: int,
+    start: ModelFolder | None,
+) -> BaseTraining:
+    torch.manual_seed(settings.seed)
+    chosen = settings.training
+    network = build_network(arguments)
+    if start is not None:
+        load_fitting_weights(network.network.extractor if start.pipeline == "supervised" else network, start)
+    if settings.extractor is not None:
+        network.network.extractor.requires_grad_(False)
+    return BaseTraining(
+        network,
+        n_channels=n_channels,
+        region_weight=settings.features.region_weight,
+        augmentation=IntensityAugmentation().scaled(settings.augmentation.intensity, mirror_axes=plan.mirror_axes),
+        optimiser=lambda module: make_optimiser(
+            module.parameters(),
+            kind=chosen.optimiser,
+            learning_rate=chosen.learning_rate,
+            weight_decay=chosen.weight_decay,
+        ),
+        schedule=partial(learning_rate_factor, schedule=chosen.schedule, warmup=chosen.warmup),
+        average_decay=chosen.average_decay,
+        windows=windows,
+        structures=names,
+        seed=settings.seed,
+    )
+
+
+def _patches(settings: Settings, plan: Plan, taught: Sequence[TaughtCase]) -> PatchDataset:
+    chance = settings.augmentation
+    if plan.dimensions == 2:
+        from segsuite.data.slice_transforms import slice_augmentation  # albumentations loads slowly; 3-D does without
+
+        flat = slice_augmentation(rotate_degrees=chance.rotate_degrees, scale_range=chance.scale_range, flip=False)
+    return PatchDataset(
+        taught,
+        patch_size=plan.patch_size,
+        spacing_mm=plan.spacing_mm,
+        seed=settings.seed,
+        foreground_share=settings.training.foreground_share,
+        spatial=None
+        if plan.dimensions == 2
+        else SpatialAugmentation(
+            rotate_probability=chance.rotate_probability,
+            rotate_degrees=chance.rotate_degrees,
+            scale_probability=chance.scale_probability,
+            scale_range=chance.scale_range,
+            in_plane_only=plan.is_anisotropic,
+        ),
+        slice_augmentation=flat if plan.dimensions == 2 else None,
+    )
+
+
+def _export(
+    settings: Settings,
+    run: RunFolder,
+    cohort: Cohort,
+    preprocessing: Preprocessing,
+    arguments: dict[str, Any],
+    module: BaseTraining,
+    validation: Sequence[PreparedCase],
+    windows: WindowInference,
+    base: Sequence[int],
+    minutes: float,
+) -> None:
+    """Write the base model, and on top of it the model with the structures that the settings ask to register."""
+    average = module.average.module.eval()
+    reduced, scores = (
+        labels_to_reduce(average.to(windows.device), validation, windows, module.structures) if validation else ((), {})
+    )
+    labels = {name: value for name, value in cohort.manifest.labels.items() if name not in settings.novel}
+    class_labels = [0, *(cohort.class_labels[index] for index in base)]
+    inference = settings.inference
+    description = describe(
+        cohort,
+        pipeline=NAME,
+        name=settings.name,
+        preprocessing=preprocessing,
+        network=arguments,
+        inference={
+            "patch_size": list(windows.patch_size),
+            "overlap": windows.overlap,
+            "mirror_axes": list(windows.mirror_axes),
+            "precision": settings.training.precision,
+            "largest_component": [class_labels[index] for index in reduced],
+            "probability_maps": inference.probability_maps,
+            **settings.kernels.model_dump(),
+        },
+        training={"minutes": round(minutes, 2), "steps": int(module.global_step), "validation_dice": scores},
+    )
+    description |= {"labels": labels, "class_labels": class_labels, "kernels": [], "hidden": list(settings.novel)}
+    description["rule"] = settings.features.rule
+    shots = settings.register_novel.shots
+    weights, card = average.state_dict(), model_card(description)
+    base_folder = run.root / "base_model" if shots else run.model
+    model = write_model_folder(base_folder, weights=weights, description=description, card=card)
+    for number, name in enumerate(settings.novel if shots else (), start=1):
+        predictor = FewshotPredictor(model, device=str(windows.device))
+        supports = draw_supports(cohort.training, cohort.manifest, cohort.data_root, name, shots=shots, seed=settings.seed)
+        last = number == len(settings.novel)
+        out = run.model if last else run.root / f"session_{number}"
+        model = register(
+            predictor, name, supports, out, value=cohort.manifest.labels[name], slices=settings.register_novel.slices
+        )

@@ -1,0 +1,252 @@
+"""From a support, an image and a mask, to what it leaves behind; and from a model to one that knows a structure more."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipelines.fewshot.bank import Bank, is_novel
+from pipelines.fewshot.kernels import SupportStatistics, collect_statistics
+from pipelines.fewshot.predictor import FewshotPredictor
+from segsuite.data.transforms import prepare_image
+from segsuite.engines.inference import WindowInference, predict_rows
+from segsuite.engines.model_card import model_card
+from segsuite.engines.model_folder import ModelFolder, write_model_folder
+from segsuite.errors import OutputError, VolumeError
+from segsuite.files import hash_of_file, hash_of_json
+from segsuite.volumes.grid import Grid, require_same_grid, resample
+from segsuite.volumes.reading import read_channels, read_labels
+from segsuite.volumes.volume import Volume, require_varied
+
+__all__ = ["Support", "changed_model", "described_supports", "forget", "register", "support_statistics"]
+
+LARGEST_SPACING_RATIO = 3.0
+
+
+@dataclass(frozen=True)
+class Support:
+    """One annotated scan.
+
+    Attributes:
+        images: One file per channel, or one for all.
+        mask: Label map on the same grid.
+        value: Integer of the structure in the mask.
+    """
+
+    images: tuple[Path, ...]
+    mask: Path
+    value: int
+
+
+def register(
+    predictor: FewshotPredictor,
+    name: str,
+    supports: Sequence[Support],
+    out: Path,
+    *,
+    value: int | None = None,
+    slices: int | None = None,
+    force: bool = False,
+) -> ModelFolder:
+    """Write a model that knows one structure more, or one it knows from more scans.
+
+    Args:
+        predictor: The model.
+        name: Of the structure.
+        supports: Annotated scans; one patient each.
+        out: Folder of the new model.
+        value: Integer in its masks; ``None``: the one it has, else the next free.
+        slices: Use only so many slices of each scan, evenly spread over the structure; ``None``: all.
+        force: Take scans whose voxels are far from what the model was trained on.
+
+    Returns:
+        The new model folder; nothing is written if anything is wrong.
+
+    Raises:
+        VolumeError: A support that cannot be used; the message names it.
+        SettingsError: A name or value that is taken.
+    """
+    found = [
+        support_statistics(predictor, support, slices=slices, force=force, where=f"{name}, shot {number}, {support.mask}")
+        for number, support in enumerate(supports, start=1)
+    ]
+    bank, labels = predictor.bank, predictor.model.labels
+    known = {structure.name: structure.label for structure in bank.structures}
+    free = next(number for number in range(1, 255) if number not in labels.values())
+    chosen = value if value is not None else known.get(name, free)
+    base = {other: label for other, label in labels.items() if other not in known}
+    return changed_model(predictor.model, bank.add(name, chosen, found, taken=base), out)
+
+
+def forget(predictor: FewshotPredictor, name: str, out: Path) -> ModelFolder:
+    """Write a model that never knew a structure: the same bytes as before it was registered, if it came last.
+
+    Args:
+        predictor: The model.
+        name: Of the structure.
+        out: Folder of the new model.
+
+    Returns:
+        The new model folder.
+    """
+    return changed_model(predictor.model, predictor.bank.without(name), out)
+
+
+def changed_model(model: ModelFolder, bank: Bank, out: Path) -> ModelFolder:
+    """The model with another bank; network and base kernels are copied as they are.
+
+    Args:
+        model: The old one.
+        bank: The new bank.
+        out: Folder of the new model.
+
+    Returns:
+        The new model folder.
+
+    Raises:
+        OutputError: There is something in it.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise OutputError(f"{out} must be a new or empty folder, got one with files. Choose another --out.")
+    weights = {name: tensor for name, tensor in model.weights().items() if not is_novel(name)}
+    before = {entry["name"] for entry in model.description["kernels"]}
+    labels = {name: value for name, value in model.labels.items() if name not in before}
+    labels |= {structure.name: structure.label for structure in bank.structures}
+    plain = {key: value for key, value in model.description.items() if key not in ("format", "weights")}
+    description = {**plain, "labels": labels, "kernels": bank.describe()}
+    card = model_card(description, remarks=_remarks(bank))
+    return write_model_folder(out, weights={**weights, **bank.tensors()}, description=description, card=card)
+
+
+def support_statistics(
+    predictor: FewshotPredictor, support: Support, *, slices: int | None, force: bool, where: str
+) -> SupportStatistics:
+    """What one support leaves behind.
+
+    Args:
+        predictor: The model.
+        support: Image and mask.
+        slices: Annotated slices to use; ``None``: all.
+        force: Take scans whose voxels are far from what the model was trained on.
+        where: For messages.
+
+    Returns:
+        The statistics.
+
+    Raises:
+        VolumeError: No voxel of the structure, no whole numbers, another grid, other voxels.
+    """
+    volume = read_channels(support.images, n_channels=predictor.n_channels)
+    require_varied(volume, case=where)
+    mask = read_labels(support.mask)
+    require_same_grid(volume.grid, mask.grid, names=(str(support.images[0]), str(support.mask)))
+    drawn = mask.labels == support.value
+    if not drawn.any():
+        found = [int(value) for value in np.unique(mask.labels)]
+        raise VolumeError(
+            f"{where}: the mask must have voxels of value {support.value}, got labels {found} in {mask.labels.shape} voxels. "
+            "Give the right --value-in-mask."
+        )
+    _require_near(volume, predictor, where, force=force)
+    image, grid = prepare_image(volume, predictor.preprocessing)
+    inside = _on_network(drawn, volume.grid, grid)
+    known = np.ones(inside.shape, dtype=bool)
+    if slices is not None:
+        chosen = _annotated(inside, slices)
+        known[:] = False
+        known[:, :, chosen] = True
+        inside = inside & known
+    digest = hash_of_json([[hash_of_file(path) for path in support.images], hashlib.sha256(drawn).hexdigest(), slices])
+    kernels = predictor.network.network.kernels.detach().cpu().numpy().astype(np.float32)
+    directions = kernels / np.linalg.norm(kernels, axis=1, keepdims=True)
+
+    def outside(features: NDArray[np.float32], at: slice) -> NDArray[np.bool_]:
+        # where the base model finds a structure of its own, nothing new will be drawn: it teaches nothing either
+        return known[at] & (np.tensordot(directions, features, axes=1).argmax(axis=0) == 0)
+
+    return collect_statistics(_feature_rows(predictor, image), inside, outside, digest=digest, where=where)
+
+
+def _feature_rows(predictor: FewshotPredictor, image: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Features of a whole volume, from the windows that prediction uses."""
+    windows = predictor.windows(predictor.model)
+    n_features = predictor.network.network.kernels.shape[1]
+    plain: WindowInference = replace(windows, n_classes=int(n_features), n_extra=0, mirror_axes=(), gives_probabilities=True)
+    with torch.inference_mode():
+        yield from predict_rows(predictor.network.network.features, image, plain)
+
+
+def _on_network(drawn: NDArray[np.bool_], native: Grid, grid: Grid) -> NDArray[np.bool_]:
+    """A mask on the network's grid; one that is smaller than a voxel keeps the voxel it fills most."""
+    occupancy = resample(drawn.astype(np.float32), native, grid, interpolation="linear")
+    return occupancy >= min(0.5, float(occupancy.max()))
+
+
+def _annotated(inside: NDArray[np.bool_], n: int) -> list[int]:
+    """So many slices along foot to head, evenly spread over the structure: of three, at 1/6, 1/2 and 5/6."""
+    used = np.flatnonzero(inside.any(axis=(0, 1)))
+    places = [(2 * number + 1) / (2 * n) for number in range(n)]
+    return sorted({int(used[min(len(used) - 1, int(place * len(used)))]) for place in places})
+
+
+def _require_near(volume: Volume, predictor: FewshotPredictor, where: str, *, force: bool) -> None:
+    wanted = predictor.preprocessing.spacing_mm
+    if wanted is None or force:
+        return
+    own = [volume.spacing_mm[volume.grid.body_axes.index(axis)] for axis in range(3)]
+    ratio = max(max(a / b, b / a) for a, b in zip(own, wanted, strict=True))
+    if ratio > LARGEST_SPACING_RATIO:
+        raise VolumeError(
+            f"{where}: the scan's voxels must be like those of the model's training, about {_mm(wanted)} mm, got {_mm(own)}. "
+            "Give scans of the same protocol, or --force."
+        )
+
+
+def _mm(spacing: Sequence[float]) -> str:
+    return " x ".join(f"{mm:.3g}" for mm in spacing)
+
+
+def _remarks(bank: Bank) -> str:
+    if not bank.structures:
+        return ""
+    rows: list[str] = []
+    for structure in bank.structures:
+        rows.append(f"| {structure.name} | {structure.label} | {len(structure.supports)} |")
+    table = "\n".join(rows)
+    return f"\nRegistered without retraining:\n\n| structure | value | shots |\n| --- | --- | --- |\n{table}\n"
+
+
+def described_supports(bank: Bank, options: dict[str, Any]) -> list[dict[str, Any]]:
+    """For people: every structure with its shots and the Dice to expect, leaving one support out.
+
+    Args:
+        bank: The structures.
+        options: ``rule``, ``ridge``, ``calibrate``.
+
+    Returns:
+        One entry per structure.
+    """
+    chosen = {key: options[key] for key in ("rule", "ridge", "calibrate")}
+    entries = []
+    for structure in bank.structures:
+        scores = structure.leave_one_out(**chosen)
+        entries.append(
+            {
+                "name": structure.name,
+                "label": structure.label,
+                "session": structure.session,
+                "shots": len(structure.supports),
+                "voxels": int(sum(support.counts[0] for support in structure.supports)),
+                "supports": [support.digest[:12] for support in structure.supports],
+                "expected_dice": round(float(np.mean(scores)), 4) if scores else None,
+                "least_dice": round(min(scores), 4) if scores else None,
+            }
+        )
+    return entries

@@ -1,0 +1,84 @@
+"""What can be chosen for few-shot segmentation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from segsuite.settings import AugmentationSettings, Group, PipelineSettings, PlanSettings, SliceNetworkSettings, TrainingSettings
+
+__all__ = ["Settings"]
+
+
+class FeatureSettings(Group):
+    """What kernels see."""
+
+    channels: int = Field(default=32, ge=4)
+    """Features per voxel."""
+    place: bool = True
+    """Tell the network where in the body each voxel lies: what tells a left from a right organ."""
+    regions: int = Field(default=24, ge=0)
+    """Pseudo-anatomical regions that base training tells apart; 0: none."""
+    region_weight: float = Field(default=1.0, ge=0)
+    """Of their loss."""
+    rule: Literal["drop_novel", "with_base", "all"] = "with_base"
+    """Which scans base training sees: without novel structures; with a base structure; all. Novel is background in them."""
+
+
+class KernelSettings(Group):
+    """How a new structure is decided; saved with the model, and open to `segsuite predict --set key=value`."""
+
+    rule: Literal["discriminant", "prototype"] = "discriminant"
+    """Linear discriminant of the features, or cosine to their mean direction."""
+    ridge: float = Field(default=0.02, gt=0)
+    """Of the discriminant's covariance."""
+    calibrate: bool = True
+    """Choose each threshold on the supports."""
+    competition: Literal["closed", "open"] = "closed"
+    """A voxel that a base structure won stays with it; or the larger probability wins."""
+
+
+class RegisterSettings(Group):
+    """Novel structures that training registers at its end, from its own training cases: for demos and benchmarks."""
+
+    shots: int = Field(default=0, ge=0)
+    """Patients; 0: nothing is registered."""
+    slices: int | None = Field(default=None, ge=1)
+    """So many annotated slices per scan instead of all."""
+
+
+class InferenceSettings(Group):
+    """How masks are made; saved with the model, and open to `segsuite predict --set key=value`."""
+
+    overlap: float = Field(default=0.5, ge=0, lt=1)
+    """Share of a window that the next one covers again."""
+    mirror: bool = False
+    """Average over flips along the axes that training mirrored."""
+    probability_maps: bool = False
+    """Write one volume per new structure with its probability."""
+
+
+class Settings(PipelineSettings):
+    """All settings of few-shot segmentation."""
+
+    novel: tuple[str, ...] = ()
+    """Structures of the manifest that base training must not see."""
+    plan: PlanSettings = PlanSettings()
+    """Overrides of the plan."""
+    slice_network: SliceNetworkSettings = SliceNetworkSettings()
+    """The 2-D network, where the plan is 2-D."""
+    extractor: str | None = None
+    """Model folder of a trained U-Net whose features are used as they are."""
+    features: FeatureSettings = FeatureSettings()
+    """What kernels see."""
+    kernels: KernelSettings = KernelSettings()
+    """How a new structure is decided."""
+    register_novel: RegisterSettings = RegisterSettings()
+    """What is registered at the end of training."""
+    augmentation: AugmentationSettings = AugmentationSettings(rotate_degrees=15.0, scale_range=(0.85, 1.25))
+    """Random changes of the training patches."""
+    training: TrainingSettings = TrainingSettings()
+    """How long and how fast."""
+    inference: InferenceSettings = InferenceSettings()
+    """How masks are made."""

@@ -1,0 +1,87 @@
+"""Bad supports: each a clear error that names class, shot and file, and nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from pipelines.fewshot.recipe import load_predictor
+from pipelines.fewshot.registration import Support, described_supports, register
+from segsuite.engines.run_folder import RunFolder
+from segsuite.errors import GridError, OutputError, SettingsError, VolumeError
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def pair(fewshot_run: RunFolder) -> tuple[Path, Path]:
+    folder = fewshot_run.root / "cohort"
+    return folder / "images" / "phantom_0001.nii.gz", folder / "labels" / "phantom_0001.nii.gz"
+
+
+def run(fewshot_run: RunFolder, support: Support, out: Path, name: str = "thing", **more: object) -> object:
+    predictor = load_predictor(fewshot_run.root / "base_model", device="cpu", overrides={})
+    return register(predictor, name, [support], out, **more)
+
+
+def test_mask_without_the_structure(fewshot_run: RunFolder, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(VolumeError, match=r"thing, shot 1, .*0001.nii.gz: the mask must have voxels of value 9, got labels"):
+        run(fewshot_run, Support((pair[0],), pair[1], 9), tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+def test_mask_on_another_grid(
+    fewshot_run: RunFolder, pair: tuple[Path, Path], tmp_path: Path, write_nifti: Callable[..., Path]
+) -> None:
+    mask = write_nifti(tmp_path / "mask.nii.gz", np.ones((32, 32, 12), dtype=np.uint8))
+    with pytest.raises(GridError, match="must lie on one grid"):
+        run(fewshot_run, Support((pair[0],), mask, 1), tmp_path / "m")
+
+
+def test_other_protocol_is_refused_unless_forced(fewshot_run: RunFolder, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    image, mask = (nib.load(path) for path in pair)
+    for name, volume in (("i", image), ("m", mask)):
+        affine = volume.affine @ np.diag([0.2, 0.2, 1.0, 1.0])
+        nib.save(nib.Nifti1Image(np.asarray(volume.dataobj), affine), tmp_path / f"{name}.nii.gz")
+    support = Support((tmp_path / "i.nii.gz",), tmp_path / "m.nii.gz", 5)
+    with pytest.raises(VolumeError, match="must be like those of the model's training, about 3 x 3 x 6 mm, got 0.6"):
+        run(fewshot_run, support, tmp_path / "out")
+    run(fewshot_run, support, tmp_path / "out", force=True)
+
+
+def test_names_values_and_places_that_are_taken(fewshot_run: RunFolder, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    support = Support((pair[0],), pair[1], 5)
+    with pytest.raises(SettingsError, match="`rectum` must be a new name"):
+        run(fewshot_run, support, tmp_path / "m", name="rectum")
+    with pytest.raises(SettingsError, match=r"got 6 \(rectum\)"):
+        run(fewshot_run, support, tmp_path / "m", value=6)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    with pytest.raises(OutputError, match="must be a new or empty folder"):
+        run(fewshot_run, support, tmp_path / "full")
+    assert not (tmp_path / "m").exists()
+
+
+def test_next_free_value_and_few_slices(fewshot_run: RunFolder, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    whole = run(fewshot_run, Support((pair[0],), pair[1], 5), tmp_path / "whole")
+    assert whole.labels["thing"] == 5
+    thin = run(fewshot_run, Support((pair[0],), pair[1], 5), tmp_path / "thin", slices=1)
+    counts = [
+        described_supports(load_predictor(tmp_path / name, device="cpu", overrides={}).bank, thin.description["inference"])[0]
+        for name in ("whole", "thin")
+    ]
+    assert 0 < counts[1]["voxels"] < counts[0]["voxels"]
+    assert counts[0]["expected_dice"] is None
+
+
+def test_mask_of_one_voxel_is_enough(fewshot_run: RunFolder, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """I9."""
+    mask = nib.load(pair[1])
+    single = np.zeros(mask.shape, dtype=np.uint8)
+    single[3, 4, 5] = 1
+    nib.save(nib.Nifti1Image(single, mask.affine), tmp_path / "one.nii.gz")
+    run(fewshot_run, Support((pair[0],), tmp_path / "one.nii.gz", 1), tmp_path / "m")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,8 @@ from segsuite.data.cache import PreparedCase
 from segsuite.data.datasets import PatchDataset
 from segsuite.data.spatial import SpatialAugmentation
 from segsuite.data.transforms import Preprocessing
-from segsuite.engines.cohort import Cohort, open_cohort, patch_loader, whole_case_loader
+from segsuite.engines.averaged_training import as_settings_say, fit_on_patches
+from segsuite.engines.cohort import Cohort, open_cohort
 from segsuite.engines.components import labels_to_reduce
 from segsuite.engines.devices import choose_device, choose_precision
 from segsuite.engines.finetuning import inherited_plan, load_fitting_weights
@@ -34,8 +34,6 @@ from segsuite.engines.model_predictor import model_of_pipeline
 from segsuite.engines.planning import Plan, plan_once
 from segsuite.engines.processes import rank, wait_for_first
 from segsuite.engines.run_folder import RunFolder
-from segsuite.engines.schedules import learning_rate_factor, make_optimiser
-from segsuite.engines.training import budget_of, fit
 from segsuite.errors import SettingsError, closest_hint
 from segsuite.pipeline import Runtime
 
@@ -60,6 +58,8 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     if start is not None and start.pipeline == "supervised":
         plan = inherited_plan(plan, start)
     preprocessing = replace(plan.preprocessing, with_place=settings.features.place and settings.extractor is None)
+    if start is not None and start.pipeline == NAME:
+        preprocessing = Preprocessing.from_json(start.description["preprocessing"])
     training, held_out = cohort.prepare(preprocessing, tell=runtime.tell)
     seen = choose_cases(training, base=base, novel=novel, rule=settings.features.rule)
     taught = _lessons(settings, run, plan, seen, base, cohort.manifest.n_channels, runtime)
@@ -83,22 +83,16 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     )
     names = {place: cohort.class_names[index] for place, index in enumerate(base, start=1)}
     module = _module(settings, plan, arguments, windows, names, cohort.manifest.n_channels, start)
-    minutes = fit(
+    minutes = fit_on_patches(
         module,
-        patch_loader(
-            _patches(settings, plan, taught),
-            batch_size=plan.batch_size,
-            steps_per_epoch=settings.training.steps_per_epoch,
-            workers=cohort.workers,
-        ),
-        whole_case_loader(validation) if validation else None,
+        _patches(settings, plan, taught),
+        validation,
         run,
-        budget=budget_of(settings.training.model_dump()),
-        device=device,
-        precision=windows.precision,
-        seed=settings.seed,
-        clip_norm=settings.training.clip_norm,
-        on_progress=lambda step, share, numbers: runtime.tell(f"base training, step {step}", share, **numbers),
+        training=settings.training.model_dump(),
+        batch_size=plan.batch_size,
+        workers=cohort.workers,
+        tell=runtime.tell,
+        doing=lambda: "base training",
     )
     if rank() == 0:
         _export(settings, run, cohort, preprocessing, arguments, module, validation, windows, base, minutes)
@@ -187,7 +181,6 @@ def _module(
     start: ModelFolder | None,
 ) -> BaseTraining:
     torch.manual_seed(settings.seed)
-    chosen = settings.training
     network = build_network(arguments)
     if start is not None:
         load_fitting_weights(network.network.extractor if start.pipeline == "supervised" else network, start)
@@ -198,17 +191,10 @@ def _module(
         n_channels=n_channels,
         region_weight=settings.features.region_weight,
         augmentation=IntensityAugmentation().scaled(settings.augmentation.intensity, mirror_axes=plan.mirror_axes),
-        optimiser=lambda module: make_optimiser(
-            module.parameters(),
-            kind=chosen.optimiser,
-            learning_rate=chosen.learning_rate,
-            weight_decay=chosen.weight_decay,
-        ),
-        schedule=partial(learning_rate_factor, schedule=chosen.schedule, warmup=chosen.warmup),
-        average_decay=chosen.average_decay,
         windows=windows,
         structures=names,
         seed=settings.seed,
+        **as_settings_say(settings.training.model_dump()),
     )
 
 

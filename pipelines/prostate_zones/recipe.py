@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from segsuite.data.cache import PreparedCase
 from segsuite.data.datasets import PatchDataset
 from segsuite.data.spatial import SpatialAugmentation
 from segsuite.data.transforms import Normalisation, Preprocessing
-from segsuite.engines.cohort import Cohort, open_cohort, patch_loader, whole_case_loader
+from segsuite.engines.averaged_training import as_settings_say, fit_on_patches
+from segsuite.engines.cohort import Cohort, open_cohort
 from segsuite.engines.components import labels_to_reduce
 from segsuite.engines.devices import choose_device, choose_precision
 from segsuite.engines.finetuning import load_fitting_weights
@@ -30,9 +30,8 @@ from segsuite.engines.model_folder import ModelFolder, write_model_folder
 from segsuite.engines.model_predictor import model_of_pipeline
 from segsuite.engines.processes import rank
 from segsuite.engines.run_folder import RunFolder
-from segsuite.engines.schedules import learning_rate_factor, make_optimiser
 from segsuite.engines.shares import class_shares
-from segsuite.engines.training import BEST, budget_of, fit
+from segsuite.engines.training import BEST
 from segsuite.errors import ModelError, SettingsError, closest_hint
 from segsuite.pipeline import Runtime
 
@@ -63,22 +62,16 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     windows = _windows(settings, len(cohort.class_labels), device)
     validation = held_out[: settings.training.validation_cases]
     module = _module(settings, arguments, cohort, windows, training, validation, start)
-    minutes = fit(
+    minutes = fit_on_patches(
         module,
-        patch_loader(
-            _patches(settings, preprocessing, cohort, training, unlabelled),
-            batch_size=settings.training.batch_size,
-            steps_per_epoch=settings.training.steps_per_epoch,
-            workers=cohort.workers,
-        ),
-        whole_case_loader(validation) if validation else None,
+        _patches(settings, preprocessing, cohort, training, unlabelled),
+        validation,
         run,
-        budget=budget_of(settings.training.model_dump()),
-        device=device,
-        precision=windows.precision,
-        seed=settings.seed,
-        clip_norm=settings.training.clip_norm,
-        on_progress=lambda step, share, numbers: runtime.tell(f"training, stage {module.stage}, step {step}", share, **numbers),
+        training=settings.training.model_dump(),
+        batch_size=settings.training.batch_size,
+        workers=cohort.workers,
+        tell=runtime.tell,
+        doing=lambda: f"training, stage {module.stage}",
     )
     if rank() > 0:
         return
@@ -167,17 +160,10 @@ def _module(
         learned_weights=chosen.learned_weights,
         augmentation=IntensityAugmentation().scaled(settings.augmentation.intensity, mirror_axes=(LEFT_RIGHT,)),
         guard_cases=(validation or training)[:N_GUARD_CASES],
-        optimiser=lambda module: make_optimiser(
-            module.parameters(),
-            kind=chosen.optimiser,
-            learning_rate=chosen.learning_rate,
-            weight_decay=chosen.weight_decay,
-        ),
-        schedule=partial(learning_rate_factor, schedule=chosen.schedule, warmup=chosen.warmup),
-        average_decay=chosen.average_decay,
         windows=windows,
         structures=cohort.class_names,
         seed=settings.seed,
+        **as_settings_say(settings.training.model_dump()),
     )
 
 

@@ -17,7 +17,8 @@ from segsuite.data.augmentation import IntensityAugmentation
 from segsuite.data.cache import PreparedCase
 from segsuite.data.datasets import PatchDataset
 from segsuite.data.spatial import SpatialAugmentation
-from segsuite.engines.cohort import Cohort, open_cohort, patch_loader, whole_case_loader
+from segsuite.engines.averaged_training import as_settings_say, fit_on_patches
+from segsuite.engines.cohort import Cohort, open_cohort
 from segsuite.engines.components import labels_to_reduce
 from segsuite.engines.devices import choose_device, choose_precision
 from segsuite.engines.finetuning import inherited_plan, load_fitting_weights
@@ -28,8 +29,7 @@ from segsuite.engines.model_predictor import ModelPredictor, model_of_pipeline
 from segsuite.engines.planning import Plan, plan_once
 from segsuite.engines.processes import rank
 from segsuite.engines.run_folder import RunFolder
-from segsuite.engines.schedules import learning_rate_factor, make_optimiser
-from segsuite.engines.training import BEST, budget_of, fit
+from segsuite.engines.training import BEST
 from segsuite.pipeline import Runtime
 
 __all__ = ["load_predictor", "train"]
@@ -65,22 +65,16 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
         module.average.module.load_state_dict(module.network.state_dict())
         runtime.tell(f"starting from {settings.finetune}, {len(fresh)} parameters fresh", 0.0)
     validation = held_out[: settings.training.validation_cases]
-    minutes = fit(
+    minutes = fit_on_patches(
         module,
-        patch_loader(
-            _patches(settings, plan, training, cohort),
-            batch_size=plan.batch_size,
-            steps_per_epoch=settings.training.steps_per_epoch,
-            workers=cohort.workers,
-        ),
-        whole_case_loader(validation) if validation else None,
+        _patches(settings, plan, training, cohort),
+        validation,
         run,
-        budget=budget_of(settings.training.model_dump()),
-        device=device,
-        precision=windows.precision,
-        seed=settings.seed,
-        clip_norm=settings.training.clip_norm,
-        on_progress=lambda step, share, numbers: runtime.tell(f"training, step {step}", share, **numbers),
+        training=settings.training.model_dump(),
+        batch_size=plan.batch_size,
+        workers=cohort.workers,
+        tell=runtime.tell,
+        doing=lambda: "training",
     )
     if rank() > 0:
         return
@@ -109,18 +103,11 @@ def _module(
     return SupervisedModule(
         build_network({**arguments, **_pretrained(settings, arguments)}),
         loss=partial(supervised_loss, label_smoothing=training.label_smoothing),
-        optimiser=lambda module: make_optimiser(
-            module.parameters(),
-            kind=training.optimiser,
-            learning_rate=training.learning_rate,
-            weight_decay=training.weight_decay,
-        ),
-        schedule=partial(learning_rate_factor, schedule=training.schedule, warmup=training.warmup),
-        average_decay=training.average_decay,
         augmentation=IntensityAugmentation().scaled(chance.intensity, mirror_axes=plan.mirror_axes),
         windows=windows,
         structures=cohort.class_names,
         seed=settings.seed,
+        **as_settings_say(settings.training.model_dump()),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from segsuite.data.cache import PreparedCase
+from segsuite.data.datasets import PatchDataset
+from segsuite.engines.cohort import Tell, patch_loader, whole_case_loader
 from segsuite.engines.components import dice_of_prepared
 from segsuite.engines.devices import in_fast_layout
 from segsuite.engines.inference import WindowInference, argmax_rows, predict_rows
-from segsuite.engines.schedules import averaged_copy
-from segsuite.engines.training import TrainingClock
+from segsuite.engines.run_folder import RunFolder
+from segsuite.engines.schedules import averaged_copy, learning_rate_factor, make_optimiser
+from segsuite.engines.training import TrainingClock, budget_of, fit
 from segsuite.metrics.per_case import mean_of_scored
 from segsuite.seeding import keyed_seed
 from segsuite.shapes import LabelMap
 
-__all__ = ["AveragedTraining", "Optimiser"]
+__all__ = ["AveragedTraining", "Optimiser", "as_settings_say", "fit_on_patches"]
 
 Optimiser = Callable[[nn.Module], torch.optim.Optimizer]
 """Makes the optimiser of a module's trainable parameters."""
@@ -105,3 +109,67 @@ class AveragedTraining(pl.LightningModule):
         """
         for name, value in terms.items():
             self.log(name, value.detach(), on_step=True, on_epoch=False)
+
+
+def as_settings_say(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Optimiser, schedule and average for ``AveragedTraining``.
+
+    Args:
+        training: A pipeline's settings group ``training`` as plain values.
+
+    Returns:
+        Keyword arguments.
+    """
+
+    def optimiser(module: nn.Module) -> torch.optim.Optimizer:
+        return make_optimiser(
+            module.parameters(),
+            kind=training["optimiser"],
+            learning_rate=training["learning_rate"],
+            weight_decay=training["weight_decay"],
+        )
+
+    schedule = partial(learning_rate_factor, schedule=training["schedule"], warmup=training["warmup"])
+    return {"optimiser": optimiser, "schedule": schedule, "average_decay": training["average_decay"]}
+
+
+def fit_on_patches(
+    module: AveragedTraining,
+    patches: PatchDataset,
+    validation: Sequence[PreparedCase],
+    run: RunFolder,
+    *,
+    training: Mapping[str, Any],
+    batch_size: int,
+    workers: int,
+    tell: Tell,
+    doing: Callable[[], str],
+) -> float:
+    """Train on patches, validate on whole cases, as long as the settings allow; resumes.
+
+    Args:
+        module: To train.
+        patches: Without end.
+        validation: Held-out cases; may be none.
+        run: Where checkpoints and history go.
+        training: A pipeline's settings group ``training`` as plain values.
+        batch_size: Patches per step and device.
+        workers: Loader processes.
+        tell: Told how far it is.
+        doing: What is being done, asked for each time.
+
+    Returns:
+        Minutes used.
+    """
+    return fit(
+        module,
+        patch_loader(patches, batch_size=batch_size, steps_per_epoch=training["steps_per_epoch"], workers=workers),
+        whole_case_loader(validation) if validation else None,
+        run,
+        budget=budget_of(training),
+        device=module.windows.device,
+        precision=module.windows.precision,
+        seed=module.seed,
+        clip_norm=training["clip_norm"],
+        on_progress=lambda step, share, numbers: tell(f"{doing()}, step {step}", share, **numbers),
+    )

@@ -45,8 +45,7 @@ class NetworkSettings(Group):
     """The zone network."""
 
     branches: tuple[tuple[str, ...], ...] = (
-        ("peripheral_zone", "transition_zone", "distal_prostatic_urethra"),
-        ("peripheral_zone", "transition_zone", "anterior_fibromuscular_stroma"),
+        ("peripheral_zone", "transition_zone", "distal_prostatic_urethra", "anterior_fibromuscular_stroma"),
     )
     """Zones of each decoder, by their names in the manifest; several branches must share some. One branch: the baseline."""
     share_encoder: bool = True
@@ -78,8 +77,8 @@ class NetworkSettings(Group):
 class CoTrainingSettings(Group):
     """The second stage: the branches are held to agree about the zones that they share."""
 
-    share: float = Field(default=0.33, ge=0, lt=1)
-    """Share of the budget; 0: no second stage."""
+    share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the budget, for example a third; 0: no second stage."""
     kind: Literal["squared", "dice", "js", "kl"] = "squared"
     """How disagreement is measured."""
     weight: float = Field(default=1.0, ge=0)

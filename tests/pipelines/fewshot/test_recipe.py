@@ -54,7 +54,7 @@ def test_base_structures_are_bit_identical_after_registration(fewshot_run: RunFo
     before, after = (predictor.segment(volume, Request()).labels for predictor in (base, both))
     for label in BASE:
         assert np.array_equal(before == label, after == label)
-    prepared = np.random.default_rng(0).normal(size=(1, 32, 32, 8)).astype(np.float32)
+    prepared = np.random.default_rng(0).normal(size=(4, 32, 32, 8)).astype(np.float32)
     first, second = (np.concatenate(list(p.rows(prepared)), axis=1) for p in (base, both))
     assert np.array_equal(first, second[: len(first)])
     assert len(second) == len(first) + 2

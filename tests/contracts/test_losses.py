@@ -16,6 +16,8 @@ ARGUMENTS: dict[str, dict[str, object]] = {
     "cross_entropy_loss": {"label_smoothing": 0.0},
     "supervised_loss": {"label_smoothing": 0.0},
     "zone_loss": {},
+    "base_loss": {},
+    "region_loss": {},
     "meyer_loss": {},
 }
 

@@ -38,7 +38,7 @@ TASKS = {"sdm": 0.5, "gland": 0.25, "recon": 0.1, "presence": 0.1}
 SCALES = {
     "cpu": {
         "shape": (64, 64, 24), "spacing": (1.5, 1.5, 3.0), "cases": (32, 16, 20), "steps": 300, "wide": [14, 28, 58, 118],
-        "settings": ["training.batch_size=2"],
+        "settings": ["training.batch_size=2", "image.spacing_mm=[1.5,1.5,3.0]", "image.patch_size=[40,40,16]"],
     },
     "gpu": {
         "shape": (200, 200, 28), "spacing": (0.5, 0.5, 3.0), "cases": (96, 48, 40), "steps": 12000, "wide": [40, 78, 156, 312],

@@ -173,6 +173,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--scale", choices=sorted(SCALES), default="cpu")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--only-seed", type=int, help="run this seed alone: several processes or machines share one --out")
     parser.add_argument("--only-print", action="store_true", help="print what is there")
     options = parser.parse_args()
     options.out = options.out.resolve()
@@ -183,7 +184,7 @@ def main() -> None:
         best = None
         for _ in range(2):
             for name, overrides in arms(scale["wide"], scale["steps"], best).items():
-                if not options.only_print:
+                if not options.only_print and options.only_seed in (None, seed):
                     run_arm(options.out / f"{name}_{seed}", overrides, seed, data, options)
             complete = all((options.out / f"M3 {name}_{seed}" / "model" / "model.json").is_file() for name in TASKS)
             best = best_auxiliary(options.out, [0]) if complete else None

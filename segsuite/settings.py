@@ -64,6 +64,8 @@ class PhantomSettings(Group):
     """Share of patients without a mask, for methods that learn from such."""
     rater_noise: bool = False
     """Masks as a human rater would draw them, instead of the exact ones."""
+    masks: str | None = None
+    """Folder of zone masks without images that give the shapes: PZ 1, TZ 2, and if drawn DPU 3, AFS 4."""
     vary_protocol: bool = False
     """Each patient with a voxel size, a number of slices and a place of the gland of its own."""
     randomise: float = Field(default=0.0, ge=0, le=2)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from segsuite.data.phantoms.anatomy import AFS, DPU, PZ, TZ, Anatomy, gland_distance_mm
+from segsuite.data.phantoms.anatomy import AFS, DPU, PZ, TZ, Anatomy
 from segsuite.data.phantoms.fields import Coordinates, smooth_field
 from segsuite.data.phantoms.pelvis import TISSUES
 from segsuite.shapes import Spacing
@@ -88,6 +88,7 @@ def paint(
     anatomy: Anatomy,
     zones: NDArray[np.uint8],
     tissue: NDArray[np.uint8],
+    outside_mm: Array,
     means: Mapping[str, float],
     draw: np.random.Generator,
     *,
@@ -100,6 +101,7 @@ def paint(
         anatomy: The prostate.
         zones: From ``zone_map``.
         tissue: From ``pelvis.tissue_map``.
+        outside_mm: Signed distance to the gland's surface, negative inside.
         means: From ``draw_tissue_means``.
         draw: Source of randomness.
         lesion: Where a lesion is.
@@ -121,8 +123,7 @@ def paint(
     image = np.where(zones == DPU, np.where(core, means["urethra_core"], means["urethra_wall"]), image)
     border = ndimage.binary_dilation(zones == TZ) & (zones == PZ)
     image = np.where(border, means["capsule"], image)
-    distance = gland_distance_mm(points, anatomy)
-    image = np.where((zones == PZ) & (distance > -0.8), means["capsule"], image)
+    image = np.where((zones == PZ) & (outside_mm > -0.8), means["capsule"], image)
     if lesion is not None:
         image = np.where(lesion, means["lesion"] * (1 + 0.05 * texture), image)
     return image.astype(np.float32)

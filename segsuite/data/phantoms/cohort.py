@@ -12,6 +12,7 @@ import numpy as np
 from segsuite.data.manifest import Case, Manifest, write_manifest
 from segsuite.data.phantoms.anatomy import SURROUNDINGS, ZONES
 from segsuite.data.phantoms.appearance import draw_scanner
+from segsuite.data.phantoms.drawn import find_masks, read_drawn_prostate
 from segsuite.data.phantoms.prostate import make_phantom, perturb_as_rater
 from segsuite.data.splits import split_by_patient
 from segsuite.files import make_folder
@@ -40,6 +41,7 @@ class PhantomCohort:
         with_surroundings: Also label bladder, rectum, muscle and seminal vesicles.
         rater_noise: Masks as a human rater would draw them.
         randomise: Spread of tissue intensities; 0 keeps to the measured ranges.
+        masks: Folder of zone masks (PZ 1, TZ 2, and if drawn DPU 3, AFS 4) that give the shapes, one after the other.
         vary_protocol: Each patient with a voxel size, a number of slices and a place of the gland of its own.
     """
 
@@ -56,6 +58,7 @@ class PhantomCohort:
     rater_noise: bool = False
     randomise: float = 0.0
     vary_protocol: bool = False
+    masks: str | None = None
 
 
 def write_phantom_cohort(folder: Path, cohort: PhantomCohort, *, workers: int = 1) -> Manifest:
@@ -101,11 +104,13 @@ def _write_case(task: tuple[Path, PhantomCohort, int, int]) -> Case:
     diseased = bool(draw.random() < cohort.diseased_share)
     labelled = bool(draw.random() >= cohort.unlabelled_share)
     shape, spacing, shift = _protocol(cohort, patient)
+    masks = [] if cohort.masks is None else find_masks(Path(cohort.masks))
     phantom = make_phantom(
         keyed_seed(cohort.seed, "phantom", patient),
         shape=shape,
         spacing_mm=spacing,
         shift_mm=shift,
+        drawn=read_drawn_prostate(masks[patient % len(masks)]) if masks else None,
         scanner=draw_scanner(keyed_generator(cohort.seed, "site", site)),
         scan=scan,
         with_lesion=diseased,

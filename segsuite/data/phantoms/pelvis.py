@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from segsuite.data.phantoms.anatomy import SURROUNDINGS, Anatomy, gland_distance_mm, section_scale
+from segsuite.data.phantoms.anatomy import SURROUNDINGS, Anatomy, section_scale
 from segsuite.data.phantoms.fields import Coordinates, smooth_field
 
 __all__ = ["SURROUNDING_TISSUES", "TISSUES", "Pelvis", "draw_pelvis", "surroundings_of", "tissue_map"]
@@ -116,7 +116,12 @@ def draw_pelvis(draw: np.random.Generator, anatomy: Anatomy) -> Pelvis:
 
 
 def tissue_map(
-    points: Coordinates, anatomy: Anatomy, pelvis: Pelvis, zones: NDArray[np.uint8], draw: np.random.Generator
+    points: Coordinates,
+    anatomy: Anatomy,
+    pelvis: Pelvis,
+    zones: NDArray[np.uint8],
+    outside_mm: Array,
+    draw: np.random.Generator,
 ) -> NDArray[np.uint8]:
     """The tissue of every point outside the gland, painted from far to near.
 
@@ -124,13 +129,14 @@ def tissue_map(
         points: x, y, z in mm.
         anatomy: The prostate.
         pelvis: What surrounds it.
-        zones: From ``zone_map``.
+        zones: From ``zone_map`` or a drawn mask.
+        outside_mm: Signed distance to the gland's surface, negative inside.
         draw: Source of randomness, for a displacement that grows away from the gland.
 
     Returns:
         Codes of ``TISSUES``; fat inside the gland, where it does not count.
     """
-    gland = gland_distance_mm(points, anatomy)
+    gland = outside_mm
     moved = _displaced(points, gland, draw)
     tissue = np.full(zones.shape, CODE["fat"], dtype=np.uint8)
     _paint_walls_of_the_pelvis(tissue, moved, anatomy, pelvis)

@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from segsuite.data.phantoms.anatomy import PZ, TZ, ZONES, Anatomy, draw_anatomy, warped, zone_map
+from segsuite.data.phantoms.anatomy import PZ, TZ, ZONES, Anatomy, draw_anatomy, gland_distance_mm, warped, zone_map
 from segsuite.data.phantoms.appearance import Scanner, acquire, draw_tissue_means, paint
+from segsuite.data.phantoms.drawn import DrawnProstate
 from segsuite.data.phantoms.fields import Coordinates, centred_coordinates, smooth_field
 from segsuite.data.phantoms.pelvis import draw_pelvis, surroundings_of, tissue_map
 from segsuite.seeding import keyed_generator
 from segsuite.shapes import Size, Spacing
 from segsuite.volumes.components import keep_largest_component
+from segsuite.volumes.distances import signed_distance_mm
 from segsuite.volumes.grid import Grid
 
 __all__ = ["Phantom", "make_phantom", "perturb_as_rater"]
@@ -54,6 +56,7 @@ def make_phantom(
     with_surroundings: bool = False,
     randomise: float = 0.0,
     shift_mm: Spacing = (3.0, 3.0, 3.0),
+    drawn: DrawnProstate | None = None,
 ) -> Phantom:
     """A phantom by seed.
 
@@ -67,22 +70,27 @@ def make_phantom(
         with_surroundings: Also label bladder, rectum, muscle and seminal vesicles.
         randomise: See ``draw_tissue_means``.
         shift_mm: Largest distance of the gland from the field's centre along i, j, k.
+        drawn: A mask that gives the shape; ``None``: the parametric prostate.
 
     Returns:
         The phantom, the same for the same arguments.
     """
     body, scan_draw = keyed_generator(seed, "anatomy"), keyed_generator(seed, "scan", scan)
-    anatomy = draw_anatomy(body)
+    anatomy = draw_anatomy(body) if drawn is None else drawn.anatomy(body)
     shift = tuple(float(mm) for mm in scan_draw.uniform(-1, 1, size=3) * shift_mm)
     fine = (*shape[:2], shape[2] * SLICES_PER_VOXEL)
     fine_mm = (*spacing_mm[:2], spacing_mm[2] / SLICES_PER_VOXEL)
     points = centred_coordinates(fine, fine_mm, shift_mm=shift)
     moved = warped(points, body)
-    zones = zone_map(moved, anatomy)
-    tissue = tissue_map(moved, anatomy, draw_pelvis(body, anatomy), zones, body)
+    if drawn is None:
+        zones, outside_mm = zone_map(moved, anatomy), gland_distance_mm(moved, anatomy)
+    else:
+        zones = drawn.zones_at(moved, anatomy)
+        outside_mm = -signed_distance_mm(zones > 0, fine_mm)
+    tissue = tissue_map(moved, anatomy, draw_pelvis(body, anatomy), zones, outside_mm, body)
     lesion = _lesion(points, zones, body) if with_lesion else np.zeros(fine, dtype=bool)
     means = draw_tissue_means(body, randomise=randomise)
-    ideal = paint(points, anatomy, zones, tissue, means, body, lesion=lesion if with_lesion else None)
+    ideal = paint(moved, anatomy, zones, tissue, outside_mm, means, body, lesion=lesion if with_lesion else None)
     image = acquire(ideal, scanner, scan_draw, spacing_mm=spacing_mm, slices_per_voxel=SLICES_PER_VOXEL)
     labels = _clean(_majority(zones), tuple(ZONES.values()))
     if with_surroundings:
@@ -106,8 +114,7 @@ def perturb_as_rater(zones: NDArray[np.uint8], draw: np.random.Generator, *, spa
     result = np.zeros_like(zones)
     for label in (0, *(value for value in RATER_OFFSET_MM if (zones == value).any())):
         inside = zones == label
-        depth = ndimage.distance_transform_edt(inside, sampling=spacing_mm)
-        depth -= ndimage.distance_transform_edt(~inside, sampling=spacing_mm)
+        depth = signed_distance_mm(inside, spacing_mm, limit_mm=1e6)
         depth -= np.sign(depth) * min(spacing_mm) / 2  # the boundary lies half a voxel from the voxel centres
         offset = RATER_OFFSET_MM.get(label, 0.5)
         depth += offset * (smooth_field(zones.shape, draw, cells=5) + 0.5 * draw.normal())

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segsuite.data.phantoms.anatomy import AFS, PZ, TZ, draw_anatomy, zone_map
+from segsuite.data.phantoms.anatomy import AFS, PZ, TZ, draw_anatomy, gland_distance_mm, zone_map
 from segsuite.data.phantoms.appearance import MEANS, Scanner, acquire, draw_scanner, draw_tissue_means, paint
 from segsuite.data.phantoms.fields import centred_coordinates
 from segsuite.data.phantoms.pelvis import TISSUES, draw_pelvis, tissue_map
@@ -12,7 +12,8 @@ POINTS = centred_coordinates((80, 80, 48), (1.4, 1.4, 1.5))
 ANATOMY = draw_anatomy(np.random.default_rng(3))
 ZONES = zone_map(POINTS, ANATOMY)
 DRAW = np.random.default_rng(4)
-AROUND = tissue_map(POINTS, ANATOMY, draw_pelvis(DRAW, ANATOMY), ZONES, DRAW)
+OUTSIDE = gland_distance_mm(POINTS, ANATOMY)
+AROUND = tissue_map(POINTS, ANATOMY, draw_pelvis(DRAW, ANATOMY), ZONES, OUTSIDE, DRAW)
 BLADDER = (TISSUES.index("bladder") == AROUND) & (ZONES == 0)
 
 
@@ -22,7 +23,7 @@ def test_every_tissue_has_an_intensity() -> None:
 
 def test_tissues_have_the_contrast_of_t2w() -> None:
     means = draw_tissue_means(np.random.default_rng(0), randomise=0)
-    image = paint(POINTS, ANATOMY, ZONES, AROUND, means, np.random.default_rng(1), lesion=None)
+    image = paint(POINTS, ANATOMY, ZONES, AROUND, OUTSIDE, means, np.random.default_rng(1), lesion=None)
     medians = [np.median(image[mask]) for mask in (ZONES == AFS, ZONES == TZ, ZONES == PZ, BLADDER)]
     assert medians == sorted(medians)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segsuite.data.phantoms.anatomy import PZ, SURROUNDINGS, TZ, draw_anatomy, zone_map
+from segsuite.data.phantoms.anatomy import PZ, SURROUNDINGS, TZ, draw_anatomy, gland_distance_mm, zone_map
 from segsuite.data.phantoms.fields import centred_coordinates
 from segsuite.data.phantoms.pelvis import SURROUNDING_TISSUES, TISSUES, draw_pelvis, surroundings_of, tissue_map
 
@@ -16,7 +16,7 @@ def pelvis(request: pytest.FixtureRequest) -> tuple[np.ndarray, np.ndarray, np.n
     draw = np.random.default_rng(request.param)
     anatomy = draw_anatomy(draw)
     zones = zone_map(POINTS, anatomy)
-    tissue = tissue_map(POINTS, anatomy, draw_pelvis(draw, anatomy), zones, draw)
+    tissue = tissue_map(POINTS, anatomy, draw_pelvis(draw, anatomy), zones, gland_distance_mm(POINTS, anatomy), draw)
     return zones, tissue, surroundings_of(tissue, zones)
 
 
@@ -50,5 +50,5 @@ def test_is_the_same_for_the_same_seed() -> None:
     maps = []
     for _ in range(2):
         draw = np.random.default_rng(7)
-        maps.append(tissue_map(POINTS, anatomy, draw_pelvis(draw, anatomy), zones, draw))
+        maps.append(tissue_map(POINTS, anatomy, draw_pelvis(draw, anatomy), zones, gland_distance_mm(POINTS, anatomy), draw))
     assert np.array_equal(*maps)

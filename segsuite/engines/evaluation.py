@@ -158,7 +158,9 @@ def _evaluate(pair: Pair, scoring: Scoring) -> EvaluatedCase:
     if pair.labelled is not None:
         known = {label: name for label, name in scoring.structures.items() if name in pair.labelled}
         scoring = replace(scoring, structures=known)
-    measurements = measure_case(predicted, reference.labels, scoring, spacing_mm=reference.spacing_mm)
+    axis = reference.grid.body_axes.index(2)
+    upwards = (axis, bool(reference.grid.affine[2, axis] > 0))
+    measurements = measure_case(predicted, reference.labels, scoring, spacing_mm=reference.spacing_mm, upwards=upwards)
     if reason:
         measurements = [Measurement(m.label, m.name, m.metric, m.value, m.unit, _unmeasured(m)) for m in measurements]
     return EvaluatedCase(pair, measurements, reference.grid.diagonal_mm, reason)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segsuite.metrics.along_axis import centre_line_distance_mm, dice_per_third
 from segsuite.metrics.instances import (
     lesion_f1_score,
     lesion_precision_score,
@@ -81,6 +82,8 @@ class Scoring:
         ignore_label: Voxels that the reference marks with it count for neither mask.
         instance_labels: Structures whose separate objects (lesions) are counted too.
         least_iou: Least overlap from which two objects match.
+        tube_labels: Structures that run from foot to head, whose centre lines are compared.
+        thirds: Dice also in the lower, middle and upper third of all structures together.
     """
 
     structures: Mapping[int, str]
@@ -88,9 +91,13 @@ class Scoring:
     ignore_label: int | None = None
     instance_labels: tuple[int, ...] = ()
     least_iou: float = 0.1
+    tube_labels: tuple[int, ...] = ()
+    thirds: bool = False
 
 
-def measure_case(predicted: LabelMap, reference: LabelMap, scoring: Scoring, *, spacing_mm: Spacing) -> list[Measurement]:
+def measure_case(
+    predicted: LabelMap, reference: LabelMap, scoring: Scoring, *, spacing_mm: Spacing, upwards: tuple[int, bool] = (2, True)
+) -> list[Measurement]:
     """Every metric of every structure of one case.
 
     Args:
@@ -98,12 +105,16 @@ def measure_case(predicted: LabelMap, reference: LabelMap, scoring: Scoring, *, 
         reference: Integers on the same grid.
         scoring: What is measured.
         spacing_mm: Voxel size along i, j, k.
+        upwards: Array axis between foot and head, and whether it runs from foot to head.
 
     Returns:
         One measurement per structure and metric.
     """
     measurements = []
     boxes_p, boxes_r = label_boxes(predicted), label_boxes(reference)
+    axis, up = upwards
+    planes = [boxes_r[label][axis] for label in scoring.structures if label in boxes_r]
+    extent = (min(part.start for part in planes), max(part.stop for part in planes)) if planes else (0, predicted.shape[axis])
     for label, name in scoring.structures.items():
         box = union_box(boxes_p.get(label), boxes_r.get(label))
         mask_p, mask_r = predicted[box] == label, reference[box] == label
@@ -112,6 +123,13 @@ def measure_case(predicted: LabelMap, reference: LabelMap, scoring: Scoring, *, 
         values = measure_structure(mask_p, mask_r, spacing_mm=spacing_mm, tolerances_mm=scoring.tolerances_mm)
         if label in scoring.instance_labels:
             values |= measure_instances(mask_p, mask_r, least_iou=scoring.least_iou)
+        if label in scoring.tube_labels:
+            apart = centre_line_distance_mm(mask_p, mask_r, spacing_mm=spacing_mm, axis=axis)
+            values["centre_line_distance"] = (apart, "mm")
+        if scoring.thirds:
+            inner = (extent[0] - box[axis].start, extent[1] - box[axis].start)
+            thirds = dice_per_third(mask_p, mask_r, extent=inner, axis=axis, downwards=not up)
+            values |= {f"dice_{name}_third": (value, "1") for name, value in thirds.items()}
         status = _status(bool(mask_p.any()), bool(mask_r.any()))
         measurements += [Measurement(label, name, metric, value, unit, status) for metric, (value, unit) in values.items()]
     return measurements

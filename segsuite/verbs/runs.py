@@ -197,6 +197,8 @@ def evaluate(
     tolerances_mm: Sequence[float] = TOLERANCES_MM,
     instances: Sequence[str] = (),
     least_iou: float = 0.1,
+    tubes: Sequence[str] = (),
+    thirds: bool = False,
     workers: int = 1,
     seed: int = 0,
     on_start: Callable[[int], None] | None = None,
@@ -214,6 +216,8 @@ def evaluate(
         tolerances_mm: For surface Dice.
         instances: Names or integers of structures whose separate objects (lesions) are counted too.
         least_iou: Least overlap from which two objects match.
+        tubes: Names or integers of structures that run from foot to head, whose centre lines are compared.
+        thirds: Dice also in the lower, middle and upper third of all structures together.
         workers: Processes.
         seed: Of the bootstrap.
         on_start: Called with the number of cases.
@@ -229,8 +233,10 @@ def evaluate(
         structures,
         tuple(tolerances_mm),
         ignore_label=pairing.ignore_label,
-        instance_labels=_labels_named(instances, structures),
+        instance_labels=_labels_named(instances, structures, option="--instances"),
         least_iou=least_iou,
+        tube_labels=_labels_named(tubes, structures, option="--tubes"),
+        thirds=thirds,
     )
     if on_start is not None:
         on_start(len(pairing.pairs))
@@ -249,12 +255,12 @@ def evaluate(
     return Evaluation(summary, len(pairing.pairs), problems)
 
 
-def _labels_named(words: Sequence[str], structures: Mapping[int, str]) -> tuple[int, ...]:
+def _labels_named(words: Sequence[str], structures: Mapping[int, str], *, option: str) -> tuple[int, ...]:
     """Labels by name or integer."""
     by_word = {name: label for label, name in structures.items()} | {str(label): label for label in structures}
     for word in words:
         if word not in by_word:
-            raise SettingsError(f"--instances must name a structure, got `{word}`. {closest_hint(word, structures.values())}")
+            raise SettingsError(f"{option} must name a structure, got `{word}`. {closest_hint(word, structures.values())}")
     return tuple(by_word[word] for word in words)
 
 

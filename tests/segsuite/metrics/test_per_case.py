@@ -62,3 +62,16 @@ def test_validation_and_evaluation_give_the_same_dice() -> None:
 def test_mean_leaves_out_what_was_not_there() -> None:
     assert mean_of_scored([1.0, math.nan, 0.0]) == 0.5
     assert math.isnan(mean_of_scored([math.nan]))
+
+
+def test_thirds_and_tubes_are_measured_where_asked_for() -> None:
+    """Thirds are those of both structures together, planes 2 to 5, so that the lower one is plane 2."""
+    predicted = REFERENCE.copy()
+    predicted[:, :, 2] = 0
+    values = measured(predicted, thirds=True, tube_labels=(2,))
+    assert values["one", "dice_lower_third"][0] == 0
+    assert values["one", "dice_upper_third"][0] == 1
+    assert values["two", "centre_line_distance"][0] == pytest.approx((0 + 2 / 4) / 2)
+    assert ("one", "centre_line_distance") not in values
+    flipped = measure_case(predicted, REFERENCE, Scoring(STRUCTURES, thirds=True), spacing_mm=(1, 1, 2), upwards=(2, False))
+    assert next(row.value for row in flipped if row.metric == "dice_upper_third" and row.name == "one") == 0

@@ -37,6 +37,8 @@ def test_progress_is_optional() -> None:
     assert heard == [("x", 0.5, {"loss": 1.0})]
 
 
-def test_the_demo_shows_the_one_pipeline_that_says_so() -> None:
-    chosen = [pipeline for pipeline in find_pipelines().values() if pipeline.is_demo]
-    assert chosen == [demo_pipeline()]
+def test_the_demo_shows_the_pipeline_that_says_so() -> None:
+    pipelines = list(find_pipelines().values())
+    chosen = [pipeline for pipeline in pipelines if pipeline.is_demo]
+    assert len(chosen) <= 1
+    assert demo_pipeline() == (chosen or pipelines)[0]

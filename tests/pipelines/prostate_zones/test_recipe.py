@@ -96,6 +96,11 @@ def test_fine_tuning_on_other_labels_is_refused(zone_run: RunFolder, tiny_zones:
         train("prostate_zones/phantom", overrides=[*overrides, f"finetune={zone_run.model}"], out=tmp_path / "r", runtime=HERE)
 
 
+def test_fine_tuning_another_pipelines_model_is_refused(tiny_run: RunFolder, tiny_zones: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="must be a model of `prostate_zones`, got one of `supervised`"):
+        train("prostate_zones/phantom", overrides=[*tiny_zones, f"finetune={tiny_run.model}"], out=tmp_path / "r", runtime=HERE)
+
+
 def test_partly_labelled_cases_train_beside_whole_ones(tiny_zones: list[str], zone_run: RunFolder, tmp_path: Path) -> None:
     """Half of the cases lose DPU and AFS to TZ and background, as in a two-zone data set."""
     source = zone_run.root / "cohort"

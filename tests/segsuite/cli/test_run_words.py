@@ -115,10 +115,3 @@ def test_model_is_applied_as_told(segsuite: Command, tiny_run: RunFolder, tmp_pa
     code, _, err = segsuite(*words, "--attributes", tmp_path / "known.tsv")
     assert code == 1
     assert "must name cases of the input, got ['stranger']" in err
-
-
-def test_fine_tuning_another_pipelines_model_is_refused(segsuite: Command, tiny_run: RunFolder, tmp_path: Path) -> None:
-    words = ("train", "prostate_zones/phantom", "--finetune", tiny_run.model, "--out", tmp_path / "run", "-q")
-    code, _, err = segsuite(*words, "data.phantom.n_cases=4", "data.phantom.shape=[16,16,6]")
-    assert code == 1
-    assert "must be a model of `prostate_zones`, got one of `supervised`" in err

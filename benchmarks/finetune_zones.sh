@@ -41,8 +41,8 @@ PYTHON
 }
 
 score "$MODEL" phantoms_only
-for N in 1 3 10; do
-    for KIND in adapted scratch; do
+for KIND in adapted scratch; do
+    for N in 1 3 10; do
         RUN="$WORK/${KIND}_$N"
         EXTRA=()
         RATE=4e-3

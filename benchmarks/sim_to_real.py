@@ -9,6 +9,7 @@ urethra as TZ, so ours do here. Nothing of the model is chosen by these cases.
 from __future__ import annotations
 
 import argparse
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,16 @@ def print_scores(mask: Path, case: Path) -> None:
         if path.name.startswith("zones"):
             scores |= {"PZ": dice_score(zones == 1, reference == 1), "TZ": dice_score(zones == 2, reference == 2)}
         print(f"{case.name} against {path.stem.removesuffix('.nii')}: " + ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
+
+
+def print_raters(case: Path) -> None:
+    for first, second in combinations(sorted(case.glob("zones_*.nii.gz")), 2):
+        a, b = read_labels(first), read_labels(second)
+        other = resample(b.labels, b.grid, a.grid, interpolation="nearest")
+        scores = ", ".join(
+            f"{name} {dice_score(a.labels == value, other == value):.3f}" for name, value in (("PZ", 1), ("TZ", 2))
+        )
+        print(f"{case.name}, {first.name} against {second.name}: {scores}")
 
 
 def picture(cases: list[Path], masks: list[Path], out: Path) -> None:
@@ -69,6 +80,7 @@ def main() -> None:
     masks = [options.out / case.name / "t2w.nii.gz" for case in cases]
     for case, mask in zip(cases, masks, strict=True):
         print_scores(mask, case)
+        print_raters(case)
     picture(cases, masks, options.out / "zones.png")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,10 @@ from numpy.typing import NDArray
 from pipelines.fewshot.anatomy import Regions
 from segsuite.data.cache import PreparedCase
 from segsuite.errors import ManifestError
-from segsuite.files import make_folder
+from segsuite.files import make_folder, write_atomically
 from segsuite.shapes import Spacing
 
-__all__ = ["RULES", "TaughtCase", "choose_cases", "teach"]
-
-RULES = ("drop_novel", "with_base", "all")
-"""Which scans base training sees: none with a novel structure; those with a base structure; all. Novel is background."""
+__all__ = ["TaughtCase", "choose_cases", "teach"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ def choose_cases(cases: Sequence[PreparedCase], *, base: Sequence[int], novel: S
         cases: Labelled cases.
         base: Class indices of base structures.
         novel: Class indices of novel structures.
-        rule: See ``RULES``.
+        rule: ``drop_novel`` (none that shows a novel structure), ``with_base`` (those that show a base one) or ``all``.
 
     Returns:
         Some of the cases.
@@ -100,6 +97,11 @@ def teach(
             for place, index in enumerate(base, start=1):
                 lesson[seen == index] = place
             lesson[seen < 0] = -1
-            np.save(path, lesson)
+            write_atomically(path, partial(_save, lesson))
         taught.append(TaughtCase(case.case, case.folder, path, tuple(base)))
     return taught
+
+
+def _save(lesson: NDArray[np.int16], path: Path) -> None:
+    with path.open("wb") as stream:
+        np.save(stream, lesson)

@@ -87,7 +87,7 @@ class OpenNetwork(nn.Module):
     """What prediction applies: base probabilities that no registration changes, then one probability per new structure."""
 
     def __init__(self, network: KernelNetwork) -> None:
-        """Wrap; without new structures until ``register``.
+        """Wrap; without new structures until ``register_kernels``.
 
         Args:
             network: The trained network.

@@ -15,7 +15,7 @@ from segsuite.engines.model_folder import ModelFolder
 from segsuite.engines.model_predictor import ModelPredictor
 from segsuite.engines.segmentation import Request, Segmentation
 from segsuite.errors import ModelError, SettingsError
-from segsuite.volumes.components import keep_largest_component
+from segsuite.volumes.components import keep_largest_component, keep_largest_component_per_label
 from segsuite.volumes.volume import Volume
 
 __all__ = ["COMPETITIONS", "FewshotPredictor"]
@@ -64,9 +64,7 @@ class FewshotPredictor(ModelPredictor):
         """One image to base and new structures."""
         is_open = self.options["competition"] == "open" and bool(self.bank.structures)
         found = self.segment_box(volume, keep_probabilities=request.keep_probabilities or is_open)
-        labels = found.labels.copy()
-        for label in self.largest_component:
-            labels[(labels == label) & ~keep_largest_component(labels == label)] = 0
+        labels = keep_largest_component_per_label(found.labels, which=self.largest_component)
         if self.bank.structures:
             maps = np.stack([found.volumes[name] for name in self.bank.names])
             best, which = maps.max(axis=0), maps.argmax(axis=0)

@@ -74,7 +74,9 @@ def write_phantom_cohort(folder: Path, cohort: PhantomCohort, *, workers: int = 
     """
     make_folder(folder / "images")
     make_folder(folder / "labels")
-    tasks = [(folder, cohort, patient, scan) for patient in range(cohort.n_cases) for scan in range(cohort.n_scans)]
+    masks = [] if cohort.masks is None else find_masks(Path(cohort.masks))
+    scans = [(patient, scan) for patient in range(cohort.n_cases) for scan in range(cohort.n_scans)]
+    tasks = [(folder, cohort, patient, scan, masks[patient % len(masks)] if masks else None) for patient, scan in scans]
     if workers > 1:
         with ProcessPoolExecutor(workers) as pool:
             cases = list(pool.map(_write_case, tasks))
@@ -97,20 +99,19 @@ def write_phantom_cohort(folder: Path, cohort: PhantomCohort, *, workers: int = 
     return manifest
 
 
-def _write_case(task: tuple[Path, PhantomCohort, int, int]) -> Case:
-    folder, cohort, patient, scan = task
+def _write_case(task: tuple[Path, PhantomCohort, int, int, Path | None]) -> Case:
+    folder, cohort, patient, scan, mask = task
     draw = keyed_generator(cohort.seed, "patient", patient)
     site = int(draw.integers(cohort.n_sites))
     diseased = bool(draw.random() < cohort.diseased_share)
     labelled = bool(draw.random() >= cohort.unlabelled_share)
     shape, spacing, shift = _protocol(cohort, patient)
-    masks = [] if cohort.masks is None else find_masks(Path(cohort.masks))
     phantom = make_phantom(
         keyed_seed(cohort.seed, "phantom", patient),
         shape=shape,
         spacing_mm=spacing,
         shift_mm=shift,
-        drawn=read_drawn_prostate(masks[patient % len(masks)]) if masks else None,
+        drawn=None if mask is None else read_drawn_prostate(mask),
         scanner=draw_scanner(keyed_generator(cohort.seed, "site", site)),
         scan=scan,
         with_lesion=diseased,

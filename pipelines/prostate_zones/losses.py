@@ -116,7 +116,8 @@ def zone_loss(logits: Tensor, label: Tensor, *, weights: Sequence[float] | None 
         counts = counts & labelled
     zones = counts[:, 1:]
     per_sample = ((1 - dice[:, 1:]) * zones).sum(dim=1) / zones.sum(dim=1).clamp_min(1)
-    return per_sample.mean() + cross_entropy
+    known = scored.flatten(1).any(dim=1)  # a sample without labels must not thin out the others
+    return per_sample.sum() / known.sum().clamp_min(1) + cross_entropy
 
 
 def meyer_loss(logits: Tensor, label: Tensor) -> Tensor:

@@ -74,6 +74,13 @@ def test_absent_zone_is_punished_by_the_cross_entropy_alone() -> None:
     assert zone_loss(quiet, label) < 0.1 < zone_loss(loud, label)
 
 
+def test_unlabelled_sample_does_not_weaken_the_others() -> None:
+    logits, label = drawn()
+    alone = zone_loss(logits[:1], label[:1])
+    label[1] = -1
+    torch.testing.assert_close(zone_loss(logits, label), alone)
+
+
 def test_nothing_scored_is_zero() -> None:
     logits, label = drawn()
     loss = zone_loss(logits.requires_grad_(), torch.full_like(label, -1))

@@ -1,36 +1,72 @@
-"""New organs in abdominal MR from one and five scans: novel, base and harmonic mean, beside rawer rules and full supervision.
+"""New organs in abdominal MR from one and five scans: novel, base and harmonic mean, rule by rule, beside full supervision.
 
-    python benchmarks/fewshot_chaos.py DATA --out WORK [--minutes 5]
+    python benchmarks/fewshot_chaos.py DATA --out WORK [--minutes 5]            trains what is missing, then the table
+    python benchmarks/fewshot_chaos.py DATA --out WORK --base NAME --set features.rule=drop_novel      another base training
 
 DATA holds `image_NN.nii.gz` and `label_NN.nii.gz` (1 liver, 2 right kidney, 3 left kidney, 4 spleen). Patients are split by a
-fixed list; whole volumes, all classes at once; no choice is made by the test patients. Goes on where it was.
+fixed list; whole volumes, all classes at once; no choice is made by the test patients. All rules, shots and draws of one base
+model are decided from one pass of its network over each test volume: it is the pass that prediction makes. Writes the
+supports of every draw to WORK/supports.tsv and every Dice to WORK/NAME.tsv.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from pipelines.fewshot.bank import Structure
+from pipelines.fewshot.kernels import SupportStatistics
+from pipelines.fewshot.predictor import FewshotPredictor, with_new
 from pipelines.fewshot.recipe import load_predictor
-from pipelines.fewshot.registration import register
+from pipelines.fewshot.registration import Support, support_statistics
+from pipelines.fewshot.rules import Rule, make_kernel
 from pipelines.fewshot.supports import supports_of_manifest
 from segsuite.data.manifest import Case, Manifest, write_manifest
+from segsuite.metrics.overlap import dice_score
 from segsuite.pipeline import Runtime
+from segsuite.reports.statistics import mean_with_interval
 from segsuite.verbs.runs import evaluate, predict, train
+from segsuite.volumes.components import keep_largest_component_per_label
+from segsuite.volumes.reading import read_labels, read_volume
 
 TEST = ("05", "20", "22", "31", "34", "36")
 LABELS = {"background": 0, "liver": 1, "right_kidney": 2, "left_kidney": 3, "spleen": 4}
-FOLDS = {"kidneys": ("right_kidney", "left_kidney"), "liver and spleen": ("liver", "spleen")}
-RULES = {
-    "discriminant, calibrated": [],
-    "discriminant": ["calibrate=false"],
-    "prototype, calibrated": ["rule=prototype"],
-    "prototype": ["rule=prototype", "calibrate=false"],
-    "discriminant, open": ["competition=open"],
-}
+FOLDS = {"kidneys": ("right_kidney", "left_kidney"), "liver_spleen": ("liver", "spleen")}
+SHOTS = (1, 2, 5)
+DISCRIMINANT = Rule()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to decide."""
+
+    name: str
+    rule: Rule
+    slices: int | None = None
+    is_open: bool = False
+
+
+ROWS = (
+    Row("discriminant, calibrated (default)", DISCRIMINANT),
+    Row("discriminant, calibrated, open competition", DISCRIMINANT, is_open=True),
+    Row("discriminant, calibrated, three slices a scan", DISCRIMINANT, slices=3),
+    Row("discriminant", replace(DISCRIMINANT, calibrate=False)),
+    Row("logistic regression, calibrated", Rule("logistic")),
+    Row("logistic regression", Rule("logistic", calibrate=False)),
+    Row("fine-tuned kernel, calibrated", Rule("finetuned")),
+    Row("fine-tuned kernel", Rule("finetuned", calibrate=False)),
+    Row("four prototypes, calibrated", Rule("prototype", prototypes=4)),
+    Row("prototype, calibrated", Rule("prototype")),
+    Row("prototype", Rule("prototype", calibrate=False)),
+)
+GATED = (Row("gated prototype, calibrated", Rule("gated")), Row("gated prototype", Rule("gated", calibrate=False)))
 
 
 def manifests(data: Path, out: Path) -> tuple[Path, Path]:
@@ -45,29 +81,80 @@ def manifests(data: Path, out: Path) -> tuple[Path, Path]:
     return paths[0], paths[1]
 
 
-def score(model: Path, test: Path, out: Path, overrides: list[str]) -> dict[str, float]:
-    """Mean Dice per organ over the test patients."""
+def base_model(out: Path, train_manifest: Path, novel: tuple[str, ...], minutes: float, more: list[str]) -> Path:
+    overrides = [f"data.manifest={train_manifest}", f"novel=[{','.join(novel)}]", f"training.max_minutes={minutes}", *more]
+    return train("fewshot/chaos", overrides=overrides, out=out, runtime=Runtime()).model
+
+
+class Statistics:
+    """What supports leave behind, each computed once."""
+
+    def __init__(self, predictor: FewshotPredictor) -> None:
+        self.predictor = predictor
+        self.known: dict[tuple[Support, int | None], SupportStatistics] = {}
+        self.seconds: list[float] = []
+
+    def of(self, support: Support, slices: int | None) -> SupportStatistics:
+        key = (support, slices)
+        if key not in self.known:
+            began = time.perf_counter()
+            where = f"{support.mask}"
+            self.known[key] = support_statistics(self.predictor, support, slices=slices, force=False, where=where)
+            self.seconds.append(time.perf_counter() - began)
+        return self.known[key]
+
+
+def outcomes(model: Path, novel: tuple[str, ...], train_manifest: Path, data: Path, draws: int) -> Iterator[dict[str, object]]:
+    """Dice of every row, shot number, draw, test patient and organ."""
+    predictor = load_predictor(model, device="auto", overrides={})
+    statistics = Statistics(predictor)
+    rows = (*ROWS, *GATED) if predictor.base.update else ROWS
+    settings = [(row, shots, draw) for row in rows for shots in SHOTS for draw in range(draws)]
+    kernels = []
+    for row, shots, draw in settings:
+        for name in novel:
+            supports = supports_of_manifest(train_manifest, None, name, shots=shots, seed=draw)
+            kernels.append(make_kernel([statistics.of(s, row.slices) for s in supports], row.rule, predictor.base))
+    print(f"{len(statistics.known)} supports, {np.median(statistics.seconds):.1f} s each (median)", flush=True)
+    predictor.network.register_kernels(kernels)
+    predictor.extra = tuple(str(number) for number in range(len(kernels))) + predictor.extra
+    structures = [Structure(name, LABELS[name], 1, ()) for name in novel]
+    for number in TEST:
+        found = predictor.segment_box(read_volume(data / f"image_{number}.nii.gz"), keep_probabilities=True)
+        base = keep_largest_component_per_label(found.labels, which=predictor.largest_component)
+        reference = read_labels(data / f"label_{number}.nii.gz").labels
+        for place, (row, shots, draw) in enumerate(settings):
+            maps = np.stack([found.volumes[str(place * len(novel) + n)] for n in range(len(novel))])
+            labels = with_new(base, found.labels, maps, structures, found.probabilities if row.is_open else None)
+            for name, label in LABELS.items():
+                if label:
+                    value = dice_score(labels == label, reference == label)
+                    yield {
+                        "row": row.name, "shots": shots, "draw": draw, "patient": number, "organ": name,
+                        "kind": "novel" if name in novel else "base", "dice": value,
+                    }  # fmt: skip
+
+
+def supervised(config: str, manifest: Path, test: Path, out: Path, minutes: float) -> dict[str, float]:
+    """Mean Dice per organ of a U-Net that is shown everything in a manifest."""
     if not (out / "evaluation" / "metrics_summary.json").is_file():
-        predict(model, [test], out / "masks", overrides=overrides)
+        overrides = [f"data.manifest={manifest}", f"training.max_minutes={minutes}"]
+        model = train(config, overrides=overrides, out=out / "run", runtime=Runtime()).model
+        predict(model, [test], out / "masks")
         evaluate(out / "masks", test, out / "evaluation")
     summary = json.loads((out / "evaluation" / "metrics_summary.json").read_text())
     return {name: float(entry["dice"]["mean"]) for name, entry in summary["structures"].items()}
 
 
-def base_model(out: Path, train_manifest: Path, novel: tuple[str, ...], minutes: float) -> Path:
-    run = out / "base"
-    overrides = [f"data.manifest={train_manifest}", f"novel=[{','.join(novel)}]", f"training.max_minutes={minutes}"]
-    return train("fewshot/chaos", overrides=overrides, out=run, runtime=Runtime()).model
-
-
-def registered(base: Path, train_manifest: Path, novel: tuple[str, ...], shots: int, draw: int, out: Path) -> Path:
-    for name in novel:
-        target = out / name
-        if not (target / "model.json").is_file():
-            supports = supports_of_manifest(train_manifest, None, name, shots=shots, seed=draw)
-            register(load_predictor(base, device="auto", overrides={}), name, supports, target, value=LABELS[name])
-        base = target
-    return base
+def show(scores: pd.DataFrame) -> None:
+    """One line per row and number of shots: means over organs, patients, draws, then folds; intervals over patients."""
+    print("\n| decided by | shots | novel Dice [95 %] | base Dice | harmonic mean |\n| --- | --- | --- | --- | --- |")
+    for (name, shots), part in scores.groupby(["row", "shots"], sort=False):
+        means = part.groupby(["kind", "fold", "patient"])["dice"].mean()
+        interval = mean_with_interval(means["novel"].to_list(), list(means["novel"].index.get_level_values("patient")))
+        new, old = float(means["novel"].mean()), float(means["base"].mean())
+        both, spread = 2 * new * old / (new + old), f"[{interval.low:.3f}, {interval.high:.3f}]"
+        print(f"| {name} | {shots} | {new:.3f} {spread} | {old:.3f} | {both:.3f} |")
 
 
 def main() -> None:
@@ -76,35 +163,33 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--base", default="base", help="name of the base training")
+    parser.add_argument("--set", nargs="*", default=[], dest="overrides", help="settings of the base training")
+    parser.add_argument("--supervised", action="store_true", help="also train a U-Net on all organs of all training patients")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     train_manifest, test = manifests(options.data, options.out)
-    rows: dict[tuple[str, int], list[tuple[float, float]]] = {}
-    for fold, novel in FOLDS.items():
-        place = options.out / fold.replace(" ", "_")
-        base = base_model(place, train_manifest, novel, options.minutes)
-        for shots in (1, 5):
-            for draw in range(options.draws):
-                model = registered(base, train_manifest, novel, shots, draw, place / f"k{shots}_d{draw}")
-                for rule, overrides in RULES.items():
-                    organs = score(model, test, place / f"k{shots}_d{draw}" / rule.replace(" ", "_"), overrides)
-                    new = float(np.mean([organs[name] for name in novel]))
-                    old = float(np.mean([value for name, value in organs.items() if name not in novel]))
-                    rows.setdefault((rule, shots), []).append((new, old))
-                    print(f"{fold}, {shots} shots, draw {draw}, {rule}: novel {new:.3f}, base {old:.3f}", flush=True)
-    supervised = [f"data.manifest={train_manifest}", f"training.max_minutes={options.minutes}"]
-    ceiling = score(
-        train("supervised/default", overrides=supervised, out=options.out / "ceiling", runtime=Runtime()).model,
-        test,
-        options.out / "ceiling",
-        [],
-    )
-    print(f"\nmean of both folds and {options.draws} draws; all four organs supervised: {np.mean(list(ceiling.values())):.3f}")
-    print("| rule | shots | novel Dice | base Dice | harmonic mean |\n| --- | --- | --- | --- | --- |")
-    for (rule, shots), pairs in rows.items():
-        new, old = np.mean(pairs, axis=0)
-        spread = np.std([pair[0] for pair in pairs])
-        print(f"| {rule} | {shots} | {new:.3f} ± {spread:.3f} | {old:.3f} | {2 * new * old / (new + old):.3f} |")
+    draws = [
+        {"organ": name, "shots": shots, "draw": draw, "masks": " ".join(Path(s.mask).name for s in supports)}
+        for name in LABELS
+        if name != "background"
+        for shots in SHOTS
+        for draw in range(options.draws)
+        for supports in [supports_of_manifest(train_manifest, None, name, shots=shots, seed=draw)]
+    ]
+    pd.DataFrame(draws).to_csv(options.out / "supports.tsv", sep="\t", index=False)
+    table = options.out / f"{options.base}.tsv"
+    if not table.is_file():
+        parts = []
+        for fold, novel in FOLDS.items():
+            model = base_model(options.out / options.base / fold, train_manifest, novel, options.minutes, options.overrides)
+            found = pd.DataFrame(outcomes(model, novel, train_manifest, options.data, options.draws))
+            parts.append(found.assign(fold=fold))
+        pd.concat(parts).to_csv(table, sep="\t", index=False)
+    show(pd.read_csv(table, sep="\t", dtype={"patient": str}))
+    if options.supervised:
+        ceiling = supervised("supervised/default", train_manifest, test, options.out / "ceiling", options.minutes)
+        print(f"\nfully supervised, {options.minutes:g} minutes: {np.mean(list(ceiling.values())):.3f}", ceiling)
 
 
 if __name__ == "__main__":

@@ -10,23 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipelines.fewshot.kernels import (
-    Kernel,
-    SupportStatistics,
-    best_threshold,
-    discriminant_kernel,
-    expected_dice,
-    from_tensors,
-    prototype,
-)
+from pipelines.fewshot.kernels import PARTS, Kernel, SupportStatistics, expected_dice, from_tensors
+from pipelines.fewshot.rules import BaseKernels, Rule, make_kernel
 from segsuite.errors import ModelError, SettingsError
 
 __all__ = ["Bank", "Structure", "is_novel"]
 
 PREFIX = "novel."
-COSINE_SCALE = 10.0
-MIDDLE_COSINE = 0.5
-RULES = ("discriminant", "prototype")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,27 +37,13 @@ class Structure:
     supports: tuple[SupportStatistics, ...]
     largest_component: bool = True
 
-    def kernel(self, *, rule: str, ridge: float, calibrate: bool) -> Kernel:
-        """Its linear rule.
-
-        Args:
-            rule: ``discriminant``, or ``prototype`` (cosine to the mean direction).
-            ridge: Of the discriminant.
-            calibrate: Choose the threshold on the supports.
-        """
-        if rule == "discriminant":
-            return discriminant_kernel(self.supports, ridge=ridge, calibrate=calibrate)
-        direction = prototype(self.supports)
-        return Kernel(direction, best_threshold(direction, self.supports) if calibrate else MIDDLE_COSINE, COSINE_SCALE)
-
-    def leave_one_out(self, *, rule: str, ridge: float, calibrate: bool) -> list[float]:
+    def leave_one_out(self, rule: Rule, base: BaseKernels) -> list[float]:
         """Dice on each support of the kernel that the others make; empty with a single support."""
         scores = []
         for held_out in self.supports:
-            others = tuple(support for support in self.supports if support is not held_out)
+            others = [support for support in self.supports if support is not held_out]
             if others:
-                reduced = Structure(self.name, self.label, self.session, others)
-                scores.append(expected_dice(reduced.kernel(rule=rule, ridge=ridge, calibrate=calibrate), [held_out]))
+                scores.append(expected_dice(make_kernel(others, rule, base), [held_out]))
         return scores
 
 
@@ -138,11 +114,9 @@ class Bank:
         gone = self[name]
         return Bank(tuple(structure for structure in self.structures if structure is not gone))
 
-    def kernels(self, *, rule: str, ridge: float, calibrate: bool) -> list[Kernel]:
+    def kernels(self, rule: Rule, base: BaseKernels) -> list[Kernel]:
         """One per structure."""
-        if rule not in RULES:
-            raise SettingsError(f"`rule` must be one of {RULES}, got `{rule}`.")
-        return [structure.kernel(rule=rule, ridge=ridge, calibrate=calibrate) for structure in self.structures]
+        return [make_kernel(structure.supports, rule, base) for structure in self.structures]
 
     def describe(self) -> list[dict[str, Any]]:
         """JSON values of all structures, without their tensors."""
@@ -186,7 +160,7 @@ class Bank:
             for support in entry["supports"]:
                 start = f"{PREFIX}{entry['name']}.{support['digest']}."
                 parts = {name.removeprefix(start): t.numpy() for name, t in weights.items() if name.startswith(start)}
-                if len(parts) != 5:
+                if sorted(parts) != sorted(PARTS):
                     name, found = entry["name"], sorted(parts)
                     raise ModelError(f"The model must hold what `{name}` was made from, got {found}. Copy it again.")
                 supports.append(from_tensors(parts, support["digest"]))

@@ -86,7 +86,7 @@ def _print_structures(model: Path, device: str, *, as_json: bool) -> list[dict[s
     from pipelines.fewshot.registration import described_supports
 
     predictor = load_predictor(model, device=device, overrides={})
-    entries = described_supports(predictor.bank, predictor.options)
+    entries = described_supports(predictor)
     if as_json:
         typer.echo(json.dumps(entries, indent=1))
         return entries

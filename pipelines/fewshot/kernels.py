@@ -1,7 +1,6 @@
-"""Kernels of new structures, in closed form from what their supports leave behind: sums, outer products, a feature sample.
+"""What supports leave behind (sums, outer products, a feature sample), and the threshold of a kernel that they decide.
 
 Everything is additive over supports, so that shots can be added later, in any order, with the same result as all at once.
-The discriminant kernel is our own choice, found to carry the weight in a study; prototypes follow the literature.
 """
 
 from __future__ import annotations
@@ -21,17 +20,18 @@ __all__ = [
     "SupportStatistics",
     "best_threshold",
     "collect_statistics",
-    "discriminant_kernel",
     "expected_dice",
     "from_tensors",
+    "in_order",
     "prototype",
+    "unit_vector",
 ]
 
 SAMPLE = 3000
 """Feature vectors kept per support, inside and outside each, to calibrate thresholds on."""
-RIDGE = 0.02
-STEEPNESS = 12.0
-"""The margin between both class means spans this many logits."""
+
+PARTS = ("counts", "sums", "outers", "base_sums", "inside", "outside")
+"""What is stored of a support."""
 
 Array = NDArray[np.float64]
 
@@ -44,6 +44,7 @@ class SupportStatistics:
         counts: Voxels inside and outside, (2,).
         sums: Sum of the features of each, (2, C).
         outers: Sum of their outer products, (2, C, C).
+        base_sums: Sum of the features where the base model finds background and each base class, (1 + base, C).
         inside: Sample of features, (n, C), float16.
         outside: Sample of features, (m, C), float16.
         digest: Content hash of image and mask.
@@ -52,39 +53,42 @@ class SupportStatistics:
     counts: Array
     sums: Array
     outers: Array
+    base_sums: Array
     inside: NDArray[np.float16]
     outside: NDArray[np.float16]
     digest: str
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """All arrays by name."""
-        return {name: getattr(self, name) for name in ("counts", "sums", "outers", "inside", "outside")}
+        return {name: getattr(self, name) for name in PARTS}
 
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    r"""A linear rule on unit features: inside where :math:`w^\top \hat f(x) > t`.
+    r"""A rule on unit features: inside where :math:`\max_m w_m^\top \hat f(x) > t`.
 
     Attributes:
-        weight: w, (C,).
+        weights: One w per sub-prototype, (m, C).
         threshold: t.
         gain: What the margin is multiplied with to become a logit.
     """
 
-    weight: Array
+    weights: Array
     threshold: float
     gain: float
 
-    def logit(self, features: NDArray[Any]) -> Array:
-        """Margins of features (n, C), as logits."""
-        return np.asarray(self.gain * (features.astype(np.float64) @ self.weight - self.threshold))
+    def score(self, features: NDArray[Any]) -> Array:
+        """The largest product with a weight, of features (n, C)."""
+        scores: Array = (features.astype(np.float64) @ self.weights.T).max(axis=1)
+        return scores
 
 
 def collect_statistics(
     rows: Iterator[NDArray[np.float32]],
     inside: NDArray[np.bool_],
-    outside: Callable[[NDArray[np.float32], slice], NDArray[np.bool_]],
+    called: Callable[[NDArray[np.float32], slice], NDArray[np.integer[Any]]],
     *,
+    n_base: int,
     digest: str,
     where: str,
 ) -> SupportStatistics:
@@ -93,7 +97,9 @@ def collect_statistics(
     Args:
         rows: Features (C, rows, j, k), in order of the first axis; their length does not matter.
         inside: (i, j, k), voxels of the structure.
-        outside: Unit features of some rows and where they lie to voxels that are known not to be it.
+        called: Unit features of some rows and where they lie to what the base model calls each voxel: 0 background, base
+            classes, -1 where nothing is known. What it calls a structure of its own teaches nothing about a new one.
+        n_base: Number of base classes.
         digest: Content hash of image and mask; also seeds the sample, so that it does not depend on order.
         where: Class, shot and file, for messages.
 
@@ -104,6 +110,7 @@ def collect_statistics(
         VolumeError: No voxel inside or outside, or features that are not finite.
     """
     sides = [_Side(keyed_generator(int(digest[:12], 16), "sample", number)) for number in range(2)]
+    base_sums: Any = 0.0
     start = 0
     for part in rows:
         if not np.isfinite(part).all():
@@ -112,7 +119,9 @@ def collect_statistics(
         unit = part / np.maximum(np.linalg.norm(part, axis=0, keepdims=True), 1e-12)
         own = inside[at]
         sides[0].add(unit[:, own].T)
-        sides[1].add(unit[:, outside(unit, at) & ~own].T)
+        names = called(unit, at)
+        sides[1].add(unit[:, (names == 0) & ~own].T)
+        base_sums = base_sums + _sums_per_class(unit, np.where(own, -1, names), 1 + n_base)
         start = at.stop
     if not sides[0].count or not sides[1].count:
         raise VolumeError(
@@ -123,10 +132,18 @@ def collect_statistics(
         np.array([side.count for side in sides], dtype=np.float64),
         np.stack([side.total for side in sides]),
         np.stack([side.outer for side in sides]),
+        base_sums,
         sides[0].sample(),
         sides[1].sample(),
         digest,
     )
+
+
+def _sums_per_class(unit: NDArray[np.float32], names: NDArray[np.integer[Any]], n_classes: int) -> Array:
+    chosen = names >= 0
+    member = (names[chosen][:, None] == np.arange(n_classes)).astype(np.float64)
+    sums: Array = member.T @ unit[:, chosen].T.astype(np.float64)
+    return sums
 
 
 class _Side:
@@ -170,59 +187,22 @@ def prototype(supports: Sequence[SupportStatistics], *, per_support: bool = True
 
     Source: per support: Cermelli et al. 2020 (PIFS), arXiv:2012.01415; per voxel: masked average pooling.
     """
-    ordered = _ordered(supports)
-    vectors = [_unit(support.sums[0]) if per_support else support.sums[0] for support in ordered]
-    return _unit(np.sum(vectors, axis=0))
+    ordered = in_order(supports)
+    vectors = [unit_vector(support.sums[0]) if per_support else support.sums[0] for support in ordered]
+    return unit_vector(np.sum(vectors, axis=0))
 
 
-def discriminant_kernel(supports: Sequence[SupportStatistics], *, ridge: float = RIDGE, calibrate: bool = True) -> Kernel:
-    r"""Linear discriminant between a structure and what surrounds it, with a threshold for the best Dice on the supports.
-
-    .. math:: w = \Big(\tfrac12 S_+ + \tfrac12 S_- + \rho \frac{\mathrm{tr}}{C} I\Big)^{-1} (\mu_+ - \mu_-)
-
-    with class means and covariances pooled over supports.
-
-    Args:
-        supports: Of one structure, at least one.
-        ridge: rho.
-        calibrate: Choose the threshold; otherwise it is midway between the means.
-
-    Returns:
-        The kernel.
-
-    Raises:
-        ModelError: Supports of different feature size.
-
-    Source: Fisher 1936, doi:10.1111/j.1469-1809.1936.tb02137.x; use as a kernel and calibration are our own.
-    """
-    ordered = _ordered(supports)
-    if len({support.sums.shape[1] for support in ordered}) != 1:
-        sizes = sorted({support.sums.shape[1] for support in ordered})
-        raise ModelError(f"All supports must have features of one size, got {sizes}. Register them with one base model.")
-    counts = np.sum([support.counts for support in ordered], axis=0)
-    means = np.sum([support.sums for support in ordered], axis=0) / counts[:, None]
-    spreads = np.sum([support.outers for support in ordered], axis=0) / counts[:, None, None]
-    covariances = spreads - np.einsum("sc,sd->scd", means, means)
-    pooled = covariances.mean(axis=0)
-    size = len(pooled)
-    weight = np.linalg.solve(pooled + ridge * np.trace(pooled) / size * np.eye(size), means[0] - means[1])
-    middle = float(weight @ (means[0] + means[1]) / 2)
-    apart = max(float(weight @ (means[0] - means[1])), 1e-12)
-    threshold = best_threshold(weight, ordered) if calibrate else middle
-    return Kernel(weight, threshold, STEEPNESS / apart)
-
-
-def best_threshold(weight: Array, supports: Sequence[SupportStatistics]) -> float:
+def best_threshold(weights: Array, supports: Sequence[SupportStatistics]) -> float:
     """The threshold with the best Dice on the supports' samples, each sample weighted to its support's voxels.
 
     Args:
-        weight: (C,).
+        weights: (m, C).
         supports: Of one structure.
 
     Returns:
         Midway between the two scores around the best cut.
     """
-    scores, inside, outside = _scored(weight, supports)
+    scores, inside, outside = _scored(Kernel(weights, 0, 1), supports)
     order = np.argsort(-scores, kind="stable")
     scores, inside, outside = scores[order], inside[order], outside[order]
     hits, false = np.cumsum(inside), np.cumsum(outside)
@@ -242,7 +222,7 @@ def expected_dice(kernel: Kernel, supports: Sequence[SupportStatistics]) -> floa
     Returns:
         In [0, 1].
     """
-    scores, inside, outside = _scored(kernel.weight, supports)
+    scores, inside, outside = _scored(kernel, supports)
     chosen = scores > kernel.threshold
     hits = float(inside[chosen].sum())
     return 2 * hits / max(hits + float(outside[chosen].sum()) + float(inside.sum()), 1e-12)
@@ -253,23 +233,37 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], digest: str) -> SupportSta
     return SupportStatistics(**{name: np.asarray(tensors[name]) for name in tensors}, digest=digest)
 
 
-def _scored(weight: Array, supports: Sequence[SupportStatistics]) -> tuple[Array, Array, Array]:
+def _scored(kernel: Kernel, supports: Sequence[SupportStatistics]) -> tuple[Array, Array, Array]:
     """Scores of all samples and how many voxels inside and outside each stands for; the supports count alike."""
     scores, inside, outside = [], [], []
     for support in supports:
         total = support.counts.sum()
         for side, sample in enumerate((support.inside, support.outside)):
-            scores.append(sample.astype(np.float64) @ weight)
+            scores.append(kernel.score(sample))
             share = np.full(len(sample), support.counts[side] / total / max(len(sample), 1))
             inside.append(share if side == 0 else np.zeros(len(sample)))
             outside.append(share if side == 1 else np.zeros(len(sample)))
     return np.concatenate(scores), np.concatenate(inside), np.concatenate(outside)
 
 
-def _ordered(supports: Sequence[SupportStatistics]) -> list[SupportStatistics]:
-    """By content: sums of floating-point numbers then do not depend on the order of registration."""
+def in_order(supports: Sequence[SupportStatistics]) -> list[SupportStatistics]:
+    """By content: sums of floating-point numbers then do not depend on the order of registration.
+
+    Args:
+        supports: In any order.
+
+    Returns:
+        All of them.
+
+    Raises:
+        ModelError: Supports of different feature size.
+    """
+    sizes = sorted({support.sums.shape[1] for support in supports})
+    if len(sizes) != 1:
+        raise ModelError(f"All supports must have features of one size, got {sizes}. Register them with one base model.")
     return sorted(supports, key=lambda support: support.digest)
 
 
-def _unit(vector: Array) -> Array:
+def unit_vector(vector: Array) -> Array:
+    """The direction of a vector; 0 stays 0."""
     return vector / max(float(np.linalg.norm(vector)), 1e-12)

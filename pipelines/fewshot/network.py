@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipelines.fewshot.bias import conditional_bias
+from pipelines.fewshot.foreground import ForegroundHead
 from pipelines.fewshot.kernels import Kernel
+from pipelines.fewshot.update import KernelUpdate, pooled_prototypes
 from segsuite.errors import ModelError
 from segsuite.networks.encoders import SliceNetwork
 from segsuite.networks.unet import UNet
 
-__all__ = ["KernelNetwork", "OpenNetwork", "build_network", "cosine_logits", "thinned"]
+__all__ = ["Bias", "KernelNetwork", "OpenNetwork", "build_network", "cosine_logits", "thinned", "updated_kernels"]
 
 SCALE = 10.0
+PSEUDO_NEW = 0.5
 EXTRACTORS: dict[str, type[nn.Module]] = {"unet": UNet, "slice_network": SliceNetwork}
 
 
@@ -28,7 +33,16 @@ class KernelNetwork(nn.Module):
     rest is our own.
     """
 
-    def __init__(self, *, extractor: Mapping[str, Any], n_base: int, n_regions: int, feature_channels: int) -> None:
+    def __init__(
+        self,
+        *,
+        extractor: Mapping[str, Any],
+        n_base: int,
+        n_regions: int,
+        feature_channels: int,
+        update: bool = False,
+        foreground: bool = False,
+    ) -> None:
         """Build.
 
         Args:
@@ -36,6 +50,8 @@ class KernelNetwork(nn.Module):
             n_base: Base classes, without background.
             n_regions: Pseudo-anatomical regions that are learned beside them; 0: none.
             feature_channels: C.
+            update: Have a gate that makes kernels from prototypes.
+            foreground: Have a branch that finds objects of any class.
 
         Raises:
             ModelError: Unknown kind of extractor.
@@ -54,33 +70,45 @@ class KernelNetwork(nn.Module):
         self.project = nn.Conv3d(sum(widths), feature_channels, 1)
         self.kernels = nn.Parameter(torch.randn(1 + n_base, feature_channels))
         self.regions = nn.Parameter(torch.randn(n_regions, feature_channels))
+        self.update = KernelUpdate(feature_channels) if update else None
+        self.foreground = ForegroundHead(sum(widths), feature_channels) if foreground else None
 
-    def features(self, image: Tensor) -> Tensor:
-        """Features of unit length.
+    def levels(self, image: Tensor) -> Tensor:
+        """What the extractor sees, before the projection.
 
         Args:
             image: (batch, channels, i, j, k).
+
+        Returns:
+            (batch, channels of its finest levels, i, j, k).
+        """
+        levels = self.extractor.features(image)[:2]  # type: ignore[operator]
+        size = levels[0].shape[2:]
+        return torch.cat([levels[0], *(F.interpolate(level, size=size, mode="nearest") for level in levels[1:])], dim=1)
+
+    def unit(self, levels: Tensor) -> Tensor:
+        """Features of unit length.
+
+        Args:
+            levels: As ``levels`` gives them.
 
         Returns:
             (batch, C, i, j, k), float32.
         """
-        levels = self.extractor.features(image)[:2]  # type: ignore[operator]
-        size = levels[0].shape[2:]
-        same = [levels[0], *(F.interpolate(level, size=size, mode="nearest") for level in levels[1:])]
-        return F.normalize(self.project(torch.cat(same, dim=1)).float(), dim=1, eps=1e-12)
+        return F.normalize(self.project(levels).float(), dim=1, eps=1e-12)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of background and base classes, and of base classes and regions.
+    def features(self, image: Tensor) -> Tensor:
+        """An image (batch, channels, i, j, k) to features of unit length (batch, C, i, j, k)."""
+        return self.unit(self.levels(image))
 
-        Args:
-            image: (batch, channels, i, j, k).
 
-        Returns:
-            (batch, 1 + base, i, j, k), and (batch, base + regions, ...) of every second voxel along i and j.
-        """
-        features = self.features(image)
-        base = cosine_logits(features, self.kernels)
-        return base, cosine_logits(thinned(features), torch.cat([self.kernels[1:], self.regions]))
+@dataclass(frozen=True)
+class Bias:
+    """See ``conditional_bias``."""
+
+    kind: str = "off"
+    threshold: float = 0.5
+    size: float = 1.0
 
 
 class OpenNetwork(nn.Module):
@@ -98,25 +126,38 @@ class OpenNetwork(nn.Module):
         self.register_buffer("weights", torch.zeros(0, size), persistent=False)
         self.register_buffer("thresholds", torch.zeros(0), persistent=False)
         self.register_buffer("gains", torch.zeros(0), persistent=False)
+        self.register_buffer("base_kernels", None, persistent=False)
+        self.parts: tuple[int, ...] = ()
+        self.bias = Bias()
 
-    def register_kernels(self, kernels: Sequence[Kernel]) -> None:
+    def register_kernels(self, kernels: Sequence[Kernel], *, bias: Bias | None = None, base: Tensor | None = None) -> None:
         """Take up the kernels of new structures, in place of those before.
 
         Args:
             kernels: In the order of the output's channels.
+            bias: In favour of new structures; ``None``: none.
+            base: Other kernels of background and base classes, for peers that move them; ``None``: those of training.
 
         Raises:
-            ModelError: Kernels for features of another size.
+            ModelError: Kernels for features of another size, or a bias by a foreground that the model does not have.
         """
         size = self.network.kernels.shape[1]
         for kernel in kernels:
-            if len(kernel.weight) != size:
-                raise ModelError(f"New structures must have kernels of {size} features, got {len(kernel.weight)}.")
+            if kernel.weights.shape[1] != size:
+                raise ModelError(f"New structures must have kernels of {size} features, got {kernel.weights.shape[1]}.")
+        self.bias = bias or Bias()
+        if self.bias.kind in ("hard", "soft") and self.network.foreground is None:
+            raise ModelError(
+                f"A bias of kind `{self.bias.kind}` must have a model with a foreground branch, got one without. "
+                "Train with `foreground.weight=1`, or use `bias=off`."
+            )
         device = self.network.kernels.device
-        rows = [torch.from_numpy(kernel.weight).float() for kernel in kernels]
-        self.weights = (torch.stack(rows) if rows else torch.zeros(0, size)).to(device)
+        rows = [torch.from_numpy(kernel.weights).float() for kernel in kernels]
+        self.parts = tuple(len(row) for row in rows)
+        self.weights = (torch.cat(rows) if rows else torch.zeros(0, size)).to(device)
         self.thresholds = torch.tensor([kernel.threshold for kernel in kernels], dtype=torch.float32, device=device)
         self.gains = torch.tensor([kernel.gain for kernel in kernels], dtype=torch.float32, device=device)
+        self.base_kernels = None if base is None else base.float().to(device)
 
     def forward(self, image: Tensor) -> Tensor:
         """Probabilities.
@@ -126,15 +167,55 @@ class OpenNetwork(nn.Module):
 
         Returns:
             (batch, 1 + base + new, i, j, k): a softmax over background and base classes, then for each new structure the
-            probability that it is there rather than background.
+            probability that it is there rather than background; then, where the model has a foreground branch, the
+            probability of an object that no base class took.
         """
-        features = self.network.features(image)
-        base = cosine_logits(features, self.network.kernels).softmax(dim=1)
-        if not len(self.weights):
-            return base
-        scores = torch.einsum("bcijk,nc->bnijk", features, self.weights)
-        shape = (1, -1, 1, 1, 1)
-        return torch.cat([base, ((scores - self.thresholds.view(shape)) * self.gains.view(shape)).sigmoid()], dim=1)
+        levels = self.network.levels(image)
+        features = self.network.unit(levels)
+        base = cosine_logits(features, self.network.kernels if self.base_kernels is None else self.base_kernels).softmax(dim=1)
+        outputs = [base]
+        object_odds = None
+        if self.network.foreground is not None:
+            object_odds = self.network.foreground(levels, self.network.kernels[1:])
+        if self.parts:
+            shape = (1, -1, 1, 1, 1)
+            scores = torch.einsum("bcijk,nc->bnijk", features, self.weights)
+            if max(self.parts) > 1:
+                scores = torch.cat([part.amax(dim=1, keepdim=True) for part in scores.split(self.parts, dim=1)], dim=1)
+            margins = (scores - self.thresholds.view(shape)) * self.gains.view(shape)
+            if self.bias.kind != "off":
+                odds = torch.zeros_like(base[:, :1]) if object_odds is None else object_odds
+                bias = self.bias
+                margins = margins + conditional_bias(base, odds, kind=bias.kind, threshold=bias.threshold, size=bias.size)
+            outputs.append(margins.sigmoid())
+        if object_odds is not None:
+            outputs.append(object_odds.sigmoid() * base[:, :1])
+        return torch.cat(outputs, dim=1) if len(outputs) > 1 else base
+
+
+def updated_kernels(update: KernelUpdate, kernels: Tensor, features: Tensor, label: Tensor, *, first: int) -> Tensor:
+    """Kernels as an episode makes them: half of the classes that the batch shows play new ones, U(p, p); the others U(k, p).
+
+    Args:
+        update: The gate.
+        kernels: (classes, C).
+        features: Of the episode's supports, (batch, C, *space), of unit length.
+        label: (batch, *space), class indices, -1 for none.
+        first: Classes before it are no objects (background): they, like absent ones, become U(k, k).
+
+    Returns:
+        (classes, C).
+
+    Source: our own; pseudo-new and context classes as in Tian et al. 2022 (CAPL), arXiv:2010.05210.
+    """
+    prototypes, present = pooled_prototypes(features, label, len(kernels))
+    present = present & (torch.arange(len(kernels), device=kernels.device) >= first)
+    plays_new = present & (torch.rand(len(kernels), device=kernels.device) < PSEUDO_NEW)
+    old = F.normalize(kernels.float(), dim=1, eps=1e-12)
+    return update(
+        torch.where(plays_new[:, None], prototypes, old),
+        torch.where(present[:, None], prototypes, old),
+    )
 
 
 def thinned(volume: Tensor) -> Tensor:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from pipelines.fewshot.bank import Bank, is_novel
-from pipelines.fewshot.network import OpenNetwork, build_network
+from pipelines.fewshot.bank import Bank, Structure, is_novel
+from pipelines.fewshot.kernels import Array
+from pipelines.fewshot.network import Bias, KernelNetwork, OpenNetwork, build_network
+from pipelines.fewshot.rules import BaseKernels, Rule, blended_base
 from segsuite.engines.model_folder import ModelFolder
 from segsuite.engines.model_predictor import ModelPredictor
 from segsuite.engines.segmentation import Request, Segmentation
 from segsuite.errors import ModelError, SettingsError
+from segsuite.shapes import LabelMap
 from segsuite.volumes.components import keep_largest_component, keep_largest_component_per_label
 from segsuite.volumes.volume import Volume
 
-__all__ = ["COMPETITIONS", "FewshotPredictor"]
+__all__ = ["COMPETITIONS", "FewshotPredictor", "wins_in_the_open", "with_new"]
 
 COMPETITIONS = ("closed", "open")
 PRESENT = 0.5
+UNKNOWN = "unknown_foreground"
 
 
 class FewshotPredictor(ModelPredictor):
@@ -44,7 +51,9 @@ class FewshotPredictor(ModelPredictor):
         if model.members:
             raise ModelError(f"{model.path} must be one model, got an ensemble. New structures are registered into one model.")
         self.bank = Bank.load(model.description["kernels"], model.weights())
-        self.extra = self.bank.names
+        sees_objects = bool(model.description["network"].get("foreground"))
+        self.extra = (*self.bank.names, UNKNOWN) if sees_objects else self.bank.names
+        self.rule = Rule.of({**model.description["inference"], **(overrides or {})})
         super().__init__(model, build_network, device=device, overrides=overrides)
         self.options = self.inference(model)
         if self.options["competition"] not in COMPETITIONS:
@@ -55,6 +64,11 @@ class FewshotPredictor(ModelPredictor):
         """The loaded network with its kernels."""
         assert isinstance(self._network, OpenNetwork)  # noqa: S101 - a single model is loaded at once
         return self._network
+
+    @property
+    def base(self) -> BaseKernels:
+        """What rules may know of the base model."""
+        return _base_kernels(self.network.network)
 
     def network_weights(self, member: ModelFolder) -> dict[str, Tensor]:
         """The base model's tensors."""
@@ -67,21 +81,85 @@ class FewshotPredictor(ModelPredictor):
         labels = keep_largest_component_per_label(found.labels, which=self.largest_component)
         if self.bank.structures:
             maps = np.stack([found.volumes[name] for name in self.bank.names])
-            best, which = maps.max(axis=0), maps.argmax(axis=0)
-            rival = found.probabilities[1:].max(axis=0) if is_open and found.probabilities is not None else None
-            free = found.labels == 0 if rival is None else best > rival
-            for number, structure in enumerate(self.bank.structures):
-                mask = free & (which == number) & (best > PRESENT)
-                labels[keep_largest_component(mask) if structure.largest_component else mask] = structure.label
-        wanted = self.options["probability_maps"]
+            labels = with_new(labels, found.labels, maps, self.bank.structures, found.probabilities if is_open else None)
+        shown = {UNKNOWN} if self.options["foreground_map"] else set()
+        shown |= set(self.bank.names) if self.options["probability_maps"] else set()
+        volumes = {name: volume for name, volume in found.volumes.items() if name in shown}
         probabilities = found.probabilities if request.keep_probabilities else None
-        return replace(found, labels=labels, volumes=found.volumes if wanted else {}, probabilities=probabilities)
+        return replace(
+            found,
+            labels=labels,
+            volumes=volumes,
+            probabilities=probabilities,
+        )
 
     def _load(self, member: ModelFolder) -> nn.Module:
         network = super()._load(member)
+        assert isinstance(network, OpenNetwork)  # noqa: S101 - this is what build_network gives
         options = self.inference(member)
-        kernels = self.bank.kernels(
-            rule=str(options["rule"]), ridge=float(options["ridge"]), calibrate=bool(options["calibrate"])
-        )
-        network.register_kernels(kernels)  # type: ignore[operator]
+        base = _base_kernels(network.network)
+        moved = None
+        if self.rule.rule == "blended" and self.bank.structures:
+            supports = [support for structure in self.bank.structures for support in structure.supports]
+            moved = torch.from_numpy(blended_base(base.directions, supports))
+        bias = Bias(str(options["bias"]), float(options["bias_threshold"]), float(options["bias_size"]))
+        network.register_kernels(self.bank.kernels(self.rule, base), bias=bias, base=moved)
         return network
+
+
+def with_new(
+    labels: LabelMap,
+    base: LabelMap,
+    maps: NDArray[Any],
+    structures: Sequence[Structure],
+    probabilities: NDArray[Any] | None = None,
+) -> LabelMap:
+    """Put new structures into a label map.
+
+    Args:
+        labels: Base structures after post-processing, (i, j, k).
+        base: The same before it: what the base model won.
+        maps: Probability of each new structure rather than background, (new, i, j, k).
+        structures: In the order of the maps.
+        probabilities: Softmax over background and base classes, for open competition; ``None``: base structures stay.
+
+    Returns:
+        A new label map.
+    """
+    best, which = maps.max(axis=0), maps.argmax(axis=0)
+    free = base == 0 if probabilities is None else wins_in_the_open(best, probabilities)
+    result = labels.copy()
+    for number, structure in enumerate(structures):
+        mask = free & (which == number) & (best > PRESENT)
+        result[keep_largest_component(mask) if structure.largest_component else mask] = structure.label
+    return result
+
+
+def wins_in_the_open(probability: NDArray[Any], base: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a new structure has the largest of all logits: its odds against background, times background's probability.
+
+    Args:
+        probability: Of the new structure rather than background, (i, j, k).
+        base: Softmax over background and base classes, (1 + base, i, j, k).
+
+    Returns:
+        (i, j, k).
+    """
+    odds = probability.astype(np.float32) / np.maximum(1 - probability.astype(np.float32), 1e-3)
+    rivals: NDArray[np.bool_] = odds * base[0] > base.max(axis=0)
+    return rivals
+
+
+def _base_kernels(network: KernelNetwork) -> BaseKernels:
+    directions = F.normalize(network.kernels.detach().double(), dim=1, eps=1e-12).cpu().numpy()
+    if network.update is None:
+        return BaseKernels(directions)
+    gate = network.update
+
+    def update(prototype: Array) -> Array:
+        with torch.no_grad():
+            same = torch.from_numpy(prototype).float()[None].to(network.kernels.device)
+            made: Array = gate(same, same)[0].double().cpu().numpy()
+        return made
+
+    return BaseKernels(directions, update)

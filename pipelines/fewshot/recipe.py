@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from pipelines.fewshot.anatomy import fit_regions
+from pipelines.fewshot.features import base_prototypes, deploy
 from pipelines.fewshot.lessons import TaughtCase, choose_cases, teach
-from pipelines.fewshot.module import BaseTraining
-from pipelines.fewshot.network import build_network
+from pipelines.fewshot.module import BaseTraining, Foreground
+from pipelines.fewshot.network import OpenNetwork, build_network
 from pipelines.fewshot.predictor import FewshotPredictor
 from pipelines.fewshot.registration import register
 from pipelines.fewshot.settings import Settings
@@ -80,6 +81,7 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
         precision=choose_precision(settings.training.precision, device),
         device=device,
         gives_probabilities=True,
+        n_extra=int(settings.foreground.weight > 0),
     )
     names = {place: cohort.class_names[index] for place, index in enumerate(base, start=1)}
     module = _module(settings, plan, arguments, windows, names, cohort.manifest.n_channels, start)
@@ -95,7 +97,7 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
         doing=lambda: "base training",
     )
     if rank() == 0:
-        _export(settings, run, cohort, preprocessing, arguments, module, validation, windows, base, minutes)
+        _export(settings, run, cohort, preprocessing, arguments, module, taught, validation, windows, base, minutes)
 
 
 def load_predictor(model: Path, *, device: str, overrides: Mapping[str, Any]) -> FewshotPredictor:
@@ -167,6 +169,8 @@ def _network_arguments(settings: Settings, plan: Plan, n_inputs: int, n_base: in
         "n_base": n_base,
         "n_regions": settings.features.regions,
         "feature_channels": settings.features.channels,
+        "update": settings.features.update != "off",
+        "foreground": settings.foreground.weight > 0,
     }
     return start.description["network"] if start is not None and start.pipeline == NAME else arguments
 
@@ -190,6 +194,8 @@ def _module(
         network,
         n_channels=n_channels,
         region_weight=settings.features.region_weight,
+        update_regions=settings.features.update == "regions",
+        foreground=Foreground(**settings.foreground.model_dump()),
         augmentation=IntensityAugmentation().scaled(settings.augmentation.intensity, mirror_axes=plan.mirror_axes),
         windows=windows,
         structures=names,
@@ -230,6 +236,7 @@ def _export(
     preprocessing: Preprocessing,
     arguments: dict[str, Any],
     module: BaseTraining,
+    taught: Sequence[TaughtCase],
     validation: Sequence[PreparedCase],
     windows: WindowInference,
     base: Sequence[int],
@@ -237,6 +244,9 @@ def _export(
 ) -> None:
     """Write the base model, and on top of it the model with the structures that the settings ask to register."""
     average = module.average.module.eval()
+    assert isinstance(average, OpenNetwork)  # noqa: S101 - this is what build_network gives
+    if average.network.update is not None:
+        deploy(average.network, base_prototypes(average.to(windows.device).network, taught, windows))
     reduced, scores = (
         labels_to_reduce(average.to(windows.device), validation, windows, module.structures) if validation else ((), {})
     )
@@ -256,6 +266,7 @@ def _export(
             "precision": settings.training.precision,
             "largest_component": [class_labels[index] for index in reduced],
             "probability_maps": inference.probability_maps,
+            "foreground_map": inference.foreground_map,
             **settings.kernels.model_dump(),
         },
         training={"minutes": round(minutes, 2), "steps": int(module.global_step), "validation_dice": scores},

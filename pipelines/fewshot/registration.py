@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pipelines.fewshot.bank import Bank, is_novel
+from pipelines.fewshot.features import feature_rows
 from pipelines.fewshot.kernels import SupportStatistics, collect_statistics
 from pipelines.fewshot.predictor import FewshotPredictor
 from segsuite.data.transforms import prepare_image
-from segsuite.engines.inference import WindowInference, predict_rows
 from segsuite.engines.model_card import model_card
 from segsuite.engines.model_folder import ModelFolder, write_model_folder
 from segsuite.errors import OutputError, VolumeError
@@ -164,23 +163,14 @@ def support_statistics(
         known[:, :, chosen] = True
         inside = inside & known
     digest = hash_of_json([[hash_of_file(path) for path in support.images], hashlib.sha256(drawn).hexdigest(), slices])
-    kernels = predictor.network.network.kernels.detach().cpu().numpy().astype(np.float32)
-    directions = kernels / np.linalg.norm(kernels, axis=1, keepdims=True)
+    directions = predictor.base.directions.astype(np.float32)
 
-    def outside(features: NDArray[np.float32], at: slice) -> NDArray[np.bool_]:
+    def called(features: NDArray[np.float32], at: slice) -> NDArray[np.int64]:
         # where the base model finds a structure of its own, nothing new will be drawn: it teaches nothing either
-        return known[at] & (np.tensordot(directions, features, axes=1).argmax(axis=0) == 0)
+        return np.where(known[at], np.tensordot(directions, features, axes=1).argmax(axis=0), -1)
 
-    return collect_statistics(_feature_rows(predictor, image), inside, outside, digest=digest, where=where)
-
-
-def _feature_rows(predictor: FewshotPredictor, image: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    """Features of a whole volume, from the windows that prediction uses."""
-    windows = predictor.windows(predictor.model)
-    n_features = predictor.network.network.kernels.shape[1]
-    plain: WindowInference = replace(windows, n_classes=int(n_features), n_extra=0, mirror_axes=(), gives_probabilities=True)
-    with torch.inference_mode():
-        yield from predict_rows(predictor.network.network.features, image, plain)
+    rows = feature_rows(predictor.network.network, image, predictor.windows(predictor.model))
+    return collect_statistics(rows, inside, called, n_base=len(directions) - 1, digest=digest, where=where)
 
 
 def _on_network(drawn: NDArray[np.bool_], native: Grid, grid: Grid) -> NDArray[np.bool_]:
@@ -223,20 +213,18 @@ def _remarks(bank: Bank) -> str:
     return f"\nRegistered without retraining:\n\n| structure | value | shots |\n| --- | --- | --- |\n{table}\n"
 
 
-def described_supports(bank: Bank, options: dict[str, Any]) -> list[dict[str, Any]]:
+def described_supports(predictor: FewshotPredictor) -> list[dict[str, Any]]:
     """For people: every structure with its shots and the Dice to expect, leaving one support out.
 
     Args:
-        bank: The structures.
-        options: ``rule``, ``ridge``, ``calibrate``.
+        predictor: The model, with the rule that it is opened with.
 
     Returns:
         One entry per structure.
     """
-    chosen = {key: options[key] for key in ("rule", "ridge", "calibrate")}
     entries = []
-    for structure in bank.structures:
-        scores = structure.leave_one_out(**chosen)
+    for structure in predictor.bank.structures:
+        scores = structure.leave_one_out(predictor.rule, predictor.base)
         entries.append(
             {
                 "name": structure.name,

@@ -22,21 +22,44 @@ class FeatureSettings(Group):
     """Pseudo-anatomical regions that base training tells apart; 0: none."""
     region_weight: float = Field(default=1.0, ge=0)
     """Of their loss."""
+    update: Literal["off", "base", "regions"] = "off"
+    """Learn a gate that makes kernels from prototypes, in episodes where base classes (and regions) play new ones."""
     rule: Literal["drop_novel", "with_base", "all"] = "with_base"
     """Which scans base training sees: without novel structures; with a base structure; all. Novel is background in them."""
+
+
+class ForegroundSettings(Group):
+    """A branch that finds objects of any class, known or not."""
+
+    weight: float = Field(default=0.0, ge=0)
+    """Of its loss; 0: no such branch."""
+    leave_class_out: bool = True
+    """Hold classes out of what the branch is told, and call them objects all the same."""
+    ignore_background: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the background voxels, those most like objects, that teach it nothing."""
+    regions: bool = False
+    """Let random pseudo-anatomical regions be objects too."""
 
 
 class KernelSettings(Group):
     """How a new structure is decided; saved with the model, and open to `segsuite predict --set key=value`."""
 
-    rule: Literal["discriminant", "prototype"] = "discriminant"
-    """Linear discriminant of the features, or cosine to their mean direction."""
+    rule: Literal["discriminant", "prototype", "gated", "blended", "logistic", "finetuned"] = "discriminant"
+    """Linear discriminant; prototype; prototype through the trained gate; with base kernels moved; regression; 100 steps."""
     ridge: float = Field(default=0.02, gt=0)
     """Of the discriminant's covariance."""
     calibrate: bool = True
     """Choose each threshold on the supports."""
+    prototypes: int = Field(default=1, ge=1)
+    """Sub-prototypes per structure, for rules that have prototypes."""
     competition: Literal["closed", "open"] = "closed"
-    """A voxel that a base structure won stays with it; or the larger probability wins."""
+    """A voxel that a base structure won stays with it; or the largest of all logits wins."""
+    bias: Literal["off", "hard", "soft", "unconditional"] = "off"
+    """In favour of new structures: where the foreground branch sees an object; or everywhere."""
+    bias_threshold: float = Field(default=0.5, gt=0, le=1)
+    """Probability of an object from which on a conditional bias is given."""
+    bias_size: float = Field(default=1.0, ge=0)
+    """Of the bias, in logits."""
 
 
 class RegisterSettings(Group):
@@ -57,6 +80,8 @@ class InferenceSettings(Group):
     """Average over flips along the axes that training mirrored."""
     probability_maps: bool = False
     """Write one volume per new structure with its probability."""
+    foreground_map: bool = False
+    """Write a volume of objects that no base class took, where the model has a foreground branch."""
 
 
 class Settings(PipelineSettings):
@@ -72,6 +97,8 @@ class Settings(PipelineSettings):
     """Model folder of a trained U-Net whose features are used as they are."""
     features: FeatureSettings = FeatureSettings()
     """What kernels see."""
+    foreground: ForegroundSettings = ForegroundSettings()
+    """A branch that finds objects of any class."""
     kernels: KernelSettings = KernelSettings()
     """How a new structure is decided."""
     register_novel: RegisterSettings = RegisterSettings()

@@ -5,10 +5,12 @@ import pytest
 
 from pipelines.fewshot.bank import Bank, is_novel
 from pipelines.fewshot.kernels import SupportStatistics
+from pipelines.fewshot.rules import BaseKernels, Rule
 from segsuite.errors import ModelError, SettingsError
 
 TAKEN = {"background": 0, "liver": 1, "spleen": 4}
-OPTIONS = {"rule": "discriminant", "ridge": 0.02, "calibrate": True}
+RULE = Rule()
+BASE = BaseKernels(np.eye(4)[:3])
 
 
 def support(seed: int, side: float = 1.0) -> SupportStatistics:
@@ -20,6 +22,7 @@ def support(seed: int, side: float = 1.0) -> SupportStatistics:
         np.array([40.0, 90.0]),
         np.stack([part.sum(0) for part in parts]),
         np.stack([part.T @ part for part in parts]),
+        np.zeros((3, 4)),
         inside.astype(np.float16),
         outside.astype(np.float16),
         f"{seed:064x}",
@@ -27,7 +30,7 @@ def support(seed: int, side: float = 1.0) -> SupportStatistics:
 
 
 def kernels(bank: Bank) -> list[np.ndarray]:
-    return [np.append(kernel.weight, kernel.threshold) for kernel in bank.kernels(**OPTIONS)]
+    return [np.append(kernel.weights, kernel.threshold) for kernel in bank.kernels(RULE, BASE)]
 
 
 def test_registering_another_leaves_the_first_as_it_is_in_any_order() -> None:
@@ -92,7 +95,7 @@ def test_saved_and_loaded() -> None:
     bank = Bank().add("kidney", 2, [support(0), support(1)], taken=TAKEN)
     tensors = bank.tensors()
     assert all(is_novel(name) for name in tensors)
-    assert len(tensors) == 10
+    assert len(tensors) == 12
     again = Bank.load(bank.describe(), {**tensors, "encoder.weight": tensors[next(iter(tensors))]})
     assert np.array_equal(kernels(bank)[0], kernels(again)[0])
     tensors.pop(next(iter(tensors)))
@@ -102,17 +105,7 @@ def test_saved_and_loaded() -> None:
 
 def test_leave_one_out_needs_two_shots_and_sees_a_bad_one() -> None:
     good = Bank().add("kidney", 2, [support(seed, 3.0) for seed in range(4)], taken=TAKEN)["kidney"]
-    assert min(good.leave_one_out(**OPTIONS)) > 0.9
+    assert min(good.leave_one_out(RULE, BASE)) > 0.9
     inverted = Bank().add("kidney", 2, [*good.supports, support(9, -3.0)], taken=TAKEN)["kidney"]
-    assert min(inverted.leave_one_out(**OPTIONS)) < 0.3
-    assert Bank().add("x", 2, [support(0)], taken=TAKEN)["x"].leave_one_out(**OPTIONS) == []
-
-
-@pytest.mark.parametrize("calibrate", [True, False])
-def test_prototype_rule_is_the_cosine_to_the_mean_direction(calibrate: bool) -> None:
-    bank = Bank().add("kidney", 2, [support(0)], taken=TAKEN)
-    kernel = bank.kernels(rule="prototype", ridge=0.02, calibrate=calibrate)[0]
-    assert np.linalg.norm(kernel.weight) == pytest.approx(1)
-    assert (kernel.threshold == 0.5) is not calibrate
-    with pytest.raises(SettingsError, match="`rule` must be one of"):
-        bank.kernels(rule="nearest", ridge=0.02, calibrate=True)
+    assert min(inverted.leave_one_out(RULE, BASE)) < 0.3
+    assert Bank().add("x", 2, [support(0)], taken=TAKEN)["x"].leave_one_out(RULE, BASE) == []

@@ -8,12 +8,12 @@ from segsuite.data.augmentation import IntensityAugmentation
 from segsuite.engines.inference import WindowInference
 
 
-def module(regions: int, weight: float) -> BaseTraining:
+def module(regions: int, weight: float, **more: bool) -> BaseTraining:
     torch.manual_seed(0)
     extractor = {"kind": "unet", "in_channels": 1, "out_channels": 1, "channels": [8, 16], "kernels": [[3] * 3] * 2}
     extractor |= {"strides": [[1] * 3, [2] * 3], "n_supervised": 1}
     made = BaseTraining(
-        build_network({"extractor": extractor, "n_base": 1, "n_regions": regions, "feature_channels": 8}),
+        build_network({"extractor": extractor, "n_base": 1, "n_regions": regions, "feature_channels": 8, **more}),
         n_channels=1,
         region_weight=weight,
         augmentation=IntensityAugmentation().scaled(0, mirror_axes=()),
@@ -60,9 +60,38 @@ def test_place_is_not_made_noisy() -> None:
     made = module(0, 0.0)
     made.augmentation = IntensityAugmentation(noise=1.0, brightness=1.0).scaled(1.0, mirror_axes=())
     seen: list[torch.Tensor] = []
-    made.network.network.forward = lambda image: (seen.append(image), (torch.zeros(1, 2, 16, 16, 8, requires_grad=True),) * 2)[1]
+    look = made.network.network.levels
+    made.network.network.levels = lambda image: (seen.append(image), look(image[:, :1]))[1]
     data = batch()
     data["image"] = torch.cat([data["image"], data["image"], data["image"]], dim=1)
     made.training_step(data, 0)
     assert not torch.equal(seen[0][:, :1], data["image"][:, :1])
     assert torch.equal(seen[0][:, 1:], data["image"][:, 1:])
+
+
+def test_gate_and_foreground_learn_in_episodes() -> None:
+    """I19: gradient reaches gate, prototypes' side and kernels; what is learned finds the object and the class."""
+    made = module(2, 1.0, update=True, foreground=True)
+    made.update_regions = True
+    made.clock = type("Clock", (), {"progress": lambda self, step: 0.5})()
+    optimiser = made.configure_optimizers()
+    for step in range(60):
+        torch.manual_seed(step)
+        loss = made.training_step(batch(), 0)
+        optimiser.zero_grad()
+        loss.backward()
+        if not step:
+            net = made.kernel_network
+            for part in (net.update.gate, net.update.of_prototype[0], net.update.of_kernel[0], net.update.residual):
+                assert part.weight.grad.abs().sum() > 0
+            assert net.kernels.grad.abs().sum() > 0
+            assert net.foreground.queries.grad.abs().sum() > 0
+        optimiser.step()
+        made.on_train_batch_end(None, None, 0)
+    found = made.average.module.eval()(batch()["image"])
+    inside = batch()["label"] == 1
+    objects = made.average.module.network.foreground(
+        made.average.module.network.levels(batch()["image"]), made.average.module.network.kernels[1:]
+    )[:, 0]
+    assert objects[inside].mean() > objects[~inside].mean() + 1
+    assert ((found[:, :2].argmax(1) == 1) == inside).float().mean() > 0.97

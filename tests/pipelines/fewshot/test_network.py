@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from pipelines.fewshot.kernels import Kernel
-from pipelines.fewshot.network import KernelNetwork, OpenNetwork, build_network, cosine_logits, thinned
+from pipelines.fewshot.network import (
+    Bias,
+    KernelNetwork,
+    OpenNetwork,
+    build_network,
+    cosine_logits,
+    thinned,
+    updated_kernels,
+)
 from segsuite.errors import ModelError
 
 UNET = {
@@ -15,9 +23,10 @@ UNET = {
 SLICES = {"kind": "slice_network", "in_channels": 1, "out_channels": 1, "architecture": "unet", "encoder": "resnet18"}
 
 
-def network(extractor: dict[str, object] = UNET, regions: int = 3) -> OpenNetwork:
+def network(extractor: dict[str, object] = UNET, regions: int = 3, **more: bool) -> OpenNetwork:
     torch.manual_seed(0)
-    return build_network({"extractor": extractor, "n_base": 2, "n_regions": regions, "feature_channels": 6})
+    arguments = {"extractor": extractor, "n_base": 2, "n_regions": regions, "feature_channels": 6, **more}
+    return build_network(arguments)
 
 
 @pytest.mark.parametrize("extractor", [UNET, SLICES], ids=["3-D", "2-D"])
@@ -38,12 +47,9 @@ def test_length_of_kernels_does_not_matter() -> None:
     assert float(cosine_logits(features, kernels)[0, 1, 0, 0, 0]) == pytest.approx(by_hand, rel=1e-5)
 
 
-def test_training_gives_base_classes_and_thinned_regions() -> None:
-    made = network().network
-    base, regions = made(torch.randn(1, 1, 8, 8, 4))
-    assert base.shape == (1, 3, 8, 8, 4)
-    assert regions.shape == (1, 5, 4, 4, 4)
-    torch.testing.assert_close(regions[:, :2], thinned(base[:, 1:]))
+def test_thinned_is_every_second_voxel_of_two_axes() -> None:
+    volume = torch.arange(2 * 4 * 4 * 3).view(2, 4, 4, 3)
+    assert torch.equal(thinned(volume), volume[:, [0, 2]][:, :, [0, 2]])
 
 
 def test_registration_leaves_base_probabilities_bit_identical() -> None:
@@ -54,7 +60,7 @@ def test_registration_leaves_base_probabilities_bit_identical() -> None:
         before = made(image)
         made.register_kernels([])
         assert torch.equal(made(image), before)
-        first, second = (Kernel(np.random.default_rng(seed).normal(size=6), 0.1, 5.0) for seed in range(2))
+        first, second = (Kernel(np.random.default_rng(seed).normal(size=(1, 6)), 0.1, 5.0) for seed in range(2))
         made.register_kernels([first])
         one = made(image)
         made.register_kernels([first, second])
@@ -63,13 +69,13 @@ def test_registration_leaves_base_probabilities_bit_identical() -> None:
     assert torch.equal(two[:, :4], one)
     assert two.shape[1] == 5
     features = made.network.features(image).detach()
-    logits = first.logit(features[0].flatten(1).T.numpy())
+    logits = first.gain * (first.score(features[0].flatten(1).T.numpy()) - first.threshold)
     torch.testing.assert_close(one[0, 3].flatten(), torch.from_numpy(logits).sigmoid().float(), atol=1e-5, rtol=1e-4)
 
 
 def test_kernels_of_another_model_are_refused() -> None:
     with pytest.raises(ModelError, match="must have kernels of 6 features, got 4"):
-        network().register_kernels([Kernel(np.zeros(4), 0, 1)])
+        network().register_kernels([Kernel(np.zeros((1, 4)), 0, 1)])
     with pytest.raises(ModelError, match="extractor's kind"):
         KernelNetwork(extractor={"kind": "vit"}, n_base=1, n_regions=0, feature_channels=4)
 
@@ -77,7 +83,62 @@ def test_kernels_of_another_model_are_refused() -> None:
 def test_gradient_reaches_features_and_all_kernels() -> None:
     """I19 for what is trained here."""
     made = network().network
-    base, regions = made(torch.randn(1, 1, 8, 8, 4))
+    features = made.features(torch.randn(1, 1, 8, 8, 4))
+    base, regions = cosine_logits(features, made.kernels), cosine_logits(features, made.regions)
     (base.square().mean() + regions.square().mean()).backward()
     for parameter in (made.kernels, made.regions, made.project.weight):
         assert parameter.grad.abs().sum() > 0
+
+
+def test_bias_and_foreground_leave_base_probabilities_alone() -> None:
+    """I1, I5, I12: with and without new structures and bias, base probabilities and the objects' map are the same bits."""
+    made = network(foreground=True).eval()
+    image = torch.randn(1, 1, 8, 8, 4)
+    kernel = Kernel(np.random.default_rng(0).normal(size=(2, 6)), 0.1, 5.0)
+    with torch.no_grad():
+        before = made(image)
+        made.register_kernels([kernel])
+        plain = made(image)
+        made.register_kernels([kernel], bias=Bias("unconditional", size=2.0))
+        biased = made(image)
+        made.register_kernels([kernel], bias=Bias("hard", threshold=1.0))
+        never = made(image)
+    assert before.shape[1] == 4
+    for after in (plain, biased):
+        assert torch.equal(after[:, :3], before[:, :3])
+        assert torch.equal(after[:, -1], before[:, -1])
+    assert (biased[:, 3] > plain[:, 3]).all()
+    assert torch.equal(never, plain)
+    with pytest.raises(ModelError, match="must have a model with a foreground branch"):
+        network().register_kernels([kernel], bias=Bias("hard"))
+
+
+def test_peer_may_move_base_kernels() -> None:
+    made = network().eval()
+    image = torch.randn(1, 1, 8, 8, 4)
+    with torch.no_grad():
+        before = made(image)
+        made.register_kernels([], base=made.network.kernels * 2)
+        torch.testing.assert_close(made(image), before)
+        made.register_kernels([], base=made.network.kernels.flip(0))
+        torch.testing.assert_close(made(image), before.flip(1))
+
+
+def test_episode_updates_what_it_shows() -> None:
+    """Background and absent classes become U(k, k); a class that plays a new one forgets its own kernel."""
+    torch.manual_seed(0)
+    made = network(update=True).network
+    features = made.features(torch.randn(2, 1, 8, 8, 4))
+    label = torch.zeros(2, 8, 8, 4, dtype=torch.long)
+    label[:, :4] = 1
+    kernels = torch.nn.Parameter(made.kernels.detach().clone())
+    same = made.update(kernels, kernels)
+    seen = set()
+    for seed in range(8):
+        torch.manual_seed(seed)
+        found = updated_kernels(made.update, kernels, features, label, first=1)
+        torch.testing.assert_close(found[[0, 2]], same[[0, 2]])
+        assert not torch.allclose(found[1], same[1])
+        own = torch.autograd.grad(found[1].square().sum(), kernels, retain_graph=True)[0]
+        seen.add(bool(own[1].abs().sum() > 0))
+    assert seen == {True, False}

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from pipelines.fewshot.bank import is_novel
 from pipelines.fewshot.recipe import load_predictor
 from pipelines.fewshot.registration import forget, register
+from pipelines.fewshot.rules import BaseKernels, Rule, make_kernel
 from pipelines.fewshot.supports import supports_of_manifest
 from segsuite.data.phantoms.anatomy import SURROUNDINGS, ZONES
 from segsuite.engines.model_folder import read_model_folder
@@ -91,10 +92,8 @@ def test_order_of_registration_does_not_matter(fewshot_run: RunFolder, tmp_path:
     register(opened(tmp_path / "a"), "bladder", draw("bladder", 3)[:1], tmp_path / "b", value=5)
     register(opened(tmp_path / "b"), "bladder", draw("bladder", 3)[1:], tmp_path / "c")
     register(opened(fewshot_run.root / "base_model"), "bladder", draw("bladder", 3), tmp_path / "d", value=5)
-    one, other = (
-        opened(tmp_path / name).bank["bladder"].kernel(rule="discriminant", ridge=0.02, calibrate=True) for name in "cd"
-    )
-    assert np.array_equal(one.weight, other.weight)
+    one, other = (make_kernel(opened(tmp_path / name).bank["bladder"].supports, Rule(), BaseKernels(np.eye(8))) for name in "cd")
+    assert np.array_equal(one.weights, other.weights)
     assert one.threshold == other.threshold
 
 
@@ -145,3 +144,19 @@ def test_frozen_features_of_a_supervised_model(tiny_run: RunFolder, tiny_fewshot
 def test_what_cannot_be_is_named(tiny_fewshot: list[str], override: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=said):
         train("fewshot/phantom", overrides=[*tiny_fewshot, override, "finetune=b"], out=tmp_path / "run", runtime=HERE)
+
+
+def test_gate_and_foreground_train_deploy_and_predict(tiny_fewshot: list[str], tmp_path: Path) -> None:
+    more = [
+        "features.update=regions",
+        "foreground.weight=1",
+        "foreground.regions=true",
+        "kernels.rule=gated",
+        "kernels.bias=hard",
+    ]
+    run = train("fewshot/phantom", overrides=[*tiny_fewshot, *more], out=tmp_path / "run", runtime=HERE)
+    checkpoint = load_file(run.model / "model.safetensors")
+    assert any(name.startswith("network.update.") for name in checkpoint)
+    predict(run.model, [image(run)], tmp_path / "p", overrides=["foreground_map=true"], device="cpu")
+    objects = read_volume(tmp_path / "p" / "phantom_0000_map_unknown_foreground.nii.gz").array
+    assert 0 <= objects.min() <= objects.max() <= 1

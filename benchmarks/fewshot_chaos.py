@@ -27,6 +27,7 @@ from pipelines.fewshot.predictor import FewshotPredictor, with_new
 from pipelines.fewshot.recipe import load_predictor
 from pipelines.fewshot.registration import Support, support_statistics
 from pipelines.fewshot.rules import Rule, make_kernel
+from pipelines.fewshot.scores import harmonic_mean
 from pipelines.fewshot.supports import supports_of_manifest
 from segsuite.data.manifest import Case, Manifest, write_manifest
 from segsuite.metrics.overlap import dice_score
@@ -73,6 +74,7 @@ def manifests(data: Path, out: Path) -> tuple[Path, Path]:
     """Training and test patients."""
     numbers = sorted(path.name[6:8] for path in data.glob("image_*.nii.gz"))
     parts = {"train": [n for n in numbers if n not in TEST], "test": [n for n in numbers if n in TEST]}
+    assert not set(parts["train"]) & set(parts["test"])
     paths = []
     for name, chosen in parts.items():
         rows = [Case(image=f"image_{n}.nii.gz", label=f"label_{n}.nii.gz", case_id=f"c{n}") for n in chosen]
@@ -153,7 +155,7 @@ def show(scores: pd.DataFrame) -> None:
         means = part.groupby(["kind", "fold", "patient"])["dice"].mean()
         interval = mean_with_interval(means["novel"].to_list(), list(means["novel"].index.get_level_values("patient")))
         new, old = float(means["novel"].mean()), float(means["base"].mean())
-        both, spread = 2 * new * old / (new + old), f"[{interval.low:.3f}, {interval.high:.3f}]"
+        both, spread = harmonic_mean(old, new), f"[{interval.low:.3f}, {interval.high:.3f}]"
         print(f"| {name} | {shots} | {new:.3f} {spread} | {old:.3f} | {both:.3f} |")
 
 

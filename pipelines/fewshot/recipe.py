@@ -272,7 +272,7 @@ def _export(
         training={"minutes": round(minutes, 2), "steps": int(module.global_step), "validation_dice": scores},
     )
     description |= {"labels": labels, "class_labels": class_labels, "kernels": [], "hidden": list(settings.novel)}
-    description["rule"] = settings.features.rule
+    description |= {"rule": settings.features.rule, "flipped_axes": list(module.augmentation.mirror_axes)}
     shots = settings.register_novel.shots
     weights, card = average.state_dict(), model_card(description)
     base_folder = run.root / "base_model" if shots else run.model

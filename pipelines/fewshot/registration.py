@@ -18,7 +18,8 @@ from pipelines.fewshot.predictor import FewshotPredictor
 from segsuite.data.transforms import prepare_image
 from segsuite.engines.model_card import model_card
 from segsuite.engines.model_folder import ModelFolder, write_model_folder
-from segsuite.errors import OutputError, VolumeError
+from segsuite.engines.planning import names_a_side
+from segsuite.errors import OutputError, SettingsError, VolumeError
 from segsuite.files import hash_of_file, hash_of_json
 from segsuite.volumes.grid import Grid, require_same_grid, resample
 from segsuite.volumes.reading import read_channels, read_labels
@@ -70,8 +71,9 @@ def register(
 
     Raises:
         VolumeError: A support that cannot be used; the message names it.
-        SettingsError: A name or value that is taken.
+        SettingsError: A name or value that is taken, or a side in a model whose training flipped patients.
     """
+    _require_sides(predictor, name, force=force)
     found = [
         support_statistics(predictor, support, slices=slices, force=force, where=f"{name}, shot {number}, {support.mask}")
         for number, support in enumerate(supports, start=1)
@@ -171,6 +173,15 @@ def support_statistics(
 
     rows = feature_rows(predictor.network.network, image, predictor.windows(predictor.model))
     return collect_statistics(rows, inside, called, n_base=len(directions) - 1, digest=digest, where=where)
+
+
+def _require_sides(predictor: FewshotPredictor, name: str, *, force: bool) -> None:
+    flipped = 0 in predictor.model.description["flipped_axes"] and not predictor.preprocessing.with_place
+    if flipped and names_a_side(name) and not force:
+        raise SettingsError(
+            f"`{name}` must be registered into a model that tells left from right, got one whose training flipped patients. "
+            "Train with `features.place=true` or `plan.mirror_axes=[]`, or --force."
+        )
 
 
 def _on_network(drawn: NDArray[np.bool_], native: Grid, grid: Grid) -> NDArray[np.bool_]:

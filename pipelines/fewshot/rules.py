@@ -14,6 +14,7 @@ from sklearn.model_selection import StratifiedKFold
 from torch.nn import functional as F
 
 from pipelines.fewshot.kernels import (
+    SAMPLE,
     Array,
     Kernel,
     SupportStatistics,
@@ -191,7 +192,7 @@ def logistic_kernel(supports: Sequence[SupportStatistics]) -> Kernel:
     """
     ordered = in_order(supports)
     sides = [np.concatenate([getattr(s, name) for s in ordered]).astype(np.float64) for name in ("inside", "outside")]
-    least = min(map(len, sides))
+    least = min(*map(len, sides), SAMPLE)
     draw = np.random.default_rng(0)
     kept = [side[draw.permutation(len(side))[:least]] for side in sides]
     vectors, called = np.concatenate(kept), np.repeat([1, 0], least)

@@ -21,7 +21,7 @@ from segsuite.engines.run_folder import RunFolder
 from segsuite.files import write_json
 from segsuite.networks.unet import least_multiple
 
-__all__ = ["Plan", "make_plan", "plan_once"]
+__all__ = ["Plan", "make_plan", "names_a_side", "plan_once"]
 
 ANISOTROPY = 3.0
 """An axis this many times coarser than the finest, in spacing and in voxels, counts as through-plane."""
@@ -232,12 +232,17 @@ def _stages(
         size, now = np.ceil(size / np.asarray(stride)), now * np.asarray(stride)
 
 
+def names_a_side(name: str) -> bool:
+    """Whether a structure's name says left or right."""
+    return bool(SIDE_WORDS & set(re.split(r"[^a-z]+", name.lower())))
+
+
 def _mirror_axes(fingerprint: Fingerprint, given: tuple[int, ...] | None, reasons: dict[str, str]) -> tuple[int, ...]:
     """Left and right may be swapped unless labels name a side; patients are never upside down or back to front."""
     if given is not None:
         reasons["mirror_axes"] = "given in the settings"
         return given
-    sided = [name for name in fingerprint.label_ml if SIDE_WORDS & set(re.split(r"[^a-z]+", name.lower()))]
+    sided = [name for name in fingerprint.label_ml if names_a_side(name)]
     if sided:
         reasons["mirror_axes"] = f"none: `{sided[0]}` names a side, and a flip would make it the other one"
         return ()

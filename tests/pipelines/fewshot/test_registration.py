@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -82,3 +83,15 @@ def test_mask_of_one_voxel_is_enough(fewshot_run: RunFolder, pair: tuple[Path, P
     single[3, 4, 5] = 1
     nib.save(nib.Nifti1Image(single, mask.affine), tmp_path / "one.nii.gz")
     run(fewshot_run, Support((pair[0],), tmp_path / "one.nii.gz", 1), tmp_path / "m")
+
+
+def test_sides_need_a_model_that_tells_them_apart(fewshot_run: RunFolder, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """I23: where training flipped patients and the network is not told places, left and right cannot be told apart."""
+    predictor = load_predictor(fewshot_run.root / "base_model", device="cpu", overrides={})
+    assert predictor.preprocessing.with_place
+    register(predictor, "left_thing", [Support((pair[0],), pair[1], 5)], tmp_path / "a")
+    predictor.model.description["flipped_axes"] = [0]
+    predictor.preprocessing = replace(predictor.preprocessing, with_place=False)
+    with pytest.raises(SettingsError, match="must be registered into a model that tells left from right"):
+        register(predictor, "left_thing", [Support((pair[0],), pair[1], 5)], tmp_path / "b")
+    assert not (tmp_path / "b").exists()

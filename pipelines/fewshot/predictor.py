@@ -46,7 +46,7 @@ class FewshotPredictor(ModelPredictor):
 
         Raises:
             ModelError: An ensemble.
-            SettingsError: An unknown competition or rule.
+            SettingsError: An unknown competition or rule, or a map of objects that the model does not see.
         """
         if model.members:
             raise ModelError(f"{model.path} must be one model, got an ensemble. New structures are registered into one model.")
@@ -56,6 +56,8 @@ class FewshotPredictor(ModelPredictor):
         self.rule = Rule.of({**model.description["inference"], **(overrides or {})})
         super().__init__(model, build_network, device=device, overrides=overrides)
         self.options = self.inference(model)
+        if self.options["foreground_map"] and not sees_objects:
+            raise SettingsError("--set foreground_map must have a model trained with `foreground.weight=1`, got one without.")
         if self.options["competition"] not in COMPETITIONS:
             raise SettingsError(f"--set competition must be one of {COMPETITIONS}, got `{self.options['competition']}`.")
 
@@ -86,12 +88,7 @@ class FewshotPredictor(ModelPredictor):
         shown |= set(self.bank.names) if self.options["probability_maps"] else set()
         volumes = {name: volume for name, volume in found.volumes.items() if name in shown}
         probabilities = found.probabilities if request.keep_probabilities else None
-        return replace(
-            found,
-            labels=labels,
-            volumes=volumes,
-            probabilities=probabilities,
-        )
+        return replace(found, labels=labels, volumes=volumes, probabilities=probabilities)
 
     def _load(self, member: ModelFolder) -> nn.Module:
         network = super()._load(member)

@@ -9,7 +9,7 @@ from pipelines.fewshot.bank import Structure
 from pipelines.fewshot.predictor import FewshotPredictor, wins_in_the_open, with_new
 from segsuite.engines.model_folder import read_model_folder, write_ensemble
 from segsuite.engines.run_folder import RunFolder
-from segsuite.errors import ModelError
+from segsuite.errors import ModelError, SettingsError
 
 pytestmark = pytest.mark.slow
 
@@ -51,3 +51,8 @@ def test_every_rule_predicts(fewshot_run: RunFolder, rule: str) -> None:
     peer = FewshotPredictor(read_model_folder(fewshot_run.model), device="cpu", overrides={"rule": rule, "prototypes": 2})
     assert (peer.network.base_kernels is not None) == (rule == "blended")
     assert peer.network.weights.isfinite().all()
+
+
+def test_map_that_the_model_cannot_give_is_refused(fewshot_run: RunFolder) -> None:
+    with pytest.raises(SettingsError, match="foreground_map must have a model trained with"):
+        FewshotPredictor(read_model_folder(fewshot_run.model), device="cpu", overrides={"foreground_map": True})

@@ -75,7 +75,11 @@ def test_killed_prediction_goes_on_to_the_same_bytes(tiny_run: RunFolder, segsui
 
 
 def test_interrupt_exits_with_130(tiny_run: RunFolder, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "segsuite", "predict", str(tiny_run.model), str(tiny_run.root / "cohort" / "images")]
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for number in range(200):  # so many that no machine is done before the signal comes
+        os.link(tiny_run.root / "cohort" / "images" / "phantom_0000.nii.gz", scans / f"scan_{number}.nii.gz")
+    command = [sys.executable, "-m", "segsuite", "predict", str(tiny_run.model), str(scans)]
     process = subprocess.Popen([*command, "--out", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True, env=os.environ)
     while process.poll() is None and not (tmp_path / "out").is_dir():
         time.sleep(0.01)

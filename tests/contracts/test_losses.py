@@ -40,6 +40,7 @@ ADAPTED: dict[str, Callable[[Callable[..., Tensor], Tensor, Tensor], Tensor]] = 
     "gland_loss": lambda loss, logits, label: loss(margin(logits)[:, 1:2], scored_targets(label)[:, 1:2]),
     "presence_loss": lambda loss, logits, label: loss(slices(logits, label), label.clamp_max(2)),
     "reconstruction_loss": lambda loss, logits, label: loss(logits.float().softmax(1) * (label != -1)[:, None], targets(label)),
+    "updated_loss": lambda loss, logits, label: loss(logits, logits, label),
 }
 """Losses of another signature, called so that logits and label mean the same."""
 

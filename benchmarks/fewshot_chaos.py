@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,7 +74,6 @@ def manifests(data: Path, out: Path) -> tuple[Path, Path]:
     """Training and test patients."""
     numbers = sorted(path.name[6:8] for path in data.glob("image_*.nii.gz"))
     parts = {"train": [n for n in numbers if n not in TEST], "test": [n for n in numbers if n in TEST]}
-    assert not set(parts["train"]) & set(parts["test"])
     paths = []
     for name, chosen in parts.items():
         rows = [Case(image=f"image_{n}.nii.gz", label=f"label_{n}.nii.gz", case_id=f"c{n}") for n in chosen]
@@ -86,6 +85,16 @@ def manifests(data: Path, out: Path) -> tuple[Path, Path]:
 def base_model(out: Path, train_manifest: Path, novel: tuple[str, ...], minutes: float, more: list[str]) -> Path:
     overrides = [f"data.manifest={train_manifest}", f"novel=[{','.join(novel)}]", f"training.max_minutes={minutes}", *more]
     return train("fewshot/chaos", overrides=overrides, out=out, runtime=Runtime()).model
+
+
+def draws_of(train_manifest: Path, names: Sequence[str], draws: int) -> dict[tuple[str, int, int], list[Support]]:
+    """The supports of every structure, number of shots and draw."""
+    return {
+        (name, shots, draw): supports_of_manifest(train_manifest, None, name, shots=shots, seed=draw)
+        for name in names
+        for shots in SHOTS
+        for draw in range(draws)
+    }
 
 
 class Statistics:
@@ -110,13 +119,15 @@ def outcomes(model: Path, novel: tuple[str, ...], train_manifest: Path, data: Pa
     """Dice of every row, shot number, draw, test patient and organ."""
     predictor = load_predictor(model, device="auto", overrides={})
     statistics = Statistics(predictor)
-    rows = (*ROWS, *GATED) if predictor.base.update else ROWS
+    rows = (*ROWS, *GATED) if predictor.base.update is not None else ROWS
     settings = [(row, shots, draw) for row in rows for shots in SHOTS for draw in range(draws)]
     kernels = []
+    drawn = draws_of(train_manifest, novel, draws)
+    base_kernels = predictor.base
     for row, shots, draw in settings:
         for name in novel:
-            supports = supports_of_manifest(train_manifest, None, name, shots=shots, seed=draw)
-            kernels.append(make_kernel([statistics.of(s, row.slices) for s in supports], row.rule, predictor.base))
+            supports = [statistics.of(support, row.slices) for support in drawn[name, shots, draw]]
+            kernels.append(make_kernel(supports, row.rule, base_kernels))
     print(f"{len(statistics.known)} supports, {np.median(statistics.seconds):.1f} s each (median)", flush=True)
     predictor.network.register_kernels(kernels)
     predictor.extra = tuple(str(number) for number in range(len(kernels))) + predictor.extra
@@ -137,11 +148,11 @@ def outcomes(model: Path, novel: tuple[str, ...], train_manifest: Path, data: Pa
                     }  # fmt: skip
 
 
-def supervised(config: str, manifest: Path, test: Path, out: Path, minutes: float) -> dict[str, float]:
+def supervised(manifest: Path, test: Path, out: Path, minutes: float) -> dict[str, float]:
     """Mean Dice per organ of a U-Net that is shown everything in a manifest."""
     if not (out / "evaluation" / "metrics_summary.json").is_file():
         overrides = [f"data.manifest={manifest}", f"training.max_minutes={minutes}"]
-        model = train(config, overrides=overrides, out=out / "run", runtime=Runtime()).model
+        model = train("supervised/default", overrides=overrides, out=out / "run", runtime=Runtime()).model
         predict(model, [test], out / "masks")
         evaluate(out / "masks", test, out / "evaluation")
     summary = json.loads((out / "evaluation" / "metrics_summary.json").read_text())
@@ -159,6 +170,14 @@ def show(scores: pd.DataFrame) -> None:
         print(f"| {name} | {shots} | {new:.3f} {spread} | {old:.3f} | {both:.3f} |")
 
 
+def show_organs(scores: pd.DataFrame) -> None:
+    """The default row by organ, and by test patient at the largest number of shots."""
+    default = scores[(scores["row"] == ROWS[0].name) & (scores["kind"] == "novel")]
+    for column, part in (("shots", default), ("patient", default[default["shots"] == max(SHOTS)])):
+        print(f"\n{ROWS[0].name}, new organs by {column}")
+        print(part.groupby(["organ", column])["dice"].mean().unstack().round(3).to_string())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -171,15 +190,9 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     train_manifest, test = manifests(options.data, options.out)
-    draws = [
-        {"organ": name, "shots": shots, "draw": draw, "masks": " ".join(Path(s.mask).name for s in supports)}
-        for name in LABELS
-        if name != "background"
-        for shots in SHOTS
-        for draw in range(options.draws)
-        for supports in [supports_of_manifest(train_manifest, None, name, shots=shots, seed=draw)]
-    ]
-    pd.DataFrame(draws).to_csv(options.out / "supports.tsv", sep="\t", index=False)
+    drawn = draws_of(train_manifest, [name for name, label in LABELS.items() if label], options.draws)
+    rows = [(*key, " ".join(support.mask.name for support in supports)) for key, supports in drawn.items()]
+    pd.DataFrame(rows, columns=["organ", "shots", "draw", "masks"]).to_csv(options.out / "supports.tsv", sep="\t", index=False)
     table = options.out / f"{options.base}.tsv"
     if not table.is_file():
         parts = []
@@ -188,9 +201,11 @@ def main() -> None:
             found = pd.DataFrame(outcomes(model, novel, train_manifest, options.data, options.draws))
             parts.append(found.assign(fold=fold))
         pd.concat(parts).to_csv(table, sep="\t", index=False)
-    show(pd.read_csv(table, sep="\t", dtype={"patient": str}))
+    scores = pd.read_csv(table, sep="\t", dtype={"patient": str})
+    show(scores)
+    show_organs(scores)
     if options.supervised:
-        ceiling = supervised("supervised/default", train_manifest, test, options.out / "ceiling", options.minutes)
+        ceiling = supervised(train_manifest, test, options.out / "ceiling", options.minutes)
         print(f"\nfully supervised, {options.minutes:g} minutes: {np.mean(list(ceiling.values())):.3f}", ceiling)
 
 

@@ -10,13 +10,11 @@ from torch import Tensor
 
 from segsuite.errors import SettingsError
 
-__all__ = ["BIASES", "conditional_bias", "tuned_bias"]
+__all__ = ["BIASES", "conditional_bias"]
 
 BIASES = ("off", "hard", "soft", "unconditional")
 LARGEST = 3.0
 """A soft bias never exceeds this, in logits."""
-THRESHOLDS = (0.2, 0.35, 0.5, 0.65, 0.8)
-SIZES = (0.5, 1.0, 2.0)
 
 
 def conditional_bias(base: Tensor, foreground: Tensor, *, kind: str, threshold: float, size: float) -> Tensor:
@@ -54,34 +52,3 @@ def conditional_bias(base: Tensor, foreground: Tensor, *, kind: str, threshold: 
     condition = (base.argmax(dim=1, keepdim=True) == 0) & (foreground > limit)
     amount = torch.full_like(empty, size) if kind == "hard" else (size * (foreground - limit)).clamp(max=LARGEST)
     return torch.where(condition, amount, empty)
-
-
-def tuned_bias(margins: Tensor, foreground: Tensor, inside: Tensor, free: Tensor, *, kind: str) -> tuple[float, float, float]:
-    """Threshold and size of the bias with the best Dice on a structure that plays a new one.
-
-    Never to be used on structures that are new in earnest: take base classes that were hidden from the bank.
-
-    Args:
-        margins: (n,) logits of the pseudo-new structure against background.
-        foreground: (n,) log-odds of an object.
-        inside: (n,) boolean, voxels of the structure.
-        free: (n,) boolean, voxels that no remaining base class won.
-        kind: ``hard``, ``soft`` or ``unconditional``.
-
-    Returns:
-        Threshold, size and Dice; size 0 where no bias is best.
-    """
-    best = (1.0, 0.0, _dice(margins > 0, inside, free))
-    for threshold in THRESHOLDS if kind != "unconditional" else (1.0,):
-        for size in SIZES:
-            base = torch.stack([free.float(), 1 - free.float()])[None]
-            bias = conditional_bias(base, foreground[None, None], kind=kind, threshold=threshold, size=size)[0, 0]
-            dice = _dice(margins + bias > 0, inside, free)
-            if dice > best[2]:
-                best = (threshold, size, dice)
-    return best
-
-
-def _dice(chosen: Tensor, inside: Tensor, free: Tensor) -> float:
-    found = chosen & free
-    return float(2 * (found & inside).sum() / (found.sum() + inside.sum()).clamp_min(1))

@@ -98,16 +98,14 @@ class BaseTraining(AveragedTraining):
         raw = cosine_logits(features, net.kernels)
         if net.update is None:
             return base_loss(raw, label)
-        half = max(1, len(features) // 2)
-        kernels = updated_kernels(net.update, net.kernels, features[:half], label[:half], first=1)
+        kernels = updated_kernels(net.update, net.kernels, features, label, first=1)
         return updated_loss(raw, cosine_logits(features, kernels), label)
 
     def _region_loss(self, features: Tensor, label: Tensor) -> Tensor:
         net = self.kernel_network
         kernels = torch.cat([net.kernels[1:], net.regions])
         if net.update is not None and self.update_regions:
-            half = max(1, len(features) // 2)
-            kernels = updated_kernels(net.update, kernels, features[:half], label[:half], first=0)
+            kernels = updated_kernels(net.update, kernels, features, label, first=0)
         return region_loss(cosine_logits(features, kernels), label)
 
     def _foreground_loss(self, levels: Tensor, lesson: Tensor) -> Tensor:

@@ -199,7 +199,7 @@ def updated_kernels(update: KernelUpdate, kernels: Tensor, features: Tensor, lab
     Args:
         update: The gate.
         kernels: (classes, C).
-        features: Of the episode's supports, (batch, C, *space), of unit length.
+        features: Of the whole batch, (batch, C, *space), of unit length; its first half are the episode's supports.
         label: (batch, *space), class indices, -1 for none.
         first: Classes before it are no objects (background): they, like absent ones, become U(k, k).
 
@@ -208,7 +208,8 @@ def updated_kernels(update: KernelUpdate, kernels: Tensor, features: Tensor, lab
 
     Source: our own; pseudo-new and context classes as in Tian et al. 2022 (CAPL), arXiv:2010.05210.
     """
-    prototypes, present = pooled_prototypes(features, label, len(kernels))
+    half = max(1, len(features) // 2)
+    prototypes, present = pooled_prototypes(features[:half], label[:half], len(kernels))
     present = present & (torch.arange(len(kernels), device=kernels.device) >= first)
     plays_new = present & (torch.rand(len(kernels), device=kernels.device) < PSEUDO_NEW)
     old = F.normalize(kernels.float(), dim=1, eps=1e-12)

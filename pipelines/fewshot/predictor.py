@@ -45,13 +45,15 @@ class FewshotPredictor(ModelPredictor):
             overrides: See ``ModelPredictor``.
 
         Raises:
-            ModelError: An ensemble.
+            ModelError: An ensemble, or a model of an older version.
             SettingsError: An unknown competition or rule, or a map of objects that the model does not see.
         """
         if model.members:
             raise ModelError(f"{model.path} must be one model, got an ensemble. New structures are registered into one model.")
+        if "flipped_axes" not in model.description:
+            raise ModelError(f"{model.path} must be a model of this version, got one of an older segsuite. Train it again.")
         self.bank = Bank.load(model.description["kernels"], model.weights())
-        sees_objects = bool(model.description["network"].get("foreground"))
+        sees_objects = bool(model.description["network"]["foreground"])
         self.extra = (*self.bank.names, UNKNOWN) if sees_objects else self.bank.names
         self.rule = Rule.of({**model.description["inference"], **(overrides or {})})
         super().__init__(model, build_network, device=device, overrides=overrides)

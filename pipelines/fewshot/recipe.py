@@ -81,7 +81,7 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
         precision=choose_precision(settings.training.precision, device),
         device=device,
         gives_probabilities=True,
-        n_extra=int(settings.foreground.weight > 0),
+        n_extra=int(arguments["foreground"]),
     )
     names = {place: cohort.class_names[index] for place, index in enumerate(base, start=1)}
     module = _module(settings, plan, arguments, windows, names, cohort.manifest.n_channels, start)

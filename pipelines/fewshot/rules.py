@@ -66,7 +66,7 @@ class Rule:
     @staticmethod
     def of(options: dict[str, Any]) -> Rule:
         """From the ``inference`` of a model."""
-        return Rule(str(options["rule"]), float(options["ridge"]), bool(options["calibrate"]), int(options.get("prototypes", 1)))
+        return Rule(str(options["rule"]), float(options["ridge"]), bool(options["calibrate"]), int(options["prototypes"]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pipelines.fewshot.bias import LARGEST, conditional_bias, tuned_bias
+from pipelines.fewshot.bias import LARGEST, conditional_bias
 from segsuite.errors import SettingsError
 
 
@@ -48,18 +48,3 @@ def test_conditional_bias_is_bounded_by_its_condition() -> None:
         before = found
     with pytest.raises(SettingsError, match="bias must be one of"):
         conditional_bias(base, odds, kind="wild", threshold=0.5, size=1)
-
-
-def test_tuning_takes_the_bias_that_helps_and_none_that_does_not() -> None:
-    """A structure that is missed by half a logit where objects are seen; then one that is found without."""
-    torch.manual_seed(0)
-    inside = torch.arange(100) < 30
-    free = torch.arange(100) < 90
-    odds = torch.where(inside, 3.0, -3.0)
-    missed = torch.where(inside, -0.4, -0.3)
-    threshold, size, dice = tuned_bias(missed, odds, inside, free, kind="hard")
-    assert size == 0.5
-    assert dice == 1.0
-    assert threshold < 0.9
-    assert tuned_bias(torch.where(inside, 1.0, -1.0), odds, inside, free, kind="hard") == (1.0, 0.0, 1.0)
-    assert tuned_bias(missed, odds, inside, free, kind="unconditional")[1] > 0

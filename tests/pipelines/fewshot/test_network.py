@@ -130,7 +130,7 @@ def test_episode_updates_what_it_shows() -> None:
     made = network(update=True).network
     features = made.features(torch.randn(2, 1, 8, 8, 4))
     label = torch.zeros(2, 8, 8, 4, dtype=torch.long)
-    label[:, :4] = 1
+    label[0, :4], label[1] = 1, 2  # the second half of the batch is no support: class 2 counts as absent
     kernels = torch.nn.Parameter(made.kernels.detach().clone())
     same = made.update(kernels, kernels)
     seen = set()

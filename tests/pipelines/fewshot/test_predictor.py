@@ -56,3 +56,11 @@ def test_every_rule_predicts(fewshot_run: RunFolder, rule: str) -> None:
 def test_map_that_the_model_cannot_give_is_refused(fewshot_run: RunFolder) -> None:
     with pytest.raises(SettingsError, match="foreground_map must have a model trained with"):
         FewshotPredictor(read_model_folder(fewshot_run.model), device="cpu", overrides={"foreground_map": True})
+
+
+def test_model_of_an_older_version_is_named(fewshot_run: RunFolder) -> None:
+    """I11."""
+    model = read_model_folder(fewshot_run.model)
+    del model.description["flipped_axes"]
+    with pytest.raises(ModelError, match="must be a model of this version, got one of an older"):
+        FewshotPredictor(model, device="cpu")

@@ -160,3 +160,5 @@ def test_gate_and_foreground_train_deploy_and_predict(tiny_fewshot: list[str], t
     predict(run.model, [image(run)], tmp_path / "p", overrides=["foreground_map=true"], device="cpu")
     objects = read_volume(tmp_path / "p" / "phantom_0000_map_unknown_foreground.nii.gz").array
     assert 0 <= objects.min() <= objects.max() <= 1
+    again = [*tiny_fewshot, f"finetune={run.model}", "training.max_steps=4", "training.validation_cases=1"]
+    assert train("fewshot/phantom", overrides=again, out=tmp_path / "again", runtime=HERE).is_trained

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from pipelines.prostate_zones.fusion import disagreement, fuse_branches, shared_zones
 from segsuite.errors import SettingsError
+from segsuite.networks.blocks import instance_norm
 from segsuite.shapes import Size
 
 __all__ = ["AUXILIARY", "FusedZones", "ZoneNetwork", "ZoneOutput", "build_network"]
@@ -291,7 +292,7 @@ def _norm(name: str, channels: int) -> nn.Module:
     if name == "batch":
         return nn.BatchNorm3d(channels)
     if name == "instance":
-        return nn.InstanceNorm3d(channels, affine=True)
+        return instance_norm(channels)
     if name == "group":
         return nn.GroupNorm(next(n for n in (8, 4, 2, 1) if channels % n == 0), channels)
     raise SettingsError(f"The norm must be batch, instance or group, got `{name}`.")

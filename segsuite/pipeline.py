@@ -59,12 +59,14 @@ class Pipeline:
         summary: What a user gets, one line.
         paper: Where it comes from.
         is_demo: Whether `segsuite demo` runs it when none is named.
+        word: Of its verbs on the command line, `segsuite WORD ...`; default: its name.
     """
 
     name: str
     summary: str
     paper: str = ""
     is_demo: bool = False
+    word: str = ""
 
     @property
     def settings_class(self) -> type[PipelineSettings]:

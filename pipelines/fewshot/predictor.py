@@ -82,10 +82,10 @@ class FewshotPredictor(ModelPredictor):
         """One image to base and new structures."""
         is_open = self.options["competition"] == "open" and bool(self.bank.structures)
         found = self.segment_box(volume, keep_probabilities=request.keep_probabilities or is_open)
-        labels = keep_largest_component_per_label(found.labels, which=self.largest_component)
+        labels = keep_largest_component_per_label(found.mask, which=self.largest_component)
         if self.bank.structures:
             maps = np.stack([found.volumes[name] for name in self.bank.names])
-            labels = with_new(labels, found.labels, maps, self.bank.structures, found.probabilities if is_open else None)
+            labels = with_new(labels, found.mask, maps, self.bank.structures, found.probabilities if is_open else None)
         shown = {UNKNOWN} if self.options["foreground_map"] else set()
         shown |= set(self.bank.names) if self.options["probability_maps"] else set()
         volumes = {name: volume for name, volume in found.volumes.items() if name in shown}

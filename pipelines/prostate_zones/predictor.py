@@ -43,7 +43,7 @@ class ZonePredictor(ModelPredictor):
         options = self.inference(self.model if not self.model.members else self.members[0])
         box = self._box(volume, request, str(options["region"]))
         found = self.segment_box(volume, box=box, keep_probabilities=request.keep_probabilities)
-        labels = found.labels
+        labels = found.mask
         if options["post_processing"]:
             labels = tidy_zones(labels, volume.spacing_mm, self.structures)
         report = describe_zones(

@@ -35,9 +35,9 @@ def add_pipeline_words(app: typer.Typer, words: list[str]) -> None:
         return
     from segsuite.pipeline import find_pipelines
 
-    pipeline = find_pipelines().get(word)
+    pipeline = next((found for found in find_pipelines().values() if word == (found.word or found.name)), None)
     if pipeline is not None and pipeline.commands is not None:
-        app.add_typer(pipeline.commands, name=pipeline.name, help=pipeline.summary)
+        app.add_typer(pipeline.commands, name=word, help=pipeline.summary)
 
 
 def list_all(as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:

@@ -21,7 +21,6 @@ __all__ = [
     "Verbose",
     "Workers",
     "parse_fold",
-    "parse_shard",
     "worker_count",
 ]
 
@@ -65,26 +64,6 @@ def parse_fold(text: str | None) -> int | None:
     if not text.isdigit():
         raise SettingsError(f"--fold must be a number here, got `{text}`.")
     return int(text)
-
-
-def parse_shard(text: str | None) -> tuple[int, int]:
-    """``i/n`` as two numbers, counted from 1.
-
-    Args:
-        text: What the user gave.
-
-    Returns:
-        Number and count; (1, 1) if nothing was given.
-
-    Raises:
-        SettingsError: Not of that form, or i outside 1 to n.
-    """
-    if text is None:
-        return 1, 1
-    number, slash, count = text.partition("/")
-    if not (slash and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
-        raise SettingsError(f"--shard must be i/n with i from 1 to n, for example 2/8, got `{text}`.")
-    return int(number), int(count)
 
 
 def worker_count(workers: int | None) -> int:

@@ -16,7 +16,6 @@ from segsuite.cli.options import (
     Verbose,
     Workers,
     parse_fold,
-    parse_shard,
     worker_count,
 )
 from segsuite.cli.terminal import case_progress, print_json, print_table, say, training_progress
@@ -121,6 +120,7 @@ def predict(
     verbose: Verbose = False,
 ) -> None:
     """Segment images. A restart skips exactly what is done and unchanged; one bad case never stops the others."""
+    from segsuite.engines.inputs import parse_shard
     from segsuite.verbs.runs import predict as run_predict
 
     with case_progress("predicting") as progress:

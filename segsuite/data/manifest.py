@@ -119,11 +119,12 @@ class Manifest(BaseModel):
         """Training rows without a mask."""
         return [case for case in self.training if case.label is None]
 
-    def split(self, fold: int | None) -> tuple[list[Case], list[Case]]:
-        """Labelled training cases and held-out cases of a fold.
+    def split(self, fold: int | None, *, labelled: bool = True) -> tuple[list[Case], list[Case]]:
+        """Training cases and held-out cases of a fold.
 
         Args:
             fold: The fold to hold out; ``None``: train on all, hold out nothing.
+            labelled: Only cases with a mask.
 
         Returns:
             Training cases and held-out cases.
@@ -131,15 +132,15 @@ class Manifest(BaseModel):
         Raises:
             ManifestError: The manifest has no such fold.
         """
-        labelled = [case for case in self.training if case.label is not None]
+        cases = [case for case in self.training if case.label is not None or not labelled]
         if fold is None:
-            return labelled, []
+            return cases, []
         if fold not in self.folds:
             raise ManifestError(
                 f"{self.name} must have fold {fold}, got folds {self.folds}. "
                 "Make them with `segsuite manifest split M.json --folds 5`."
             )
-        return [c for c in labelled if c.fold != fold], [c for c in labelled if c.fold == fold]
+        return [c for c in cases if c.fold != fold], [c for c in cases if c.fold == fold]
 
 
 def case_name(file: str) -> str:

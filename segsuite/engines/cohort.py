@@ -109,7 +109,7 @@ class Cohort:
         )
 
 
-def open_cohort(data: dict[str, Any], run: RunFolder, *, workers: int | None, tell: Tell) -> Cohort:
+def open_cohort(data: dict[str, Any], run: RunFolder, *, workers: int | None, tell: Tell, labelled: bool = True) -> Cohort:
     """The cases that the settings name, split and checked for leakage.
 
     Args:
@@ -117,6 +117,7 @@ def open_cohort(data: dict[str, Any], run: RunFolder, *, workers: int | None, te
         run: Where a phantom cohort and the default cache go.
         workers: ``None``: chosen from the cores.
         tell: Told how far it is.
+        labelled: Only cases with a mask; methods that need none take all.
 
     Returns:
         The cohort.
@@ -137,7 +138,7 @@ def open_cohort(data: dict[str, Any], run: RunFolder, *, workers: int | None, te
         raise SettingsError("The settings must name cases: give --manifest M.json, or `data.phantom` for a trial.")
     manifest = read_manifest(path)
     root = find_data_root(manifest, path, None if data["data_root"] is None else Path(data["data_root"]))
-    training, held_out = manifest.split(data["fold"])
+    training, held_out = manifest.split(data["fold"], labelled=labelled)
     require_unleaked(training, held_out)
     cache_dir = run.root / "cache" if data["cache_dir"] is None else Path(data["cache_dir"])
     chosen = default_workers() if workers is None else workers

@@ -13,10 +13,10 @@ from typing import Any
 
 from segsuite.data.locate import find_data_root, image_paths
 from segsuite.data.manifest import case_name, read_manifest
-from segsuite.errors import ManifestError, VolumeError
+from segsuite.errors import ManifestError, SettingsError, VolumeError
 from segsuite.volumes.reading import image_ending, is_image
 
-__all__ = ["InputCase", "find_inputs", "take_shard", "with_attributes"]
+__all__ = ["InputCase", "find_inputs", "parse_shard", "take_shard", "with_attributes"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,26 @@ def find_inputs(
     if not cases:
         raise VolumeError(f"The input must hold at least one image, got none in {', '.join(map(str, paths))}.")
     return sorted(_distinct(cases), key=lambda case: case.case_id)
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """``i/n`` as two numbers, counted from 1.
+
+    Args:
+        text: What the user gave.
+
+    Returns:
+        Number and count; (1, 1) if nothing was given.
+
+    Raises:
+        SettingsError: Not of that form, or i outside 1 to n.
+    """
+    if text is None:
+        return 1, 1
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise SettingsError(f"--shard must be i/n with i from 1 to n, for example 2/8, got `{text}`.")
+    return int(number), int(count)
 
 
 def take_shard(cases: Sequence[InputCase], shard: tuple[int, int]) -> list[InputCase]:

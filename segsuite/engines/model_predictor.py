@@ -22,7 +22,7 @@ from segsuite.shapes import FloatArray, Image
 from segsuite.volumes.components import keep_largest_component_per_label
 from segsuite.volumes.volume import Volume
 
-__all__ = ["ModelPredictor", "model_of_pipeline"]
+__all__ = ["ModelPredictor", "check_overrides", "model_of_pipeline"]
 
 BuildNetwork = Callable[[dict[str, Any]], nn.Module]
 ROWS_PER_PART = 16
@@ -58,7 +58,7 @@ class ModelPredictor:
         self.structures = {value: name for name, value in model.labels.items() if value != 0}
         self.class_labels = tuple(int(value) for value in self.members[0].description["class_labels"])
         for member in self.members:
-            _check_overrides(member, self.overrides)
+            check_overrides(member, self.overrides)
         self.largest_component = self._agreed_components()
         self._network = self._load(self.members[0]) if len(self.members) == 1 else None
 
@@ -76,7 +76,7 @@ class ModelPredictor:
     def segment(self, volume: Volume, request: Request) -> Segmentation:
         """One image to its labels on its own grid."""
         found = self.segment_box(volume, keep_probabilities=request.keep_probabilities)
-        return replace(found, labels=keep_largest_component_per_label(found.labels, which=self.largest_component))
+        return replace(found, labels=keep_largest_component_per_label(found.mask, which=self.largest_component))
 
     def segment_box(
         self, volume: Volume, *, box: tuple[slice, ...] | None = None, keep_probabilities: bool = False
@@ -176,7 +176,16 @@ def model_of_pipeline(path: Path, *, pipeline: str) -> ModelFolder:
     return model
 
 
-def _check_overrides(member: ModelFolder, overrides: Mapping[str, Any]) -> None:
+def check_overrides(member: ModelFolder, overrides: Mapping[str, Any]) -> None:
+    """Check that a model has what a user wants to override, and that the values are of the same kind.
+
+    Args:
+        member: A model folder with ``inference`` in its description.
+        overrides: Key to value.
+
+    Raises:
+        SettingsError: An unknown key, or a value of another type.
+    """
     known = member.description["inference"]
     for key, value in overrides.items():
         if key not in known:

@@ -113,19 +113,15 @@ def _predict_one(
     request: Request,
     started: float,
 ) -> LedgerLine:
-    reason, digest = "", ""
+    reason, digest, output = "", "", line.output
     notes: tuple[str, ...] = ()
     try:
         volume = read(case.images)
         require_varied(volume, case=case.case_id)
         found = predictor.segment(volume, request)
-        target = out / case.output
-        make_folder(target.parent)
-        _write_more(target, found, volume)
-        write_mask(target, found.labels, like=volume)
-        digest = hash_of_file(target)
-        absent = [name for value, name in predictor.structures.items() if not (found.labels == value).any()]
-        notes = (*found.notes, *(f"no {name} found" for name in absent))
+        written = _write(out / case.output, found, volume)
+        output, digest = written.relative_to(out).as_posix(), hash_of_file(written)
+        notes = (*found.notes, *_absent(found, predictor.structures))
     except OutputError:
         raise
     except MemoryError as error:
@@ -141,6 +137,7 @@ def _predict_one(
             **line.__dict__,
             "status": "failed" if reason else "done",
             "reason": reason,
+            "output": output,
             "output_hash": digest,
             "seconds": round(time.monotonic() - started, 3),
             "peak_memory_mb": _peak_memory_mb(),
@@ -150,16 +147,33 @@ def _predict_one(
     )
 
 
-def _write_more(target: Path, found: Segmentation, volume: Volume) -> None:
-    """What belongs to a mask, beside it: probabilities, more volumes, a report. The mask itself comes last."""
+def _absent(found: Segmentation, structures: dict[int, str]) -> list[str]:
+    """A note per structure that the mask does not have."""
+    labels = found.labels
+    return [] if labels is None else [f"no {name} found" for value, name in structures.items() if not (labels == value).any()]
+
+
+def _write(target: Path, found: Segmentation, volume: Volume) -> Path:
+    """All that was found; the mask itself comes last. What is returned is the file that says that the case is done."""
+    make_folder(target.parent)
+    report = _write_more(target, found, volume)
+    if found.labels is None:
+        return report
+    write_mask(target, found.labels, like=volume)
+    return target
+
+
+def _write_more(target: Path, found: Segmentation, volume: Volume) -> Path:
+    """What belongs to a mask, beside it: probabilities, more volumes, a report, whose place is returned."""
     volumes = {f"map_{name}": channel for name, channel in found.volumes.items()}
     if found.probabilities is not None:
         volumes |= {f"probability_{number}": channel for number, channel in enumerate(found.probabilities)}
     for name, channel in volumes.items():
         write_image(side_volume(target, name), channel.astype(np.float32), like=volume)
+    report = target.with_name(f"{target.name.removesuffix(image_ending(target))}_report.json")
     if found.report is not None:
-        stem = target.name.removesuffix(image_ending(target))
-        write_json(target.with_name(f"{stem}_report.json"), dict(found.report))
+        write_json(report, dict(found.report))
+    return report
 
 
 def _hash_of_inputs(case: InputCase) -> str:

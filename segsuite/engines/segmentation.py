@@ -41,18 +41,29 @@ class Segmentation:
     """One case, segmented; every array on the image's own grid.
 
     Attributes:
-        labels: Integers (i, j, k).
+        labels: Integers (i, j, k); ``None``: no mask is made, the report is the result.
         probabilities: (classes, i, j, k) float16, if asked for.
         volumes: More volumes by name, each (i, j, k).
         report: What is written beside the mask as JSON; ``None``: nothing.
         notes: Sentences for the ledger and the report page.
     """
 
-    labels: LabelMap
+    labels: LabelMap | None
     probabilities: FloatArray | None = None
     volumes: Mapping[str, FloatArray] = field(default_factory=dict)
     report: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def mask(self) -> LabelMap:
+        """The labels of a segmentation that has some.
+
+        Raises:
+            RuntimeError: It has none.
+        """
+        if self.labels is None:
+            raise RuntimeError("A segmentation must have labels here, got one without: its predictor makes reports only.")
+        return self.labels
 
 
 class Predictor(Protocol):

@@ -16,6 +16,7 @@ import segsuite
 from segsuite.errors import InputError, OutputError
 from segsuite.files import write_text
 from segsuite.reports.overlays import COLOURS, as_data_uri, overlay_figure
+from segsuite.reports.sections import read_sections
 from segsuite.reports.tables import read_evaluation, summarise
 
 __all__ = ["write_report"]
@@ -41,6 +42,7 @@ def write_report(run: Path, *, images: bool = True) -> Path:
         OutputError: There is nothing to report.
     """
     parts = {
+        "sections": read_sections(run),
         "history": _history(run / "history.csv"),
         "evaluation": _evaluation(run / "evaluation", images=images),
         "predictions": _predictions(run / "predictions"),
@@ -63,8 +65,9 @@ def _history(path: Path) -> dict[str, Any] | None:
         return None
     table = pd.read_csv(path)
     figure = Figure(figsize=(8, 2.8), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for axes, prefix, title in ((left, "loss", "training loss"), (right, "validation_dice", "validation Dice, whole cases")):
+    shown = [("loss", "training loss"), ("validation_dice", "validation Dice, whole cases")]
+    shown = [(prefix, title) for prefix, title in shown if table["name"].str.startswith(prefix).any()]
+    for axes, (prefix, title) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         for name, rows in table[table["name"].str.startswith(prefix)].groupby("name"):
             axes.plot(rows["minutes"], rows["value"], marker="o" if len(rows) < 20 else None, markersize=3, label=str(name))
         axes.set_xlabel("minutes")

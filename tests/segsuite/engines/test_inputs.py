@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from segsuite.engines.inputs import find_inputs, take_shard, with_attributes
-from segsuite.errors import ManifestError, VolumeError
+from segsuite.engines.inputs import find_inputs, parse_shard, take_shard, with_attributes
+from segsuite.errors import ManifestError, SettingsError, VolumeError
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -89,3 +89,14 @@ def test_table_that_does_not_fit(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "k.tsv").write_text(text)
     with pytest.raises(ManifestError, match=said):
         with_attributes(find_inputs([tmp_path / "scans"], n_channels=1), tmp_path / "k.tsv")
+
+
+def test_shards_are_counted_from_one() -> None:
+    assert parse_shard(None) == (1, 1)
+    assert parse_shard("2/8") == (2, 8)
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1-3", "a/b", "1"])
+def test_wrong_shards(text: str) -> None:
+    with pytest.raises(SettingsError, match=f"--shard must be i/n .* got `{text}`"):
+        parse_shard(text)

@@ -1,0 +1,83 @@
+"""From scans to the two spaces; and, after training, the null point and the erasure that belong to the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pipelines.cohort_contrast.independence import fit_eraser, what_varies_in_both
+from pipelines.cohort_contrast.network import TwoBranches
+from pipelines.cohort_contrast.scans import Scans
+from segsuite.shapes import FloatArray
+
+__all__ = ["Spaces", "embed", "finish_network"]
+
+ROWS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """Scans in both spaces.
+
+    Attributes:
+        common: (n, d_c).
+        salient: (n, d_s), about the null point.
+        salient_head: (n, d_s), what the loss pulled.
+    """
+
+    common: FloatArray
+    salient: FloatArray
+    salient_head: FloatArray
+
+    @property
+    def score(self) -> FloatArray:
+        """(n,): distance of each scan from the null point, in the space that training pulled healthy scans to 0 in."""
+        return np.linalg.norm(self.salient_head, axis=1)
+
+
+@torch.inference_mode()
+def embed(network: TwoBranches, scans: Scans, *, device: torch.device | str = "cpu") -> Spaces:
+    """Every scan in both spaces, in order; one small batch is in memory at a time.
+
+    Args:
+        network: Trained.
+        scans: Any number.
+        device: Where.
+
+    Returns:
+        The spaces.
+    """
+    network = network.to(device).eval()
+    parts = []
+    for start in range(0, len(scans), ROWS_AT_ONCE):
+        found = network(scans.batch(range(start, min(start + ROWS_AT_ONCE, len(scans)))).to(device))
+        parts.append([part.float().cpu().numpy() for part in (found.common, found.salient, found.salient_head)])
+    return Spaces(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def finish_network(
+    network: TwoBranches, training: Scans, *, erase: bool, seed: int, device: torch.device | str = "cpu"
+) -> Spaces:
+    """Fix the null point, and erase from the salient space what the common one says of how healthy subjects vary.
+
+    Args:
+        network: Trained; changed in place.
+        training: Training scans; no attribute is looked at.
+        erase: Whether to erase.
+        seed: Of the clustering.
+        device: Where.
+
+    Returns:
+        The training scans in the finished spaces.
+    """
+    found = embed(network, training, device=device)
+    diseased = np.asarray(training.is_diseased).astype(bool)
+    null = torch.from_numpy(found.salient[~diseased].mean(axis=0))
+    eraser = None
+    if erase:
+        concept = what_varies_in_both(found.common, diseased, seed=seed)
+        eraser = fit_eraser(found.salient[diseased].astype(np.float64), concept[diseased].astype(np.float64))
+    network.set_null(null, eraser)
+    return embed(network, training, device=device)

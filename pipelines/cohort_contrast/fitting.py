@@ -35,7 +35,7 @@ def weights_of(loss: Mapping[str, Any]) -> Weights:
     Returns:
         The preset with its overrides.
     """
-    given = {key: loss[key] for key in ("null", "joint") if loss.get(key) is not None}
+    given = {key: loss[f"{key}_weight"] for key in ("null", "joint") if loss.get(f"{key}_weight") is not None}
     return replace(PRESETS[loss["preset"]], kind=loss["kind"], **given)
 
 

@@ -11,6 +11,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from pipelines.cohort_contrast.kernels import log_kernel, require_same_rows, squared_distances, without_self
+from segsuite.seeding import keyed_generator
 from segsuite.shapes import FloatArray
 
 __all__ = [
@@ -122,8 +123,10 @@ class Eraser:
         return rows @ self.matrix.to(rows).T
 
 
-def fit_eraser(rows: FloatArray, concept: FloatArray, *, ridge: float = 1e-6, keep: float = 1e-3) -> Eraser:
-    r"""The least change of the rows that makes every column of the concept linearly unpredictable from them (LEACE).
+def fit_eraser(
+    rows: FloatArray, concept: FloatArray, *, ridge: float = 1e-6, n_permutations: int = 50, seed: int = 0
+) -> Eraser:
+    r"""The least change of the rows that makes the concept linearly unpredictable from them (LEACE), beyond chance.
 
     .. math:: P = I - W^{+} (W \Sigma_{xz}) (W \Sigma_{xz})^{+} W, \quad W = \Sigma_{xx}^{-1/2}
 
@@ -131,12 +134,15 @@ def fit_eraser(rows: FloatArray, concept: FloatArray, *, ridge: float = 1e-6, ke
         rows: (n, d).
         concept: (n, k).
         ridge: Added to the rows' covariance, as a share of its mean variance.
-        keep: Directions of the whitened cross-covariance with less than this singular value are not erased.
+        n_permutations: Directions of the whitened cross-covariance that are no larger than the largest one of a concept with
+            shuffled rows are chance, and stay; 0: nothing stays, and every direction of the concept is erased.
+        seed: Of the permutations.
 
     Returns:
         The eraser. Only its linear part is kept, so that the null point does not move.
 
-    Source: Belrose et al., NeurIPS 2023, arXiv:2306.03819, theorem 4.2.
+    Source: Belrose et al., NeurIPS 2023, arXiv:2306.03819, theorem 4.2. Differs: what chance explains is not erased, since
+        a concept of more columns than the rows have dimensions would otherwise leave nothing.
     """
     x, z = rows - rows.mean(0), concept - concept.mean(0)
     z = z / np.maximum(z.std(0), 1e-9)
@@ -144,8 +150,11 @@ def fit_eraser(rows: FloatArray, concept: FloatArray, *, ridge: float = 1e-6, ke
     covariance = covariance + ridge * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
     values, vectors = np.linalg.eigh(covariance)
     white, colour = (vectors * values**power @ vectors.T for power in (-0.5, 0.5))
-    left, size, _ = np.linalg.svd(white @ (x.T @ z / len(x)), full_matrices=False)
-    kept = left[:, size > keep]
+    whitened = x @ white
+    left, size, _ = np.linalg.svd(whitened.T @ z / len(x), full_matrices=False)
+    draw = keyed_generator(seed, "eraser")
+    by_chance = [np.linalg.norm(whitened.T @ draw.permutation(z) / len(x), 2) for _ in range(n_permutations)]
+    kept = left[:, size > max([*by_chance, 1e-9])]
     return Eraser(torch.from_numpy(np.eye(len(covariance)) - colour @ kept @ kept.T @ white).float())
 
 

@@ -19,7 +19,7 @@ from segsuite.volumes.writing import write_image, write_mask
 
 __all__ = ["BrainCohort", "write_brain_cohort"]
 
-SPACING_MM = 4.0
+FIELD_MM = 128.0
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,9 @@ def _write_subject(folder: Path, cohort: BrainCohort, number: int, *, diseased: 
     age = float(draw.uniform(0, 1))
     anatomy, lesion, facts = _anatomy(draw, cohort.size, age, diseased)
     cases = []
-    affine = np.diag([SPACING_MM] * 3 + [1.0])
-    affine[:3, 3] = -SPACING_MM * (cohort.size - 1) / 2
+    spacing_mm = FIELD_MM / cohort.size
+    affine = np.diag([spacing_mm] * 3 + [1.0])
+    affine[:3, 3] = -spacing_mm * (cohort.size - 1) / 2
     grid = Grid((cohort.size,) * 3, affine)
     for scan in range(1 + int(draw.random() < cohort.repeat_share)):
         image, mask = _acquired(keyed_generator(cohort.seed, "scan", number, scan), anatomy, lesion, site)

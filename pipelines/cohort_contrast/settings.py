@@ -19,7 +19,7 @@ class BrainSettings(Group):
     n_folds: int = Field(default=4, ge=2)
     """Folds by subject."""
     size: int = Field(default=32, ge=16)
-    """Voxels per edge; 4 mm each."""
+    """Voxels per edge of a field of 128 mm."""
     repeat_share: float = Field(default=0.3, ge=0, le=1)
     """Share of subjects with a second scan."""
     site_share: float = Field(default=0.5, ge=0, le=1)
@@ -76,9 +76,9 @@ class LossSettings(Group):
 
     preset: Literal["vision", "medical", "medical_strong_null", "reference"] = "medical"
     """Published weights; see `losses.PRESETS`."""
-    null: float | None = Field(default=None, ge=0)
+    null_weight: float | None = Field(default=None, ge=0)
     """Instead of the preset's weight of the pull of healthy subjects to the null point."""
-    joint: float | None = Field(default=None, ge=0)
+    joint_weight: float | None = Field(default=None, ge=0)
     """Instead of the preset's weight of the joint entropy."""
     kind: Literal["pooled", "split", "per_anchor"] = "pooled"
     """Of the salient uniformity."""

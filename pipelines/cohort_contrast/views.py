@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Views", "mixed_with_healthy", "random_views", "warped"]
+__all__ = ["Views", "aug_audit", "mixed_with_healthy", "random_views", "warped"]
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,37 @@ def mixed_with_healthy(image: Tensor, is_diseased: Tensor, *, largest: float, se
     return (1 - share) * image + share * image[partner]
 
 
+def aug_audit(lesion: Tensor, views: Views, *, seed: int, repeats: int = 4) -> float:
+    """How much of a lesion a view leaves, on average: below 0.9 the views are too strong for lesions of this size.
+
+    Args:
+        lesion: (n, 1, ...) masks, none empty.
+        views: What may happen to an image; moves and hidden blocks count.
+        seed: Of the draws.
+        repeats: Views per mask.
+
+    Returns:
+        Share of the lesion's volume that stays in the field, each at most 1.
+    """
+    moves = replace(views, gain=0, offset=0, gamma=0, bias=0, noise=0, blur=0, cutout=0)
+    before = lesion.flatten(1).sum(1)
+    shares = []
+    for number in range(repeats):
+        # a border of zeros, so that what leaves the field is gone and does not come back mirrored
+        seen = _without_reflection(lesion, moves, seed + number)
+        if views.cutout:
+            kept = _cut_out(torch.ones_like(seen), views.cutout, torch.Generator().manual_seed(seed + number), fill=0.0)
+            seen = seen * kept
+        shares.append((seen.flatten(1).sum(1) / before).clamp_max(1))
+    return float(torch.stack(shares).mean())
+
+
+def _without_reflection(mask: Tensor, views: Views, seed: int) -> Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    grid = F.affine_grid(_affines(len(mask), mask.ndim - 2, views, draw).to(mask), list(mask.shape), align_corners=False)
+    return F.grid_sample(mask, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
 def _affines(n: int, axes: int, views: Views, draw: torch.Generator) -> Tensor:
     def uniform(largest: float, *shape: int) -> Tensor:
         return (2 * torch.rand(n, *shape, generator=draw) - 1) * largest
@@ -152,11 +183,11 @@ def _blurred(image: Tensor) -> Tensor:
     return F.interpolate(small, size=image.shape[2:], mode=mode, align_corners=False)
 
 
-def _cut_out(image: Tensor, probability: float, draw: torch.Generator) -> Tensor:
+def _cut_out(image: Tensor, probability: float, draw: torch.Generator, *, fill: float | None = None) -> Tensor:
     image = image.clone()
     for sample in range(len(image)):
         if float(torch.rand((), generator=draw)) < probability:
             starts = [int(torch.randint(n - n // 4 + 1, (), generator=draw)) for n in image.shape[2:]]
             block = tuple(slice(at, at + n // 4) for at, n in zip(starts, image.shape[2:], strict=True))
-            image[(sample, slice(None), *block)] = image[sample].mean()
+            image[(sample, slice(None), *block)] = image[sample].mean() if fill is None else fill
     return image

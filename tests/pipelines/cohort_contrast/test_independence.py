@@ -82,7 +82,7 @@ def test_after_erasure_no_linear_model_finds_the_concept_and_the_rest_stays() ->
     kind, other = draw.integers(3, size=900), draw.integers(2, size=900)
     one_hot = np.eye(3)[kind]
     rows = one_hot @ draw.normal(size=(3, 6)) + np.outer(other, draw.normal(size=6)) * 3 + 0.3 * draw.normal(size=(900, 6))
-    eraser = fit_eraser(rows, one_hot)
+    eraser = fit_eraser(rows, one_hot, n_permutations=0)
     left = eraser(torch.from_numpy(rows).float()).numpy()
     covariance = (left - left.mean(0)).T @ (one_hot - one_hot.mean(0)) / 900
     assert np.abs(covariance).max() < 1e-4
@@ -99,3 +99,12 @@ def test_what_varies_in_both_ignores_what_only_the_diseased_have() -> None:
     assert found.shape == (400, 4)
     assert abs(np.corrcoef(found[:, 0], rows[:, 0])[0, 1]) > 0.99
     assert found[:, 1:].sum(axis=1).tolist() == [1] * 400
+
+
+def test_chance_is_not_erased() -> None:
+    draw = np.random.default_rng(2)
+    rows, concept = draw.normal(size=(60, 5)), draw.normal(size=(60, 20))
+    np.testing.assert_allclose(fit_eraser(rows, concept).matrix.numpy(), np.eye(5), atol=1e-6)
+    concept[:, 0] = rows[:, 2]
+    left = fit_eraser(rows, concept)(torch.from_numpy(rows).float()).numpy()
+    assert abs(np.corrcoef(left[:, 2], rows[:, 2])[0, 1]) < 0.5 < abs(np.corrcoef(left[:, 1], rows[:, 1])[0, 1])

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines.cohort_contrast.fitting import fit_branches, scaled_attributes, weights_of
+from pipelines.cohort_contrast.losses import PRESETS
+from pipelines.cohort_contrast.module import Independence
+from pipelines.cohort_contrast.network import TwoBranches
+from pipelines.cohort_contrast.views import Views
+from segsuite.engines.run_folder import RunFolder
+from segsuite.errors import ManifestError
+from tests.pipelines.cohort_contrast.conftest import two_groups
+
+TRAINING = {
+    "optimiser": "adam", "learning_rate": 1e-3, "weight_decay": 0.0, "schedule": "cosine", "warmup": 0.05, "clip_norm": 1.0,
+    "max_minutes": None, "max_steps": 4, "steps_per_epoch": 2, "epochs_per_validation": 0, "patience": 0,
+}  # fmt: skip
+NETWORK = {
+    "encoder": "convolutional", "spatial_shape": (16, 16), "in_channels": 1, "channels": (8, 8), "common_dimensions": 4,
+    "salient_dimensions": 2, "norm": "group",
+}  # fmt: skip
+
+
+def fitted(folder: Path, **changed: object) -> tuple[TwoBranches, float, int]:
+    sampling = {"batch_size": 8, "memory_rows": 8, "match_sites": False}
+    asked = {"training": TRAINING, "attributes": (), **changed}
+    return fit_branches(
+        two_groups(20), RunFolder(folder), network=NETWORK, weights=PRESETS["medical"], independence=Independence(),
+        views=Views(), sampling=sampling, device=torch.device("cpu"), seed=0, **asked,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_training_that_was_interrupted_ends_with_the_same_weights(tmp_path: Path) -> None:
+    whole, _, steps = fitted(tmp_path / "a")
+    assert steps == 4
+    fitted(tmp_path / "b", training={**TRAINING, "max_steps": 2})
+    resumed, _, _ = fitted(tmp_path / "b")
+    different = [name for name, value in whole.state_dict().items() if not torch.equal(value, resumed.state_dict()[name])]
+    # the learning rate of a run that was meant to end at step 2 fell faster: the weights differ, the state does not break
+    assert different
+    again, _, _ = fitted(tmp_path / "c")
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(value, again.state_dict()[name])
+
+
+def test_presets_can_be_overridden() -> None:
+    loss = {"preset": "vision", "kind": "split", "null_weight": 3.0, "joint_weight": None}
+    found = weights_of(loss)
+    assert (found.salient, found.null, found.joint, found.kind) == (1000.0, 3.0, 10.0, "split")
+
+
+def test_attributes_are_scaled_by_the_diseased_and_texts_are_classes() -> None:
+    scans = two_groups(12)
+    values, is_class = scaled_attributes(scans, ("age", "kind"))
+    assert is_class == (False, True)
+    np.testing.assert_allclose(values[6:, 0], np.linspace(0, 1, 6))
+    assert np.isnan(values[:6, 1]).all()
+    assert set(values[6:, 1]) == {0.0, 1.0}
+    with pytest.raises(ManifestError, match="`attributes` must be in the manifest, got `ages`. Did you mean `age`"):
+        scaled_attributes(scans, ("ages",))

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from pipelines.cohort_contrast.judging import map_cohort, probe_cohort, read_judged, score_cohort
+from pipelines.cohort_contrast.recipe import load_predictor
+from segsuite.errors import ManifestError
+from segsuite.pipeline import Runtime
+from segsuite.verbs.runs import train
+from segsuite.volumes.reading import read_volume
+from tests.pipelines.cohort_contrast.conftest import QUICK
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("judged") / "run"
+    return train("cohort_contrast/phantom", overrides=QUICK, out=folder, runtime=Runtime(workers=0)).root
+
+
+def test_scores_stand_in_one_table_and_shards_share_it(trained: Path, tmp_path: Path) -> None:
+    manifest = trained / "cohort" / "manifest.json"
+    predictor = load_predictor(trained, device="cpu", overrides={"maps": "none"})
+    parts = [score_cohort(predictor, manifest, tmp_path, shard=(number, 2)) for number in (1, 2)]
+    with (tmp_path / "scores.tsv").open() as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    assert len(rows) == sum(part.n_done for part in parts)
+    assert {row["group"] for row in rows} == {"healthy", "diseased"}
+    assert all(float(row["score"]) >= 0 and 0 < float(row["p"]) <= 1 for row in rows)
+    assert all(row["subject"] not in row["nearest"].split() for row in rows)
+
+
+def test_maps_and_the_map_of_the_cohort(trained: Path, tmp_path: Path) -> None:
+    predictor = load_predictor(trained, device="cpu", overrides={"maps": "occlusion"})
+    outcome, found = map_cohort(predictor, trained / "cohort" / "manifest.json", tmp_path, n_permutations=20)
+    assert outcome.exit_code == 0
+    assert found.t.shape == (16, 16, 16)
+    written = read_volume(tmp_path / "cohort_t.nii.gz")
+    assert written.grid.shape == (16, 16, 16)
+    assert (tmp_path / "cohort_map.json").is_file()
+    assert not (tmp_path / "maps.npy").exists()
+
+
+def test_probes_are_fitted_on_training_scans(trained: Path) -> None:
+    predictor = load_predictor(trained, device="cpu", overrides={})
+    judged = read_judged(predictor, trained / "cohort" / "manifest.json")
+    assert 0 < judged.is_training.sum() < len(judged.scans)
+    matrix = probe_cohort(predictor, judged, ["age", "site"])
+    assert set(matrix) == {"age", "site"}
+    assert matrix["age"]["common"] is not None
+    with pytest.raises(ManifestError, match="--attributes must name attributes of the manifest, got `agee`. Did you mean `age`"):
+        probe_cohort(predictor, judged, ["agee"])

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.cohort_contrast.embedding import Spaces
+from pipelines.cohort_contrast.subjects import Confounding
+from pipelines.cohort_contrast.summary import area_with_interval, group_facts, is_shared, probe_matrix, write_group_section
+from segsuite.reports.sections import read_sections
+from tests.pipelines.cohort_contrast.conftest import two_groups
+
+NONE = Confounding(0.0, {})
+
+
+def spaces(n: int, seed: int) -> Spaces:
+    """The common space knows the age, the salient one the kind and the group."""
+    draw, scans = np.random.default_rng(seed), two_groups(n, sites=True)
+    age = scans.attributes["age"][:, None] + 0.1 * draw.normal(size=(n, 1))
+    kind = np.where(scans.attributes["kind"] == "a", 2.0, 1.0)[:, None] * scans.is_diseased[:, None]
+    salient = np.c_[kind, draw.normal(size=n)] + 0.05 * draw.normal(size=(n, 2))
+    return Spaces(np.c_[age, draw.normal(size=n)], salient, 3 * kind * np.ones((1, 2)) + 0.01)
+
+
+def test_areas_have_intervals_over_subjects() -> None:
+    scores, groups = np.r_[np.arange(10), np.arange(5, 15)].astype(float), np.arange(20) >= 10
+    area, low, high = area_with_interval(scores, groups, [str(i) for i in range(20)])
+    assert 0 < low < area < high <= 1
+    by_hand = np.mean([(b > a) + 0.5 * (b == a) for a in scores[:10] for b in scores[10:]])
+    assert abs(area - by_hand) < 1e-12
+    assert all(map(math.isnan, area_with_interval(scores, np.zeros(20), ["a"] * 20)))
+
+
+def test_the_matrix_says_which_space_knows_what() -> None:
+    here, there = two_groups(60, sites=True), two_groups(40, sites=True)
+    assert is_shared(here, "age")
+    assert not is_shared(here, "kind")
+    matrix = probe_matrix(here, spaces(60, 0), there, spaces(40, 1), ["age", "kind"])
+    scores = {name: {space: probe.score for space, probe in pair.items() if probe} for name, pair in matrix.items()}
+    assert scores["age"]["common"] > 0.9 > 0.3 > scores["age"]["salient"]
+    assert scores["kind"]["salient"] > 0.95 > 0.75 > scores["kind"]["common"]
+
+
+def test_facts_are_json_and_the_section_is_written(tmp_path: Path) -> None:
+    here, there = two_groups(60, sites=True), two_groups(40, sites=True)
+    facts = group_facts(here, spaces(60, 0), there, spaces(40, 1), NONE, seed=0)
+    json.dumps(facts, allow_nan=False)
+    assert facts["auc"] == 1.0
+    assert facts["norm_ratio"] < 0.05
+    assert facts["attributes"]["age"]["shared"]
+    assert facts["total_deviation"] < 1.2
+    write_group_section(tmp_path, here, spaces(60, 0), there, spaces(40, 1), facts, seed=0)
+    section = read_sections(tmp_path)[0]
+    assert "not a diagnosis" in section["text"][0]
+    assert [row[0] for row in section["tables"][1]["rows"]] == ["age", "kind"]
+    assert len(section["figures"]) == 2
+
+
+def test_without_held_out_scans_there_is_nothing_to_say_but_the_counts(tmp_path: Path) -> None:
+    here = two_groups(20)
+    nobody = here.part(np.zeros(20, dtype=bool))
+    facts = group_facts(here, spaces(20, 0), nobody, None, NONE, seed=0)
+    assert "auc" not in facts
+    write_group_section(tmp_path, here, spaces(20, 0), nobody, None, facts, seed=0)
+    assert "give a fold" in read_sections(tmp_path)[0]["text"][-1]

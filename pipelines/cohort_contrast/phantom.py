@@ -96,13 +96,13 @@ def _write_subject(folder: Path, cohort: BrainCohort, number: int, *, diseased: 
 
 def _anatomy(draw: np.random.Generator, n: int, age: float, diseased: bool) -> tuple[FloatArray, FloatArray, dict[str, float]]:
     x, y, z = (axis / ((n - 1) / 2) - 1 for axis in np.mgrid[:n, :n, :n].astype(float))
-    a, b, c = draw.uniform(0.70, 0.82, 3) * (1, 1.1, 0.95)
+    a, b, c = draw.uniform(0.74, 0.80, 3) * (1, 1.1, 0.95)
     radius = (x / a) ** 2 + (y / b) ** 2 + (z / c) ** 2
     head = radius < 1
     image = 0.55 * head + 0.2 * (head & (radius > 0.80))
-    width = (0.07 + 0.14 * age) * draw.uniform(0.95, 1.05)
-    for side in (-0.18, 0.18):
-        image[((x - side) / width) ** 2 + (y / 0.32) ** 2 + (z / 0.18) ** 2 < 1] = 0.12
+    width, length, height = np.array([0.06 + 0.18 * age, 0.22 + 0.2 * age, 0.12 + 0.14 * age]) * draw.uniform(0.95, 1.05)
+    for side in (-0.2, 0.2):
+        image[((x - side) / width) ** 2 + (y / length) ** 2 + (z / height) ** 2 < 1] = 0.12
     lesion = np.zeros_like(head)
     if not diseased:
         return image, lesion, {}

@@ -194,6 +194,12 @@ def _export(
         "labels": {"background": 0, "salient_region": 1},
         "class_labels": [0, 1],
         "loss": settings.loss.model_dump(),
+        "recipe": {
+            "views": settings.views.model_dump(),
+            "independence": vars(_independence(settings)),
+            "training": settings.training.model_dump(),
+            "sampling": settings.sampling.model_dump(),
+        },
         "facts": dict(facts),
         "reference": {
             "healthy_scores": [] if there is None else [round(float(v), 6) for v in there.score[healthy]],

@@ -37,14 +37,12 @@ from segsuite.metrics.probes import Probe, area_under_curve, probe_attribute, to
 DIMENSIONS = 16
 MEDICAL = PRESETS["medical"]
 ROWS: dict[str, tuple[Weights, Independence, int]] = {
+    "mixing, joint 3": (replace(MEDICAL, joint=3.0), Independence(mixing=0.5), DIMENSIONS),
     "align+uniform": (replace(MEDICAL, salient=0.0, null=0.0, joint=0.0), Independence(), DIMENSIONS),
     "vision": (PRESETS["vision"], Independence(), DIMENSIONS),
     "medical": (MEDICAL, Independence(), DIMENSIONS),
     "reference": (PRESETS["reference"], Independence(), DIMENSIONS),
     "strong null": (PRESETS["medical_strong_null"], Independence(), DIMENSIONS),
-    "mixing, joint 3": (replace(MEDICAL, joint=3.0), Independence(mixing=0.5), DIMENSIONS),
-    "mixing, joint 1": (replace(MEDICAL, joint=1.0), Independence(mixing=0.5), DIMENSIONS),
-    "mixing 0.7, joint 1": (replace(MEDICAL, joint=1.0), Independence(mixing=0.7), DIMENSIONS),
     "joint 1": (replace(MEDICAL, joint=1.0), Independence(), DIMENSIONS),
     "no joint entropy": (replace(MEDICAL, joint=0.0), Independence(), DIMENSIONS),
     "mixing": (MEDICAL, Independence(mixing=0.5), DIMENSIONS),

@@ -159,7 +159,7 @@ def fit_eraser(
 
 
 def what_varies_in_both(
-    common: FloatArray, is_diseased: FloatArray, *, n_directions: int = 8, n_clusters: int = 12, seed: int = 0
+    common: FloatArray, is_diseased: FloatArray, *, n_directions: int = 4, n_clusters: int = 8, seed: int = 0
 ) -> FloatArray:
     """A description of what varies among the healthy, for every row: what the salient space should not know.
 

@@ -18,6 +18,8 @@ __all__ = ["ENCODERS", "Branch", "Embedding", "TwoBranches", "build_network"]
 
 ENCODERS = ("convolutional", "resnet10", "resnet18", "densenet121", "features")
 """Of volumes; of slices also every encoder of segmentation-models-pytorch, as ``smp:resnet18``."""
+TINY = 32
+"""Slices with fewer pixels per edge keep their resolution in the first convolution."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def _build_encoder(name: str, shape: tuple[int, ...], arguments: Mapping[str, An
     if name == "features":
         return nn.Sequential(nn.Flatten(), nn.Linear(n_inputs * _product(shape), channels[-1]), nn.ReLU()), channels[-1]
     if name == "convolutional":
-        return _convolutional(len(shape), n_inputs, channels, str(arguments["norm"]))
+        return _convolutional(shape, n_inputs, channels, str(arguments["norm"]))
     if name.startswith("smp:") and len(shape) == 2:
         encoder = get_encoder(name.removeprefix("smp:"), in_channels=n_inputs, depth=5, weights=None)
         return nn.Sequential(encoder, _Last(), nn.AdaptiveAvgPool2d(1), nn.Flatten()), int(encoder.out_channels[-1])
@@ -173,15 +175,17 @@ def _build_encoder(name: str, shape: tuple[int, ...], arguments: Mapping[str, An
     return network, channels[-1]
 
 
-def _convolutional(n_axes: int, n_inputs: int, channels: list[int], norm: str) -> tuple[nn.Module, int]:
+def _convolutional(shape: tuple[int, ...], n_inputs: int, channels: list[int], norm: str) -> tuple[nn.Module, int]:
     """Convolutions of stride 2 and, at the end, a mean over a coarse grid that keeps where things are."""
+    n_axes = len(shape)
+    is_tiny = n_axes == 2 and min(shape) < TINY
     convolution = (nn.Conv2d, nn.Conv3d)[n_axes - 2]
     batch_norm = (nn.BatchNorm2d, nn.BatchNorm3d)[n_axes - 2]
     pool = (nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[n_axes - 2]
     layers: list[nn.Module] = []
     for before, after in zip([n_inputs, *channels[:-1]], channels, strict=True):
         normalise = batch_norm(after) if norm == "batch" else nn.GroupNorm(4, after)
-        layers += [convolution(before, after, 3, stride=1 if before == n_inputs and n_axes == 2 else 2, padding=1)]
+        layers += [convolution(before, after, 3, stride=1 if is_tiny and before == n_inputs else 2, padding=1)]
         layers += [normalise, nn.ReLU(inplace=True)]
     grid = 4 if n_axes == 2 else 2
     layers += [pool(grid), nn.Flatten()]

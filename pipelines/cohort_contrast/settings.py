@@ -78,8 +78,8 @@ class LossSettings(Group):
     """Published weights; see `losses.PRESETS`."""
     null_weight: float | None = Field(default=None, ge=0)
     """Instead of the preset's weight of the pull of healthy subjects to the null point."""
-    joint_weight: float | None = Field(default=None, ge=0)
-    """Instead of the preset's weight of the joint entropy."""
+    joint_weight: float | None = Field(default=3.0, ge=0)
+    """Instead of the preset's weight of the joint entropy; none: the preset's."""
     kind: Literal["pooled", "split", "per_anchor"] = "pooled"
     """Of the salient uniformity."""
 
@@ -89,7 +89,7 @@ class IndependenceSettings(Group):
 
     erase: bool = True
     """After training, erase from the salient space what the common one says of how healthy subjects vary."""
-    mixing: float = Field(default=0.0, ge=0, lt=1)
+    mixing: float = Field(default=0.5, ge=0, lt=1)
     """Largest share of a healthy image that salient views are blended with."""
     penalty: Literal["", "hsic", "distance_correlation"] = ""
     """Between both spaces of the diseased."""

@@ -123,9 +123,7 @@ class Eraser:
         return rows @ self.matrix.to(rows).T
 
 
-def fit_eraser(
-    rows: FloatArray, concept: FloatArray, *, ridge: float = 1e-6, n_permutations: int = 50, seed: int = 0
-) -> Eraser:
+def fit_eraser(rows: FloatArray, concept: FloatArray, *, ridge: float = 1e-6, n_permutations: int = 50, seed: int = 0) -> Eraser:
     r"""The least change of the rows that makes the concept linearly unpredictable from them (LEACE), beyond chance.
 
     .. math:: P = I - W^{+} (W \Sigma_{xz}) (W \Sigma_{xz})^{+} W, \quad W = \Sigma_{xx}^{-1/2}

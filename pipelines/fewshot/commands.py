@@ -1,4 +1,4 @@
-"""Words of this pipeline: register, forget, list, validate."""
+"""Words of this pipeline: register, forget, list, validate, benchmark."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Few-shot structures: register, forget, list, validate.")
+app = typer.Typer(no_args_is_help=True, help="Few-shot structures: register, forget, list, validate, benchmark.")
 Model = Annotated[Path, typer.Argument(help="A model folder, or the run folder that holds it.")]
 Name = Annotated[str, typer.Option("--name", help="The structure.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the new model.")]
@@ -79,6 +79,30 @@ def validate(
     if doubtful:
         typer.echo(f"not to be trusted before you have looked at masks: {', '.join(doubtful)}", err=True)
         raise typer.Exit(2)
+
+
+@app.command(epilog="Example: segsuite fewshot benchmark fewshot/chaos_folds --manifest M.json --fold 0 --out BENCH")
+def benchmark(
+    config: Annotated[str, typer.Argument(help="A config with `benchmark.folds`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of runs, supports and scores.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value", show_default=False)] = None,
+    manifest: Annotated[Path | None, typer.Option("--manifest", "-m", help="The cases, with folds by patient.")] = None,
+    fold: Annotated[int | None, typer.Option("--fold", help="Whose patients are judged; supports come from the others.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Hide structures fold by fold, register them again from few scans, and print base, novel and harmonic mean per rule."""
+    from pipelines.fewshot.benchmark import as_markdown, run_benchmark
+    from segsuite.pipeline import Runtime
+
+    words = [f"data.{key}={value}" for key, value in (("manifest", manifest), ("fold", fold)) if value is not None]
+    scores = run_benchmark(
+        config,
+        overrides=[*words, *(overrides or ())],
+        out=out,
+        runtime=Runtime(device),
+        tell=lambda text: typer.echo(text, err=True),
+    )
+    typer.echo(as_markdown(scores))
 
 
 def _print_structures(model: Path, device: str, *, as_json: bool) -> list[dict[str, object]]:

@@ -18,7 +18,7 @@ class FeatureSettings(Group):
     """Features per voxel."""
     place: bool = True
     """Tell the network where in the body each voxel lies: what tells a left from a right organ."""
-    regions: int = Field(default=24, ge=0)
+    regions: int = Field(default=32, ge=0)
     """Pseudo-anatomical regions that base training tells apart; 0: none."""
     region_weight: float = Field(default=1.0, ge=0)
     """Of their loss."""
@@ -71,6 +71,17 @@ class RegisterSettings(Group):
     """So many annotated slices per scan instead of all."""
 
 
+class BenchmarkSettings(Group):
+    """What `segsuite fewshot benchmark` hides, draws and judges."""
+
+    folds: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Name of a fold to the structures that are new in it."""
+    shots: tuple[int, ...] = (1, 5)
+    """Numbers of support patients."""
+    draws: int = Field(default=3, ge=1)
+    """Draws of supports per number."""
+
+
 class InferenceSettings(Group):
     """How masks are made; saved with the model, and open to `segsuite predict --set key=value`."""
 
@@ -103,6 +114,8 @@ class Settings(PipelineSettings):
     """How a new structure is decided."""
     register_novel: RegisterSettings = RegisterSettings()
     """What is registered at the end of training."""
+    benchmark: BenchmarkSettings = BenchmarkSettings()
+    """What the benchmark hides, draws and judges."""
     augmentation: AugmentationSettings = AugmentationSettings(rotate_degrees=15.0, scale_range=(0.85, 1.25))
     """Random changes of the training patches."""
     training: TrainingSettings = TrainingSettings()

@@ -1,0 +1,237 @@
+"""Folds of hidden structures, numbers of shots, draws of supports: every rule decided from one pass of the network per scan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipelines.fewshot.bank import Structure
+from pipelines.fewshot.kernels import Kernel, SupportStatistics
+from pipelines.fewshot.predictor import FewshotPredictor, with_new
+from pipelines.fewshot.recipe import load_predictor
+from pipelines.fewshot.registration import Support, support_statistics
+from pipelines.fewshot.rules import Rule, make_kernel
+from pipelines.fewshot.scores import harmonic_mean
+from pipelines.fewshot.settings import Settings
+from pipelines.fewshot.supports import draw_supports
+from segsuite.data.locate import find_data_root, image_paths, label_path
+from segsuite.data.manifest import Case, Manifest, read_manifest
+from segsuite.errors import SettingsError, closest_hint
+from segsuite.files import make_folder
+from segsuite.metrics.overlap import dice_score
+from segsuite.pipeline import Runtime
+from segsuite.reports.statistics import mean_with_interval
+from segsuite.shipped import find_manifest
+from segsuite.verbs.runs import load_settings, train
+from segsuite.volumes.components import keep_largest_component_per_label
+from segsuite.volumes.reading import read_channels, read_labels
+
+__all__ = ["ROWS", "Row", "as_markdown", "run_benchmark"]
+
+DISCRIMINANT = Rule()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to decide.
+
+    Attributes:
+        name: In the table.
+        rule: How kernels are made.
+        slices: Annotated slices per support; ``None``: all.
+        is_open: Whether base and new structures compete.
+        needs_gate: Only for models with a trained gate.
+    """
+
+    name: str
+    rule: Rule
+    slices: int | None = None
+    is_open: bool = False
+    needs_gate: bool = False
+
+
+ROWS = (
+    Row("discriminant, calibrated (default)", DISCRIMINANT),
+    Row("discriminant, calibrated, open competition", DISCRIMINANT, is_open=True),
+    Row("discriminant, calibrated, three slices a scan", DISCRIMINANT, slices=3),
+    Row("discriminant", replace(DISCRIMINANT, calibrate=False)),
+    Row("logistic regression, calibrated", Rule("logistic")),
+    Row("logistic regression", Rule("logistic", calibrate=False)),
+    Row("fine-tuned kernel, calibrated", Rule("finetuned")),
+    Row("fine-tuned kernel", Rule("finetuned", calibrate=False)),
+    Row("four prototypes, calibrated", Rule("prototype", prototypes=4)),
+    Row("prototype, calibrated", Rule("prototype")),
+    Row("prototype", Rule("prototype", calibrate=False)),
+    Row("gated prototype, calibrated", Rule("gated"), needs_gate=True),
+    Row("gated prototype", Rule("gated", calibrate=False), needs_gate=True),
+)
+
+
+@dataclass
+class Statistics:
+    """What supports leave behind, each computed once."""
+
+    predictor: FewshotPredictor
+    known: dict[tuple[Support, int | None], SupportStatistics] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+
+    def of(self, support: Support, slices: int | None) -> SupportStatistics:
+        """Of one support.
+
+        Args:
+            support: Scan and mask.
+            slices: Annotated slices.
+
+        Returns:
+            Its statistics.
+        """
+        key = (support, slices)
+        if key not in self.known:
+            began = time.perf_counter()
+            found = support_statistics(self.predictor, support, slices=slices, force=False, where=str(support.mask))
+            self.known[key] = found
+            self.seconds.append(time.perf_counter() - began)
+        return self.known[key]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What is hidden, drawn and judged in one fold."""
+
+    novel: tuple[str, ...]
+    manifest: Manifest
+    data_root: Path
+    training: list[Case]
+    held_out: list[Case]
+    shots: tuple[int, ...]
+    draws: int
+
+    def supports(self) -> dict[tuple[str, int, int], list[Support]]:
+        """Of every structure, number of shots and draw; never of a held-out patient."""
+        return {
+            (name, shots, draw): draw_supports(self.training, self.manifest, self.data_root, name, shots=shots, seed=draw)
+            for name in self.novel
+            for shots in self.shots
+            for draw in range(self.draws)
+        }
+
+
+def run_benchmark(
+    config: str, *, overrides: Sequence[str], out: Path, runtime: Runtime, tell: Callable[[str], None], rows: Sequence[Row] = ROWS
+) -> pd.DataFrame:
+    """Train a base model per fold of ``benchmark.folds``, then decide every row; a rerun goes on where it was.
+
+    Args:
+        config: With ``benchmark`` and a manifest whose held-out fold is judged.
+        overrides: ``dotted.key=value``.
+        out: Gets a run per fold, ``supports.tsv`` and ``scores.tsv``.
+        runtime: Device, workers, progress.
+        tell: Told what is being done.
+        rows: Ways to decide.
+
+    Returns:
+        One Dice per fold, row, shots, draw, patient and structure.
+
+    Raises:
+        SettingsError: No folds, an unknown structure, or nothing is held out.
+    """
+    settings = load_settings(config, overrides)[1]
+    if not isinstance(settings, Settings) or not settings.benchmark.folds:
+        raise SettingsError(f"{config} must be a config of few-shot segmentation with `benchmark.folds`, got none.")
+    folds = _folds(settings)
+    drawn = [
+        (*key, " ".join(s.mask.name for s in supports)) for fold in folds.values() for key, supports in fold.supports().items()
+    ]
+    pd.DataFrame(drawn, columns=["structure", "shots", "draw", "masks"]).to_csv(
+        make_folder(out) / "supports.tsv", sep="\t", index=False
+    )
+    parts = []
+    for name, fold in folds.items():
+        table = out / f"scores_{name}.tsv"
+        if not table.is_file():
+            tell(f"fold {name}: base training")
+            words = [*overrides, f"novel=[{','.join(fold.novel)}]"]
+            model = train(config, overrides=words, out=out / name, runtime=runtime).model
+            predictor = load_predictor(model, device=runtime.device, overrides={})
+            tell(f"fold {name}: deciding {len(rows)} rows")
+            pd.DataFrame(_outcomes(predictor, fold, rows, tell)).assign(fold=name).to_csv(table, sep="\t", index=False)
+        parts.append(pd.read_csv(table, sep="\t", dtype={"patient": str}))
+    scores = pd.concat(parts)
+    scores.to_csv(out / "scores.tsv", sep="\t", index=False)
+    return scores
+
+
+def as_markdown(scores: pd.DataFrame) -> str:
+    """One line per row and number of shots: means over structures, patients, draws, then folds; intervals over patients.
+
+    Args:
+        scores: From ``run_benchmark``.
+
+    Returns:
+        A table.
+    """
+    lines = ["| decided by | shots | novel Dice [95 %] | base Dice | harmonic mean |", "| --- | --- | --- | --- | --- |"]
+    for (name, shots), part in scores.groupby(["row", "shots"], sort=False):
+        means = part.groupby(["kind", "fold", "patient"])["dice"].mean()
+        interval = mean_with_interval(means["novel"].to_list(), list(means["novel"].index.get_level_values("patient")))
+        new, old = float(means["novel"].mean()), float(means["base"].mean())
+        both, spread = harmonic_mean(old, new), f"[{interval.low:.3f}, {interval.high:.3f}]"
+        lines.append(f"| {name} | {shots} | {new:.3f} {spread} | {old:.3f} | {both:.3f} |")
+    return "\n".join(lines)
+
+
+def _folds(settings: Settings) -> dict[str, Fold]:
+    data = settings.data
+    if data.manifest is None:
+        raise SettingsError("A benchmark must have a manifest, got none: give --manifest M.json.")
+    path = find_manifest(data.manifest)
+    manifest = read_manifest(path)
+    root = find_data_root(manifest, path, None if data.data_root is None else Path(data.data_root))
+    training, held_out = manifest.split(data.fold)
+    if not held_out:
+        raise SettingsError("A benchmark must hold patients out, got no fold: give --fold N, after `segsuite manifest split`.")
+    for name in (name for names in settings.benchmark.folds.values() for name in names):
+        if name not in manifest.labels:
+            raise SettingsError(
+                f"`benchmark.folds` must name structures of the manifest, got `{name}`. {closest_hint(name, manifest.labels)}"
+            )
+    chosen = settings.benchmark
+    return {
+        name: Fold(novel, manifest, root, training, held_out, chosen.shots, chosen.draws) for name, novel in chosen.folds.items()
+    }
+
+
+def _outcomes(
+    predictor: FewshotPredictor, fold: Fold, rows: Sequence[Row], tell: Callable[[str], None]
+) -> Iterator[dict[str, object]]:
+    """Dice of every row, shot number, draw, held-out patient and structure."""
+    statistics, drawn, base = Statistics(predictor), fold.supports(), predictor.base
+    possible = [row for row in rows if base.update is not None or not row.needs_gate]
+    settings = [(row, shots, draw) for row in possible for shots in fold.shots for draw in range(fold.draws)]
+    kernels: list[Kernel] = []
+    for row, shots, draw in settings:
+        for name in fold.novel:
+            kernels.append(make_kernel([statistics.of(s, row.slices) for s in drawn[name, shots, draw]], row.rule, base))
+    tell(f"{len(statistics.known)} supports, {np.median(statistics.seconds):.1f} s each (median)")
+    predictor.network.register_kernels(kernels)
+    predictor.extra = tuple(str(number) for number in range(len(kernels))) + predictor.extra
+    labels = {name: value for name, value in fold.manifest.labels.items() if value}
+    structures = [Structure(name, labels[name], 1, ()) for name in fold.novel]
+    for case in fold.held_out:
+        volume = read_channels(image_paths(case, fold.data_root), n_channels=fold.manifest.n_channels)
+        found = predictor.segment_box(volume, keep_probabilities=True)
+        known = keep_largest_component_per_label(found.mask, which=predictor.largest_component)
+        reference = read_labels(label_path(case, fold.data_root), mapping=fold.manifest.label_mapping).labels
+        for place, (row, shots, draw) in enumerate(settings):
+            maps = np.stack([found.volumes[str(place * len(fold.novel) + n)] for n in range(len(fold.novel))])
+            mask = with_new(known, found.mask, maps, structures, found.probabilities if row.is_open else None)
+            for name, value in labels.items():
+                yield {
+                    "row": row.name, "shots": shots, "draw": draw, "patient": case.patient_id, "structure": name,
+                    "kind": "novel" if name in fold.novel else "base", "dice": dice_score(mask == value, reference == value),
+                }  # fmt: skip

@@ -88,14 +88,6 @@ def fit_branches(
         built.load_state_dict(start)
     known, is_class = scaled_attributes(scans, attributes)
 
-    def optimiser(module: torch.nn.Module) -> torch.optim.Optimizer:
-        return make_optimiser(
-            module.parameters(),
-            kind=training["optimiser"],
-            learning_rate=training["learning_rate"],
-            weight_decay=training["weight_decay"],
-        )
-
     module = SeparationModule(
         built,
         weights=weights,
@@ -103,7 +95,7 @@ def fit_branches(
         views=views,
         memory_rows=sampling["memory_rows"],
         attribute_is_class=is_class,
-        optimiser=optimiser,
+        optimiser=_optimiser(training),
         schedule=partial(learning_rate_factor, schedule=training["schedule"], warmup=training["warmup"]),
         seed=seed,
     )
@@ -157,3 +149,8 @@ def scaled_attributes(scans: Scans, names: tuple[str, ...]) -> tuple[FloatArray,
         columns.append((values - seen.min()) / max(float(np.ptp(seen)), 1e-9))
         is_class.append(discrete)
     return np.stack(columns, axis=1) if columns else np.zeros((len(scans), 0)), tuple(is_class)
+
+
+def _optimiser(training: Mapping[str, Any]) -> Callable[[torch.nn.Module], torch.optim.Optimizer]:
+    kind, rate, decay = (training[key] for key in ("optimiser", "learning_rate", "weight_decay"))
+    return lambda module: make_optimiser(module.parameters(), kind=kind, learning_rate=rate, weight_decay=decay)

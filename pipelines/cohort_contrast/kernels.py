@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 import torch.distributed
@@ -12,6 +13,7 @@ from torch.distributed.nn import functional as across
 __all__ = [
     "gathered",
     "log_kernel",
+    "mean_of",
     "on_sphere",
     "positive",
     "precise",
@@ -151,3 +153,15 @@ def gathered(rows: Tensor) -> Tensor:
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()) or torch.distributed.get_world_size() == 1:
         return rows
     return torch.cat(across.all_gather(rows))
+
+
+def mean_of(terms: Iterable[Tensor]) -> Tensor:
+    """The mean of several scalars.
+
+    Args:
+        terms: Scalars.
+
+    Returns:
+        Scalar.
+    """
+    return torch.stack(list(terms)).mean()

@@ -1,7 +1,6 @@
 """The terms of SepCLR, each one formula. Rows are subjects, columns dimensions; every term is computed in float32 or better.
 
-Louiset, Duchesnay, Grigis, Gori, "Separating common from salient patterns with Contrastive Representation Learning", ICLR
-2024, arXiv:2402.11928. Only the abstract and the authors' public code could be read: what is taken from which is said below.
+Louiset et al., ICLR 2024, arXiv:2402.11928. Only the abstract and the authors' code could be read: each term says which.
 """
 
 from __future__ import annotations
@@ -9,13 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from pipelines.cohort_contrast.kernels import (
     log_kernel,
+    mean_of,
     on_sphere,
     positive,
     precise,
@@ -307,13 +306,13 @@ def separation_terms(
     tau_c, tau_s = weights.common_bandwidth, weights.salient_bandwidth
     terms = {
         "common_alignment": alignment(spheres[0], spheres[1], bandwidth=tau_c),
-        "common_uniformity": _mean(uniformity(view, bandwidth=tau_c) for view in wide_common),
+        "common_uniformity": mean_of(uniformity(view, bandwidth=tau_c) for view in wide_common),
         "salient_alignment": alignment(salient[0][diseased], salient[1][diseased], bandwidth=tau_s),
-        "salient_uniformity": _mean(
+        "salient_uniformity": mean_of(
             salient_uniformity(view, everyone, bandwidth=tau_s, kind=weights.kind) for view in wide_salient
         ),
-        "null": _mean(null_pull(view, diseased, bandwidth=tau_s) for view in salient),
-        "joint": _mean(
+        "null": mean_of(null_pull(view, diseased, bandwidth=tau_s) for view in salient),
+        "joint": mean_of(
             joint_entropy(
                 c,
                 salient_targets(s, everyone),
@@ -328,10 +327,6 @@ def separation_terms(
     of_salient = terms["salient_alignment"] + weights.uniformity * terms["salient_uniformity"]
     loss = of_common + weights.salient * of_salient + weights.null * terms["null"] + weights.joint * terms["joint"]
     return {"loss": loss, **terms}
-
-
-def _mean(terms: Any) -> Tensor:
-    return torch.stack(list(terms)).mean()
 
 
 def _as_groups(groups: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class Probe:
     score: float
     chance: float
     correct: FloatArray
-    rows: FloatArray
+    rows: Any
     n_training: int
 
     @property

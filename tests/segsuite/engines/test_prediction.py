@@ -173,3 +173,21 @@ def test_same_patient_in_another_orientation_gets_the_same_labels(scans: Path) -
     again = nib.Nifti1Image(BrightIsSeven().segment(other, Request()).labels, turned.affine)
     back = nib.as_closest_canonical(nib.Nifti1Image(labels, volume.grid.affine))
     assert np.array_equal(np.asarray(again.dataobj), np.asarray(back.dataobj))
+
+
+class ReportsOnly(BrightIsSeven):
+    """Makes no mask."""
+
+    def segment(self, volume: Volume, request: Request) -> Segmentation:
+        return Segmentation(None, report={"mean": float(volume.array.mean())})
+
+
+def test_a_model_without_masks_leaves_a_report_and_is_skipped_when_done(scans: Path, tmp_path: Path) -> None:
+    assert run(scans, tmp_path, ReportsOnly()) == Outcome(4, 0, {})
+    line = read_ledger(tmp_path)["s0"]
+    assert line.output == "s0_report.json"
+    assert line.notes == ()
+    assert not list(tmp_path.glob("s*.nii.gz"))
+    assert run(scans, tmp_path, ReportsOnly()) == Outcome(0, 4, {})
+    (tmp_path / "s1_report.json").write_text("{}")
+    assert run(scans, tmp_path, ReportsOnly()) == Outcome(1, 3, {})

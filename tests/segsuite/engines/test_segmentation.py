@@ -47,3 +47,8 @@ def test_without_region_all_is_seen() -> None:
     found = segment_rows(VOLUME, PLAIN, rows, class_labels=(0, 1), extra=("glow",))
     assert found.labels.shape == GRID.shape
     assert found.probabilities is None
+
+
+def test_the_mask_of_a_report_is_missed_at_once() -> None:
+    with pytest.raises(RuntimeError, match="must have labels here"):
+        _ = Segmentation(None).mask

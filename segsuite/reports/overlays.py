@@ -51,9 +51,10 @@ def overlay_figure(image: Path | None, predicted: Path | None, reference: Path |
         axes.set_title(f"slice {k + 1} of {grey.shape[2]}", fontsize=8)
     for (name, path), row in zip(maps, rows[1:], strict=True):
         values, _ = _on_canonical_axes(path)
+        top = _top_of(values)
         for axes, k in zip(row, slices, strict=True):
             _show_grey(axes, grey[(*window, k)], aspect)
-            heat = axes.imshow(values[(*window, k)].T, cmap="inferno", origin="lower", aspect=aspect, alpha=0.6, vmin=0, vmax=1)
+            heat = axes.imshow(values[(*window, k)].T, cmap="inferno", origin="lower", aspect=aspect, alpha=0.6, vmin=0, vmax=top)
         row[0].set_title(name, fontsize=8, loc="left")
         figure.colorbar(heat, ax=list(row), shrink=0.8)
     return figure
@@ -86,6 +87,13 @@ def as_data_uri(figure: Figure, *, dpi: int = 110) -> str:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _top_of(values: NDArray[np.float32]) -> float:
+    """Where a map's colours end: 1 for shares and probabilities, else its largest values without the rarest."""
+    if values.min() >= 0 and values.max() <= 1:
+        return 1.0
+    return max(float(np.percentile(values, 99.9)), 1e-9)
 
 
 def _canonical(path: Path) -> NDArray[Any]:

@@ -21,8 +21,9 @@ from segsuite.errors import SettingsError, closest_hint
 from segsuite.files import make_folder, write_text
 from segsuite.metrics.per_case import Scoring
 from segsuite.pipeline import Pipeline, Runtime, find_pipeline
+from segsuite.reports.exports import write_exports
 from segsuite.reports.page import write_report
-from segsuite.reports.tables import write_summary
+from segsuite.reports.tables import read_evaluation, write_summary
 from segsuite.settings import PipelineSettings, as_yaml, parsed_overrides, read_config, validated
 from segsuite.shipped import find_manifest
 
@@ -209,7 +210,8 @@ def evaluate(
     Args:
         predictions: Folder or manifest.
         references: Folder or manifest; decides which cases count.
-        out: Gets ``metrics_per_case.csv``, ``cases.csv`` and ``metrics_summary.json``.
+        out: Gets ``metrics_per_case.csv``, ``cases.csv``, ``metrics_summary.json``, and ``summary.md``, ``summary.tex`` and
+            ``nnunet_summary.json`` to paste or to feed to other tools.
         data_root: For manifests.
         fold: For a manifest of references, only this fold.
         labels: Table that names the integers, where no manifest does; see ``data.label_table``.
@@ -252,6 +254,7 @@ def evaluate(
 
         evaluate_pairs(pairing.pairs, scoring, workers=workers, on_case=collect)
     summary = write_summary(out, seed=seed)
+    write_exports(out, summary, *read_evaluation(out))
     return Evaluation(summary, len(pairing.pairs), problems)
 
 

@@ -3,9 +3,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pytest
 
 from segsuite.data.transforms import Normalisation, Preprocessing
-from segsuite.engines.segmentation import segment_rows
+from segsuite.engines.segmentation import Segmentation, segment_rows
 from segsuite.volumes.grid import Grid
 from segsuite.volumes.volume import Volume
 

@@ -33,6 +33,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("evaluate", epilog="Example: segsuite evaluate masks references --out evaluation")(evaluate)
     app.command("compare", epilog="Example: segsuite compare RUN_A RUN_B --metric dice --metric hd95")(compare)
     app.command("report", epilog="Example: segsuite report RUN")(report)
+    app.command("overlay", epilog="Example: segsuite overlay t2.nii.gz --mask m.nii.gz --out fig.png")(overlay)
 
 
 def demo(
@@ -229,6 +230,21 @@ def report(
     from segsuite.reports.page import write_report
 
     say(str(write_report(run, images=not no_images)))
+
+
+def overlay(
+    image: Annotated[Path, typer.Argument(help="The image.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="PNG, PDF or SVG.")],
+    mask: Annotated[Path | None, typer.Option("--mask", help="Drawn solid; maps that lie beside it are shown below.")] = None,
+    reference: Annotated[Path | None, typer.Option("--reference", help="Drawn dashed.")] = None,
+    dpi: Annotated[int, typer.Option("--dpi", min=50, help="Dots per inch of a PNG.")] = 200,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Draw a picture for a paper: three slices with the outlines of masks."""
+    from segsuite.verbs.judging import draw_overlay
+
+    say(str(draw_overlay(image, mask, reference, out, dpi=dpi)))
 
 
 def _print_scores(summary: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Words that judge: compare."""
+"""Words that judge: compare, overlay."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segsuite.errors import SettingsError
+from segsuite.files import make_folder, write_atomically
 from segsuite.reports.comparison import Comparison, compare_evaluations
+from segsuite.reports.overlays import overlay_figure
 from segsuite.reports.tables import read_evaluation
+from segsuite.volumes.grid import require_same_grid
+from segsuite.volumes.reading import read_grid
 
-__all__ = ["compare"]
+__all__ = ["compare", "draw_overlay"]
+
+PICTURES = ("png", "pdf", "svg")
 
 
 def compare(folders: Sequence[Path], *, metrics: Sequence[str], seed: int = 0) -> list[tuple[str, Comparison]]:
@@ -43,6 +49,35 @@ def compare(folders: Sequence[Path], *, metrics: Sequence[str], seed: int = 0) -
 def _evaluation_folder(folder: Path) -> Path:
     inner = folder / "evaluation"
     return inner if (inner / "metrics_per_case.csv").is_file() else folder
+
+
+def draw_overlay(image: Path, mask: Path | None, reference: Path | None, out: Path, *, dpi: int) -> Path:
+    """A picture of one case for a paper.
+
+    Args:
+        image: The image.
+        mask: Drawn solid, or ``None``.
+        reference: Drawn dashed, or ``None``.
+        out: PNG, PDF or SVG; by its ending.
+        dpi: Of a PNG.
+
+    Returns:
+        The picture.
+
+    Raises:
+        SettingsError: Another ending.
+        GridError: A mask on another grid.
+    """
+    kind = out.suffix.lower().removeprefix(".")
+    if kind not in PICTURES:
+        raise SettingsError(f"--out must end with one of {', '.join(f'.{name}' for name in PICTURES)}, got `{out.name}`.")
+    for path in (mask, reference):
+        if path is not None:
+            require_same_grid(read_grid(image), read_grid(path), names=(str(image), str(path)))
+    figure = overlay_figure(image, mask, reference)
+    make_folder(out.resolve().parent)
+    write_atomically(out, lambda temporary: figure.savefig(temporary, format=kind, dpi=dpi))
+    return out
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

@@ -10,7 +10,21 @@ import pytest
 import yaml
 
 Command = Callable[..., tuple[int, str, str]]
-WORDS = ["list", "show", "copy", "demo", "manifest", "plan", "train", "predict", "evaluate", "compare", "report", "doctor"]
+WORDS = [
+    "list",
+    "show",
+    "copy",
+    "demo",
+    "manifest",
+    "plan",
+    "train",
+    "predict",
+    "evaluate",
+    "compare",
+    "report",
+    "overlay",
+    "doctor",
+]
 
 
 def test_list_names_what_there_is(segsuite: Command) -> None:

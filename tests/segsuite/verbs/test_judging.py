@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from segsuite.errors import SettingsError
-from segsuite.verbs.judging import compare
+from segsuite.errors import GridError, SettingsError
+from segsuite.verbs.judging import compare, draw_overlay
 from segsuite.verbs.runs import evaluate
+from segsuite.volumes.reading import read_volume
+from segsuite.volumes.writing import write_mask
 
 
 @pytest.fixture
@@ -35,3 +37,16 @@ def test_each_is_compared_with_the_first(two_runs: list[Path]) -> None:
 def test_one_is_not_enough(two_runs: list[Path]) -> None:
     with pytest.raises(SettingsError, match="at least two evaluations, got 1"):
         compare(two_runs[:1], metrics=["dice"])
+
+
+def test_pictures_for_papers(cohort_folder: Path, tmp_path: Path) -> None:
+    image = sorted((cohort_folder / "images").glob("*"))[0]
+    mask = sorted((cohort_folder / "labels").glob("*"))[0]
+    for name, start in (("a.png", b"\x89PNG"), ("b.pdf", b"%PDF")):
+        assert draw_overlay(image, mask, mask, tmp_path / "new" / name, dpi=60).read_bytes().startswith(start)
+    with pytest.raises(SettingsError, match="--out must end with one of .png, .pdf, .svg, got `c.jpg`"):
+        draw_overlay(image, mask, None, tmp_path / "c.jpg", dpi=60)
+    part = read_volume(mask).cropped((slice(0, 9), slice(0, 9), slice(0, 9)))
+    write_mask(tmp_path / "part.nii.gz", part.array[0].astype("uint8"), like=part)
+    with pytest.raises(GridError):
+        draw_overlay(image, tmp_path / "part.nii.gz", None, tmp_path / "d.png", dpi=60)

@@ -87,6 +87,7 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     here = finish_network(network, scans, erase=settings.independence.erase, seed=settings.seed, device=device)
     there = embed(network, others, device=device) if len(others) else None
     facts = group_facts(scans, here, others, there, confounding, seed=settings.seed)
+    facts["effective_rows"] = settings.sampling.batch_size + settings.sampling.memory_rows
     _export(settings, run, cohort, preprocessing, arguments, network, (scans, here), (others, there), facts, minutes, steps)
     write_group_section(run.root, scans, here, others, there, facts, seed=settings.seed)
 

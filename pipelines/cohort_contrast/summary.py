@@ -29,6 +29,7 @@ __all__ = ["area_with_interval", "group_facts", "is_shared", "probe_matrix", "wr
 N_RESAMPLES = 500
 MOST_PLOTTED = 2000
 LEAST_FOR_TSNE = 12
+GROUP_COLOURS = {"healthy": "#0072b2", "diseased": "#d55e00"}
 MEANING = (
     "A deviation score for research: how far a scan lies from healthy ones of this data set, in what its diseased have in "
     "common. It is not a diagnosis."
@@ -124,7 +125,6 @@ def group_facts(
     facts: dict[str, Any] = {
         "n_training": len(training),
         "n_held_out": len(test),
-        "effective_rows": int(min(len(training), 10**9)),
         "site_group_cramers_v": round(confounding.cramers_v, 3),
         "site_flagged": confounding.is_too_much,
     }
@@ -176,7 +176,7 @@ def write_group_section(
         seed: Of embeddings in the plane.
     """
     flag = ": CONFOUNDED, read every number as one about sites" if facts["site_flagged"] else ""
-    counts = f"{facts['n_training']} scans for training, {facts['n_held_out']} held out."
+    counts = f"{facts['n_training']} scans for training, {facts['n_held_out']} held out, {facts['effective_rows']} rows per loss."
     text = [MEANING, f"{counts} Cramer's V of site and group {facts['site_group_cramers_v']}{flag}."]
     if there is None:
         write_section(run, "cohort", title="Cohort contrast", text=[*text, "Nothing was held out: give a fold for scores."])
@@ -263,8 +263,8 @@ def _curve(scores: FloatArray, diseased: FloatArray) -> Figure:
     left.set_xlabel("healthy above threshold")
     left.set_ylabel("diseased above threshold")
     bins = np.linspace(0, max(float(scores.max()), 1e-6), 30)
-    for name, keep, colour in (("healthy", ~diseased, "#0072b2"), ("diseased", diseased, "#d55e00")):
-        right.hist(scores[keep], bins=bins, alpha=0.6, label=name, color=colour)
+    for name, keep in (("healthy", ~diseased), ("diseased", diseased)):
+        right.hist(scores[keep], bins=bins, alpha=0.6, label=name, color=GROUP_COLOURS[name])
     right.set_xlabel("salient score")
     right.legend(frameon=False, fontsize=8)
     return figure
@@ -284,7 +284,8 @@ def _planes(there: Spaces, test: Scans, seed: int) -> Figure:
         for column, (kind, (method, plane)) in enumerate((kind, plane) for kind in kinds for plane in planes):
             for value in sorted(set(kind[1][: len(rows)].tolist())):
                 keep = kind[1][: len(rows)] == value
-                axes[row][column].scatter(plane[keep, 0], plane[keep, 1], s=8, label=str(value))
+                colour = GROUP_COLOURS.get(str(value))
+                axes[row][column].scatter(plane[keep, 0], plane[keep, 1], s=8, label=str(value), color=colour)
             axes[row][column].set_title(f"{space}, {method}, by {kind[0]}", fontsize=8)
             axes[row][column].set_xticks([])
             axes[row][column].set_yticks([])

@@ -46,9 +46,9 @@ class CohortDataSettings(DataSettings):
 class ImageSettings(Group):
     """What the network sees of an image."""
 
-    spacing_mm: tuple[float, float, float] = (2.0, 2.0, 2.0)
+    spacing_mm: tuple[float, float, float] = (3.0, 3.0, 3.0)
     """Voxel size of the network's grid."""
-    shape: tuple[int, int, int] = (96, 96, 96)
+    shape: tuple[int, int, int] = (64, 64, 64)
     """Voxels around the centre of the field; smaller images are padded."""
     normalisation: Literal["zscore", "zscore_nonzero", "percentile"] = "zscore_nonzero"
     """How intensities are scaled; zscore_nonzero leaves a stripped background at zero."""
@@ -61,7 +61,7 @@ class NetworkSettings(Group):
 
     encoder: str = "convolutional"
     """convolutional (light), resnet10, resnet18, densenet121; for slices also smp:NAME."""
-    channels: tuple[int, ...] = (16, 32, 64)
+    channels: tuple[int, ...] = (8, 16, 32, 64)
     """Of the convolutional encoder's stages; the last one is also the width of the others."""
     common_dimensions: int = Field(default=16, ge=2)
     """Of what all subjects have."""

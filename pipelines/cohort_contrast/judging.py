@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from pipelines.cohort_contrast.predictor import CohortPredictor
 from pipelines.cohort_contrast.scans import Scans
 from pipelines.cohort_contrast.subjects import column_of, fixed_window, group_of, window_grid
 from pipelines.cohort_contrast.summary import probe_matrix
-from segsuite.data.locate import find_data_root, image_paths
+from segsuite.data.locate import find_data_root, image_paths, label_path
 from segsuite.data.manifest import Case, Manifest, read_manifest
-from segsuite.engines.inputs import find_inputs, take_shard
+from segsuite.engines.inputs import InputCase, find_inputs, take_shard
 from segsuite.engines.ledger import read_ledger
 from segsuite.engines.prediction import Outcome, predict_cases
 from segsuite.errors import ManifestError, closest_hint
@@ -86,9 +86,13 @@ def score_cohort(
         Counts and failures.
     """
     path = find_manifest(str(manifest))
+    content = read_manifest(path)
+    root = find_data_root(content, path, data_root)
+    known = {case.case_id: case for case in content.cases}
     cases = take_shard(find_inputs([path], n_channels=predictor.n_channels, data_root=data_root), shard)
+    if predictor.model.description["within_label"]:
+        cases = [_with_mask(case, known[case.case_id], root) for case in cases]
     outcome = predict_cases(cases, predictor, out, shard=shard, on_case=on_case)
-    known = {case.case_id: case for case in read_manifest(path).cases}
     table = out / "scores.tsv"
     with writing_to(table), table.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
@@ -234,7 +238,12 @@ class _Seen:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         volume = read_channels(image_paths(self.case, self.root), n_channels=self.predictor.n_channels)
         require_varied(volume, case=self.case.case_id)
-        return self.predictor.window(volume)[0]
+        return self.predictor.window(volume, label_path(self.case, self.root) if self.case.label else None)[0]
+
+
+def _with_mask(asked: InputCase, case: Case, root: Path) -> InputCase:
+    masks = {"mask": str(label_path(case, root))} if case.label else {}
+    return replace(asked, attributes={**asked.attributes, **masks})
 
 
 def _reports(out: Path) -> Iterator[tuple[str, dict[str, Any]]]:

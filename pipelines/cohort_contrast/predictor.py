@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,17 @@ import torch
 from pipelines.cohort_contrast.maps import integrated_gradients, occlusion, salient_region
 from pipelines.cohort_contrast.network import TwoBranches, build_network
 from pipelines.cohort_contrast.scoring import Reference
-from pipelines.cohort_contrast.subjects import fixed_window, placed_back
-from segsuite.data.transforms import Preprocessing, prepare_image
+from pipelines.cohort_contrast.subjects import fixed_window, placed_back, within_mask
+from segsuite.data.transforms import Preprocessing, prepare_image, prepare_labels
 from segsuite.engines.devices import choose_device
 from segsuite.engines.model_folder import ModelFolder
 from segsuite.engines.model_predictor import check_overrides
 from segsuite.engines.segmentation import Request, Segmentation
-from segsuite.errors import ModelError, SettingsError, closest_hint
+from segsuite.errors import ModelError, SettingsError, VolumeError, closest_hint
 from segsuite.files import hash_of_json
 from segsuite.shapes import Image
-from segsuite.volumes.grid import resample
+from segsuite.volumes.grid import require_same_grid, resample
+from segsuite.volumes.reading import read_labels
 from segsuite.volumes.volume import Volume
 
 __all__ = ["MAPS", "CohortPredictor", "saliency_of"]
@@ -75,6 +77,7 @@ class CohortPredictor:
             kept["reference.common"].numpy(),
             kept["reference.salient"].numpy(),
             people["subjects"],
+            float("inf") if people["outlying_distance"] is None else float(people["outlying_distance"]),
         )
         self.subject_of = dict(people["subject_of_case"])
 
@@ -88,22 +91,36 @@ class CohortPredictor:
         """Model, device and options."""
         return hash_of_json([self.model.sha256, self.device.type, self.options])
 
-    def window(self, volume: Volume) -> tuple[Image, tuple[int, ...], Any]:
+    def window(self, volume: Volume, mask: str | Path | None = None) -> tuple[Image, tuple[int, ...], Any]:
         """What the network sees of a volume.
 
         Args:
             volume: Intensities on their own grid.
+            mask: File of the organ's mask, for models that were trained within one.
 
         Returns:
             (channels, i, j, k) of the model's shape, the shape of the prepared image, and its grid.
+
+        Raises:
+            VolumeError: The model was trained within masks and none is given.
+            GridError: The mask lies on another grid.
         """
         image, grid = prepare_image(volume, self.preprocessing)
+        if self.model.description["within_label"]:
+            if not mask:
+                raise VolumeError(
+                    f"{volume.path} must come with its organ's mask, which this model was trained within, got none. Give a "
+                    "manifest with masks to `segsuite cohort`, or --attributes TABLE with a column `mask` to `segsuite predict`."
+                )
+            labels = read_labels(Path(mask))
+            require_same_grid(volume.grid, labels.grid, names=(str(volume.path), str(mask)))
+            image = within_mask(image, prepare_labels(labels, grid), name=str(mask))
         shape: Any = tuple(self.model.description["network"]["spatial_shape"])
         return fixed_window(image, shape), image.shape[1:], grid
 
     def segment(self, volume: Volume, request: Request) -> Segmentation:
         """Score and map of one scan; the salient region is empty unless the score stands out among healthy subjects."""
-        window, shape, grid = self.window(volume)
+        window, shape, grid = self.window(volume, request.attributes.get("mask"))
         image = torch.from_numpy(window).to(self.device)
         with torch.inference_mode():
             found = self.network(image[None])

@@ -16,6 +16,7 @@ from pipelines.cohort_contrast.network import TwoBranches, build_network
 from pipelines.cohort_contrast.phantom import BrainCohort, write_brain_cohort
 from pipelines.cohort_contrast.predictor import CohortPredictor, saliency_of
 from pipelines.cohort_contrast.scans import Scans
+from pipelines.cohort_contrast.scoring import outlying_distance
 from pipelines.cohort_contrast.settings import Settings
 from pipelines.cohort_contrast.subjects import require_two_groups, scans_of, site_confounding
 from pipelines.cohort_contrast.summary import group_facts, write_group_section
@@ -194,6 +195,7 @@ def _export(
     description |= {
         "labels": {"background": 0, "salient_region": 1},
         "class_labels": [0, 1],
+        "within_label": settings.image.within_label,
         "loss": settings.loss.model_dump(),
         "recipe": {
             "views": settings.views.model_dump(),
@@ -206,6 +208,7 @@ def _export(
             "healthy_scores": [] if there is None else [round(float(v), 6) for v in there.score[healthy]],
             "healthy_subjects": [name for name, keep in zip(others.subjects, healthy, strict=True) if keep],
             "subjects": list(scans.subjects),
+            "outlying_distance": _finite(outlying_distance(here.common, scans.subjects)),
             "subject_of_case": {case.case_id: case.patient_id for case in [*cohort.training, *cohort.held_out]},
         },
     }
@@ -224,6 +227,10 @@ def _healthy_means(network: TwoBranches, scans: Scans, inference: Mapping[str, A
         return baseline, torch.zeros(baseline.shape[1:])
     maps = [saliency_of(network, scans.batch([row])[0], baseline, inference) for row in rows]
     return baseline, torch.stack(maps).mean(dim=0)
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 6) if np.isfinite(value) else None
 
 
 def _card(description: Mapping[str, Any]) -> str:

@@ -9,10 +9,13 @@ import numpy as np
 
 from segsuite.shapes import FloatArray
 
-__all__ = ["Reference", "conformal_p", "nearest"]
+__all__ = ["Reference", "conformal_p", "nearest", "outlying_distance"]
 
 N_NEAREST = 3
 OUTLYING_QUANTILE = 0.99
+MOST_JUDGED = 5000
+"""Rows whose nearest neighbour decides what is outlying; of more, so many are taken, evenly spread."""
+ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Reference:
         common: (n, d_c), training scans.
         salient: (n, d_s).
         subjects: Of the training scans.
+        outlying_distance: See there.
     """
 
     healthy_scores: FloatArray
@@ -32,6 +36,7 @@ class Reference:
     common: FloatArray
     salient: FloatArray
     subjects: Sequence[str]
+    outlying_distance: float
 
     def report(self, score: float, common: FloatArray, salient: FloatArray, *, subject: str = "") -> dict[str, object]:
         """What is known of one scan.
@@ -56,17 +61,10 @@ class Reference:
                 "percentile": round(100 * float(np.mean(healthy < score)), 1),
                 "z": round((score - float(healthy.mean())) / max(float(healthy.std()), 1e-9), 2),
             }
-        distance = float(self._to_training(common[None], [subject])[0])
-        usual = self._to_training(self.common, self.subjects)
-        outlying = bool(distance > np.quantile(usual, OUTLYING_QUANTILE)) if len(usual) else False
+        distance = float(_distances_to_others(common[None], [subject], self.common, self.subjects)[0])
+        outlying = bool(distance > self.outlying_distance)
         near = nearest(salient, self.salient, self.subjects, subject=subject)
         return {"score": round(float(score), 4), **judged, "nearest": near, "unlike_training": outlying}
-
-    def _to_training(self, rows: FloatArray, subjects: Sequence[str]) -> FloatArray:
-        """Distance to the nearest training scan of another subject."""
-        distances = np.linalg.norm(rows[:, None] - self.common[None], axis=2)
-        own = np.array(list(subjects))[:, None] == np.array(list(self.subjects))[None]
-        return np.where(own, np.inf, distances).min(axis=1)
 
 
 def conformal_p(score: float, healthy: FloatArray) -> float:
@@ -102,3 +100,30 @@ def nearest(row: FloatArray, rows: FloatArray, subjects: Sequence[str], *, subje
     order = np.argsort(np.linalg.norm(rows - row, axis=1))
     named = dict.fromkeys(subjects[int(at)] for at in order if subjects[int(at)] != subject)
     return list(named)[:n]
+
+
+def outlying_distance(common: FloatArray, subjects: Sequence[str]) -> float:
+    """How far training scans lie from the nearest scan of another subject, at most, but for 1 in 100.
+
+    Args:
+        common: (n, d_c), training scans.
+        subjects: Their subjects.
+
+    Returns:
+        A distance in the common space; infinite where there is one subject.
+    """
+    rows = np.unique(np.linspace(0, len(common) - 1, min(len(common), MOST_JUDGED)).astype(int))
+    names = list(subjects)
+    parts = [
+        _distances_to_others(common[part], [names[row] for row in part], common, names)
+        for part in np.array_split(rows, max(1, len(rows) // ROWS_AT_ONCE))
+    ]
+    found = np.concatenate(parts)
+    return float(np.quantile(found, OUTLYING_QUANTILE)) if np.isfinite(found).all() else float("inf")
+
+
+def _distances_to_others(rows: FloatArray, own: Sequence[str], training: FloatArray, subjects: Sequence[str]) -> FloatArray:
+    """Distance of each row to the nearest training scan of another subject."""
+    squared = (rows**2).sum(1)[:, None] + (training**2).sum(1)[None] - 2 * rows @ training.T
+    same = np.array(list(own))[:, None] == np.array(list(subjects))[None]
+    return np.sqrt(np.maximum(np.where(same, np.inf, squared), 0)).min(axis=1)

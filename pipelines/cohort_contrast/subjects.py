@@ -12,7 +12,7 @@ import numpy as np
 from pipelines.cohort_contrast.scans import Scans
 from segsuite.data.cache import PreparedCase
 from segsuite.data.manifest import Case
-from segsuite.errors import ManifestError
+from segsuite.errors import ManifestError, VolumeError
 from segsuite.shapes import FloatArray, Image, Size
 from segsuite.volumes.grid import Grid
 
@@ -27,6 +27,7 @@ __all__ = [
     "scans_of",
     "site_confounding",
     "window_grid",
+    "within_mask",
 ]
 
 GROUPS = {"healthy": False, "diseased": True}
@@ -165,6 +166,25 @@ def scans_of(prepared: Sequence[PreparedCase], shape: Size, *, within_label: boo
     )
 
 
+def within_mask(image: Image, mask: Any, *, name: str) -> Image:
+    """An image with everything outside a mask at its darkest value.
+
+    Args:
+        image: (channels, i, j, k).
+        mask: (i, j, k); inside where above 0.
+        name: Of the case or file, for the message.
+
+    Returns:
+        Same shape.
+
+    Raises:
+        VolumeError: The mask is empty.
+    """
+    if not np.any(np.asarray(mask) > 0):
+        raise VolumeError(f"{name}: the mask that restricts the image must not be empty. Leave the case out, or mend its mask.")
+    return np.where(np.asarray(mask) > 0, image, image.reshape(len(image), -1).min(1)[:, None, None, None])
+
+
 def fixed_window(image: Image, shape: Size) -> Image:
     """The middle of an image, cut and padded to one shape.
 
@@ -226,7 +246,7 @@ class _Windowed:
         if self.within_label:
             if self.item.label is None:
                 raise ManifestError(f"case {self.item.case.case_id} must have a mask for `image.within_label`, got none.")
-            image = np.where(np.asarray(self.item.label) > 0, image, image.reshape(len(image), -1).min(1)[:, None, None, None])
+            image = within_mask(image, self.item.label, name=f"case {self.item.case.case_id}")
         return fixed_window(image, self.shape)
 
 

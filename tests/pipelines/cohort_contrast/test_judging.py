@@ -3,14 +3,18 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipelines.cohort_contrast.judging import map_cohort, probe_cohort, read_judged, score_cohort
 from pipelines.cohort_contrast.recipe import load_predictor
-from segsuite.errors import ManifestError
+from segsuite.data.manifest import Manifest, write_manifest
+from segsuite.engines.segmentation import Request
+from segsuite.errors import ManifestError, VolumeError
 from segsuite.pipeline import Runtime
 from segsuite.verbs.runs import train
 from segsuite.volumes.reading import read_volume
+from segsuite.volumes.writing import write_mask
 from tests.pipelines.cohort_contrast.conftest import QUICK
 
 pytestmark = pytest.mark.slow
@@ -32,6 +36,30 @@ def test_scores_stand_in_one_table_and_shards_share_it(trained: Path, tmp_path: 
     assert {row["group"] for row in rows} == {"healthy", "diseased"}
     assert all(float(row["score"]) >= 0 and 0 < float(row["p"]) <= 1 for row in rows)
     assert all(row["subject"] not in row["nearest"].split() for row in rows)
+
+
+def test_a_model_within_masks_wants_masks(heads: tuple[Path, Manifest], tmp_path: Path) -> None:
+    folder, manifest = heads
+    cases = []
+    for case in manifest.training:
+        volume, mask = read_volume(folder / str(case.image)), tmp_path / f"{case.case_id}.nii.gz"
+        write_mask(mask, (volume.array[0] > 200).astype(np.uint8), like=volume)
+        cases.append(case.model_copy(update={"image": str(folder / str(case.image)), "label": str(mask)}))
+    update = {"training": cases, "labels": {"background": 0, "head": 1}}
+    write_manifest(tmp_path / "m.json", manifest.model_copy(update=update))
+    words = [word for word in QUICK if not word.startswith("data.brains")]
+    words += [f"data.manifest={tmp_path / 'm.json'}", "data.brains=null", "image.within_label=true"]
+    run = train("cohort_contrast/phantom", overrides=words, out=tmp_path / "run", runtime=Runtime(workers=0))
+    predictor = load_predictor(run.root, device="cpu", overrides={"maps": "none"})
+    outcome = score_cohort(predictor, tmp_path / "m.json", tmp_path / "scores")
+    assert outcome.n_done == len(cases)
+    volume = read_volume(folder / str(manifest.training[0].image))
+    with pytest.raises(VolumeError, match="must come with its organ's mask"):
+        predictor.segment(volume, Request())
+    empty = tmp_path / "empty.nii.gz"
+    write_mask(empty, np.zeros(volume.grid.shape, np.uint8), like=volume)
+    with pytest.raises(VolumeError, match="must not be empty"):
+        predictor.segment(volume, Request(attributes={"mask": str(empty)}))
 
 
 def test_maps_and_the_map_of_the_cohort(trained: Path, tmp_path: Path) -> None:

@@ -27,17 +27,17 @@ from pipelines.cohort_contrast.baselines import ContrastiveAutoencoder, best_alp
 from pipelines.cohort_contrast.benches import BENCHES, Bench
 from pipelines.cohort_contrast.embedding import Spaces, embed, finish_network
 from pipelines.cohort_contrast.fitting import fit_branches
-from pipelines.cohort_contrast.losses import PRESETS, Weights
 from pipelines.cohort_contrast.module import Independence
 from pipelines.cohort_contrast.network import TwoBranches, build_network
 from pipelines.cohort_contrast.scans import Scans
+from pipelines.cohort_contrast.weights import PRESETS, Weights
 from segsuite.engines.run_folder import RunFolder
 from segsuite.metrics.probes import Probe, area_under_curve, probe_attribute, total_deviation
 
 DIMENSIONS = 16
 MEDICAL = PRESETS["medical"]
 ROWS: dict[str, tuple[Weights, Independence, int]] = {
-    "mixing, joint 3": (replace(MEDICAL, joint=3.0), Independence(mixing=0.5), DIMENSIONS),
+    "mixing, joint 3": (PRESETS["separated"], Independence(mixing=0.5), DIMENSIONS),
     "align+uniform": (replace(MEDICAL, salient=0.0, null=0.0, joint=0.0), Independence(), DIMENSIONS),
     "vision": (PRESETS["vision"], Independence(), DIMENSIONS),
     "medical": (MEDICAL, Independence(), DIMENSIONS),
@@ -46,6 +46,7 @@ ROWS: dict[str, tuple[Weights, Independence, int]] = {
     "joint 1": (replace(MEDICAL, joint=1.0), Independence(), DIMENSIONS),
     "no joint entropy": (replace(MEDICAL, joint=0.0), Independence(), DIMENSIONS),
     "mixing": (MEDICAL, Independence(mixing=0.5), DIMENSIONS),
+    "mixing 0.7, joint 1": (replace(MEDICAL, joint=1.0), Independence(mixing=0.7), DIMENSIONS),
     "joint of representations": (MEDICAL, Independence(on_representations=True), DIMENSIONS),
     "hsic": (MEDICAL, Independence(penalty="hsic", weight=3.0), DIMENSIONS),
     "distance correlation": (MEDICAL, Independence(penalty="distance_correlation", weight=3.0), DIMENSIONS),
@@ -100,7 +101,6 @@ def trained_rows(bench: Bench, name: str, *, steps: int, seed: int) -> Iterator[
             device=torch.device("cpu"), seed=seed,
         )  # fmt: skip
     for erase in (False, True):
-        network.forget_null()
         here = finish_network(network, bench.training, erase=erase, seed=seed)
         yield name + (", erased" if erase else ""), cells_of(bench, here, embed(network, bench.test))
 

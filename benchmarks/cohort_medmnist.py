@@ -20,12 +20,12 @@ from torch import nn
 
 from pipelines.cohort_contrast.embedding import embed, finish_network
 from pipelines.cohort_contrast.fitting import fit_branches
-from pipelines.cohort_contrast.losses import PRESETS
 from pipelines.cohort_contrast.module import Independence
 from pipelines.cohort_contrast.network import build_network
 from pipelines.cohort_contrast.scans import Scans
 from pipelines.cohort_contrast.summary import area_with_interval
 from pipelines.cohort_contrast.views import Views
+from pipelines.cohort_contrast.weights import PRESETS
 from segsuite.engines.run_folder import RunFolder
 from segsuite.metrics.probes import area_under_curve
 

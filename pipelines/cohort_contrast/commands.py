@@ -121,6 +121,7 @@ def audit(
         predictor.model.description,
         steps=steps,
         seed=seed,
+        device=predictor.device,
         tell=lambda doing: typer.echo(f"... {doing}", err=True),
     )
     if as_json:

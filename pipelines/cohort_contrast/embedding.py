@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -72,6 +72,7 @@ def finish_network(
     Returns:
         The training scans in the finished spaces.
     """
+    network.forget_null()
     found = embed(network, training, device=device)
     diseased = np.asarray(training.is_diseased).astype(bool)
     null = torch.from_numpy(found.salient[~diseased].mean(axis=0))
@@ -80,4 +81,4 @@ def finish_network(
         concept = what_varies_in_both(found.common, diseased, seed=seed)
         eraser = fit_eraser(found.salient[diseased].astype(np.float64), concept[diseased].astype(np.float64))
     network.set_null(null, eraser)
-    return embed(network, training, device=device)
+    return replace(found, salient=network.cpu().erased(torch.from_numpy(found.salient)).numpy())

@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from pipelines.cohort_contrast.losses import PRESETS, Weights
 from pipelines.cohort_contrast.module import Independence, SeparationModule
 from pipelines.cohort_contrast.network import TwoBranches, build_network
 from pipelines.cohort_contrast.scans import MatchedBatches, ScanDataset, Scans, scan_loader
 from pipelines.cohort_contrast.views import Views
+from pipelines.cohort_contrast.weights import Weights
 from segsuite.engines.run_folder import RunFolder
 from segsuite.engines.schedules import learning_rate_factor, make_optimiser
 from segsuite.engines.training import budget_of, fit
 from segsuite.errors import ManifestError, closest_hint
 from segsuite.shapes import FloatArray
 
-__all__ = ["fit_branches", "scaled_attributes", "weights_of"]
+__all__ = ["fit_branches", "scaled_attributes"]
 
 Tell = Callable[..., None]
-
-
-def weights_of(loss: Mapping[str, Any]) -> Weights:
-    """The weights that the settings name.
-
-    Args:
-        loss: The group ``loss`` as plain values.
-
-    Returns:
-        The preset with its overrides.
-    """
-    given = {key: loss[f"{key}_weight"] for key in ("null", "joint") if loss.get(f"{key}_weight") is not None}
-    return replace(PRESETS[loss["preset"]], kind=loss["kind"], **given)
 
 
 def fit_branches(

@@ -21,6 +21,7 @@ __all__ = [
     "hsic",
     "kernel_mutual_information",
     "permutation_p_value",
+    "standardised",
     "what_varies_in_both",
 ]
 
@@ -185,6 +186,19 @@ def what_varies_in_both(
     )
     member = np.eye(clusters.n_clusters)[clusters.predict(np.ascontiguousarray(projected))]
     return np.concatenate([projected, member], axis=1)
+
+
+def standardised(rows: FloatArray) -> FloatArray:
+    """A space about its mean, with a mean squared distance of 1 from it, so that one bandwidth fits every space.
+
+    Args:
+        rows: (n, d).
+
+    Returns:
+        (n, d).
+    """
+    centred = rows - rows.mean(axis=0)
+    return centred / max(float(np.sqrt((centred**2).sum(axis=1).mean())), 1e-9)
 
 
 def _centred(matrix: Tensor) -> Tensor:

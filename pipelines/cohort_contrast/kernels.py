@@ -24,25 +24,21 @@ __all__ = [
 ]
 
 
-def squared_distances(rows: Tensor, others: Tensor | None = None) -> Tensor:
+def squared_distances(rows: Tensor) -> Tensor:
     """Squared Euclidean distances of all pairs, without cancellation on far-away clouds and without a root.
 
     Args:
         rows: (n, d).
-        others: (m, d); ``None``: the same rows.
 
     Returns:
-        (n, m), at least 0; exactly 0 on the diagonal of the same rows.
+        (n, n), at least 0; exactly 0 on the diagonal.
     """
     with torch.autocast(rows.device.type, enabled=False):
         values = precise(rows)
-        centre = values.detach().mean(dim=0, keepdim=True)
-        first = values - centre
-        second = first if others is None else precise(others) - centre
-        found = (first.square().sum(1)[:, None] + second.square().sum(1)[None] - 2 * first @ second.T).clamp_min(0)
-        if others is None:
-            found = found * (1 - torch.eye(len(found), dtype=found.dtype, device=found.device))
-    return found
+        centred = values - values.detach().mean(dim=0, keepdim=True)
+        sizes = centred.square().sum(1)
+        found = (sizes[:, None] + sizes[None] - 2 * centred @ centred.T).clamp_min(0)
+        return found * (1 - torch.eye(len(found), dtype=found.dtype, device=found.device))
 
 
 def log_kernel(rows: Tensor, bandwidth: float) -> Tensor:

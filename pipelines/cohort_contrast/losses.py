@@ -1,4 +1,4 @@
-"""The terms of SepCLR, each one formula. Rows are subjects, columns dimensions; every term is computed in float32 or better.
+"""The terms of SepCLR, each one formula in float32 or better. Rows are subjects, columns dimensions.
 
 Louiset et al., ICLR 2024, arXiv:2402.11928. Only the abstract and the authors' code could be read: each term says which.
 """
@@ -6,8 +6,6 @@ Louiset et al., ICLR 2024, arXiv:2402.11928. Only the abstract and the authors' 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,10 +20,9 @@ from pipelines.cohort_contrast.kernels import (
     require_same_rows,
     without_self,
 )
+from pipelines.cohort_contrast.weights import Weights
 
 __all__ = [
-    "PRESETS",
-    "Weights",
     "alignment",
     "floor_of_uniformity",
     "joint_entropy",
@@ -36,40 +33,6 @@ __all__ = [
     "split_uniformity",
     "uniformity",
 ]
-
-
-@dataclass(frozen=True)
-class Weights:
-    """How the terms are weighed, and the forms of those that have several.
-
-    Attributes:
-        salient: Of alignment and uniformity of the salient space.
-        null: Of the pull of healthy rows to the null point.
-        joint: Of the joint entropy of both spaces.
-        uniformity: Of uniformity against alignment, in both spaces.
-        kind: Of the salient uniformity: ``pooled``, ``split`` or ``per_anchor``.
-        include_self: Whether a row is its own neighbour in the joint entropy, as in the authors' code.
-        common_bandwidth: Of kernels on the sphere of the common space.
-        salient_bandwidth: Of kernels in the salient space.
-    """
-
-    salient: float
-    null: float
-    joint: float
-    uniformity: float = 2.0
-    kind: str = "pooled"
-    include_self: bool = False
-    common_bandwidth: float = 0.5
-    salient_bandwidth: float = 0.5
-
-
-PRESETS: Mapping[str, Weights] = {
-    "vision": Weights(1000.0, 1000.0, 10.0),
-    "medical": Weights(1.0, 10.0, 10.0),
-    "medical_strong_null": Weights(1.0, 100.0, 10.0),
-    "reference": Weights(1.0, 10.0, 10.0, include_self=True),
-}
-"""Weights of the authors' scripts: CIFAR-MNIST and CelebA; CheXpert; ODIR; and CheXpert with self pairs, as theirs."""
 
 
 def alignment(first: Tensor, second: Tensor, *, bandwidth: float = 0.5) -> Tensor:
@@ -203,8 +166,8 @@ def floor_of_uniformity(n_healthy: int, n_diseased: int) -> float:
 
     Source: derived from the pooled form.
     """
-    n, n0 = n_healthy + n_diseased, n_healthy
-    return math.log(n0 * (n0 - 1) / (n * (n - 1))) if n0 > 1 else -math.inf
+    n = n_healthy + n_diseased
+    return math.log(n_healthy * (n_healthy - 1) / (n * (n - 1))) if n_healthy > 1 else -math.inf
 
 
 def null_pull(salient: Tensor, is_diseased: Tensor, *, bandwidth: float = 0.5) -> Tensor:
@@ -293,7 +256,7 @@ def separation_terms(
     Raises:
         ValueError: Other shapes, a group with fewer than two rows, groups other than 0 and 1, values that are not finite.
 
-    Source: the authors' code; weights per data set in ``PRESETS``.
+    Source: the authors' code; weights per data set in ``weights.PRESETS``.
     """
     diseased = _as_groups(is_diseased)
     _require_groups(diseased, least_diseased=2)
@@ -325,8 +288,8 @@ def separation_terms(
     }
     of_common = terms["common_alignment"] + weights.uniformity * terms["common_uniformity"]
     of_salient = terms["salient_alignment"] + weights.uniformity * terms["salient_uniformity"]
-    loss = of_common + weights.salient * of_salient + weights.null * terms["null"] + weights.joint * terms["joint"]
-    return {"loss": loss, **terms}
+    pulls = weights.null * terms["null"] + weights.joint * terms["joint"]
+    return {"loss": of_common + weights.salient * of_salient + pulls, **terms}
 
 
 def _as_groups(groups: Tensor) -> Tensor:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from pipelines.cohort_contrast.attributes import attribute_terms
 from pipelines.cohort_contrast.independence import distance_correlation, hsic
 from pipelines.cohort_contrast.kernels import gathered, on_sphere
-from pipelines.cohort_contrast.losses import Weights, separation_terms
+from pipelines.cohort_contrast.losses import separation_terms
 from pipelines.cohort_contrast.network import Embedding, TwoBranches
 from pipelines.cohort_contrast.views import Views, mixed_with_healthy, random_views
+from pipelines.cohort_contrast.weights import Weights
 from segsuite.engines.training import TrainingClock
 from segsuite.errors import ModelError
 from segsuite.seeding import keyed_seed

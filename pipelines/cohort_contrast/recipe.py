@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pipelines.cohort_contrast.embedding import Spaces, embed, finish_network
-from pipelines.cohort_contrast.fitting import fit_branches, weights_of
+from pipelines.cohort_contrast.fitting import fit_branches
 from pipelines.cohort_contrast.module import Independence
 from pipelines.cohort_contrast.network import TwoBranches, build_network
 from pipelines.cohort_contrast.phantom import BrainCohort, write_brain_cohort
@@ -19,8 +19,9 @@ from pipelines.cohort_contrast.scans import Scans
 from pipelines.cohort_contrast.scoring import outlying_distance
 from pipelines.cohort_contrast.settings import Settings
 from pipelines.cohort_contrast.subjects import require_two_groups, scans_of, site_confounding
-from pipelines.cohort_contrast.summary import group_facts, write_group_section
+from pipelines.cohort_contrast.summary import group_facts, probe_matrix, write_group_section
 from pipelines.cohort_contrast.views import Views
+from pipelines.cohort_contrast.weights import weights_of
 from segsuite.data.transforms import Normalisation, Preprocessing
 from segsuite.engines.cohort import Cohort, open_cohort
 from segsuite.engines.devices import choose_device, choose_precision
@@ -87,10 +88,11 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     runtime.tell("judging held-out subjects", 1.0)
     here = finish_network(network, scans, erase=settings.independence.erase, seed=settings.seed, device=device)
     there = embed(network, others, device=device) if len(others) else None
-    facts = group_facts(scans, here, others, there, confounding, seed=settings.seed)
+    matrix = {} if there is None else probe_matrix(scans, here, others, there, list(scans.attributes))
+    facts = group_facts(scans, here, others, there, matrix, confounding, seed=settings.seed)
     facts["effective_rows"] = settings.sampling.batch_size + settings.sampling.memory_rows
     _export(settings, run, cohort, preprocessing, arguments, network, (scans, here), (others, there), facts, minutes, steps)
-    write_group_section(run.root, scans, here, others, there, facts, seed=settings.seed)
+    write_group_section(run.root, scans, others, there, matrix, facts, seed=settings.seed)
 
 
 def load_predictor(model: Path, *, device: str, overrides: Mapping[str, Any]) -> CohortPredictor:

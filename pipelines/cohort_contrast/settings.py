@@ -74,12 +74,12 @@ class NetworkSettings(Group):
 class LossSettings(Group):
     """The weights of the terms."""
 
-    preset: Literal["vision", "medical", "medical_strong_null", "reference"] = "medical"
-    """Published weights; see `losses.PRESETS`."""
+    preset: Literal["separated", "vision", "medical", "medical_strong_null", "reference"] = "separated"
+    """Weights: our own, or published ones; see `weights.PRESETS`."""
     null_weight: float | None = Field(default=None, ge=0)
     """Instead of the preset's weight of the pull of healthy subjects to the null point."""
-    joint_weight: float | None = Field(default=3.0, ge=0)
-    """Instead of the preset's weight of the joint entropy; none: the preset's."""
+    joint_weight: float | None = Field(default=None, ge=0)
+    """Instead of the preset's weight of the joint entropy."""
     kind: Literal["pooled", "split", "per_anchor"] = "pooled"
     """Of the salient uniformity."""
 

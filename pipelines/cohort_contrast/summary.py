@@ -15,7 +15,7 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import roc_curve, silhouette_score
 
 from pipelines.cohort_contrast.embedding import Spaces
-from pipelines.cohort_contrast.independence import kernel_mutual_information
+from pipelines.cohort_contrast.independence import kernel_mutual_information, standardised
 from pipelines.cohort_contrast.scans import Scans
 from pipelines.cohort_contrast.subjects import Confounding
 from segsuite.metrics.probes import Probe, area_under_curve, probe_attribute, shared_variance, total_deviation
@@ -29,6 +29,8 @@ __all__ = ["area_with_interval", "group_facts", "is_shared", "probe_matrix", "wr
 N_RESAMPLES = 500
 MOST_PLOTTED = 2000
 LEAST_FOR_TSNE = 12
+Matrix = dict[str, dict[str, Probe | None]]
+"""Attribute to space to what a probe found."""
 GROUP_COLOURS = {"healthy": "#0072b2", "diseased": "#d55e00"}
 MEANING = (
     "A deviation score for research: how far a scan lies from healthy ones of this data set, in what its diseased have in "
@@ -76,9 +78,7 @@ def is_shared(scans: Scans, name: str) -> bool:
     return bool(np.any(~np.isnan(values) if values.dtype.kind == "f" else values != ""))
 
 
-def probe_matrix(
-    training: Scans, here: Spaces, test: Scans, there: Spaces, names: Sequence[str]
-) -> dict[str, dict[str, Probe | None]]:
+def probe_matrix(training: Scans, here: Spaces, test: Scans, there: Spaces, names: Sequence[str]) -> Matrix:
     """Every attribute probed in both spaces, on diseased scans only, as the paper's protocol has it.
 
     Args:
@@ -92,7 +92,7 @@ def probe_matrix(
         Attribute to ``common`` and ``salient`` to the probe; ``None`` where too few scans know the attribute.
     """
     rows, others = np.asarray(training.is_diseased, dtype=bool), np.asarray(test.is_diseased, dtype=bool)
-    matrix: dict[str, dict[str, Probe | None]] = {}
+    matrix: Matrix = {}
     for name in names:
         known = np.asarray(training.attributes[name])[rows]
         truth = np.asarray(test.attributes[name])[others] if name in test.attributes else np.full(int(others.sum()), np.nan)
@@ -106,7 +106,14 @@ def probe_matrix(
 
 
 def group_facts(
-    training: Scans, here: Spaces, test: Scans, there: Spaces | None, confounding: Confounding, *, seed: int
+    training: Scans,
+    here: Spaces,
+    test: Scans,
+    there: Spaces | None,
+    matrix: Matrix,
+    confounding: Confounding,
+    *,
+    seed: int,
 ) -> dict[str, Any]:
     """Numbers about held-out subjects, as JSON values.
 
@@ -115,6 +122,7 @@ def group_facts(
         here: Their spaces.
         test: Held-out scans; may be none.
         there: Their spaces.
+        matrix: From ``probe_matrix``.
         confounding: Of site and group.
         seed: Of resampling.
 
@@ -136,10 +144,8 @@ def group_facts(
     if diseased.any() and not diseased.all():
         facts["norm_ratio"] = _rounded(float(there.score[~diseased].mean() / max(there.score[diseased].mean(), 1e-9)))
         facts["silhouette"] = _rounded(float(silhouette_score(there.salient, diseased))) if len(test) > 3 else None
-    rows = torch.from_numpy(there.common[diseased]), torch.from_numpy(there.salient[diseased])
-    facts["kernel_mutual_information"] = (
-        _rounded(float(kernel_mutual_information(*map(_standardised, rows)))) if len(rows[0]) > 2 else None
-    )
+    rows = [torch.from_numpy(standardised(space[diseased])) for space in (there.common, there.salient)]
+    facts["kernel_mutual_information"] = _rounded(float(kernel_mutual_information(*rows))) if len(rows[0]) > 2 else None
     y = np.asarray(training.is_diseased, dtype=bool)
     facts["salient_from_common_r2"] = _rounded(
         shared_variance((here.common[y], here.salient[y]), (there.common[diseased], there.salient[diseased]))
@@ -151,7 +157,6 @@ def group_facts(
         if len(set(training.sites)) > 1:
             sites = np.array(training.sites), np.array(test.sites)
             facts[f"site_from_{space}"] = _score_of(getattr(here, space), sites[0], getattr(there, space), sites[1])
-    matrix = probe_matrix(training, here, test, there, list(training.attributes))
     facts["attributes"] = {
         name: {space: None if probe is None else round(probe.score, 3) for space, probe in pair.items()}
         | {"shared": is_shared(training, name)}
@@ -162,16 +167,16 @@ def group_facts(
 
 
 def write_group_section(
-    run: Path, training: Scans, here: Spaces, test: Scans, there: Spaces | None, facts: Mapping[str, Any], *, seed: int
+    run: Path, training: Scans, test: Scans, there: Spaces | None, matrix: Matrix, facts: Mapping[str, Any], *, seed: int
 ) -> None:
     """The cohort's part of the report page.
 
     Args:
         run: The run folder.
         training: Training scans.
-        here: Their spaces.
         test: Held-out scans.
         there: Their spaces; ``None`` where nothing is held out.
+        matrix: From ``probe_matrix``.
         facts: From ``group_facts``.
         seed: Of embeddings in the plane.
     """
@@ -181,7 +186,6 @@ def write_group_section(
     if there is None:
         write_section(run, "cohort", title="Cohort contrast", text=[*text, "Nothing was held out: give a fold for scores."])
         return
-    matrix = probe_matrix(training, here, test, there, list(training.attributes))
     table = Table(
         ("attribute", "should be in", "from common", "from salient", "chance"),
         [_matrix_row(name, is_shared(training, name), pair, test) for name, pair in matrix.items()],
@@ -245,12 +249,6 @@ def _score_of(here: FloatArray, known: Any, there: FloatArray, truth: Any) -> fl
         return round(probe_attribute(here, known, there, truth).score, 3)
     except ValueError:
         return None
-
-
-def _standardised(rows: torch.Tensor) -> torch.Tensor:
-    """To unit mean squared distance, so that one bandwidth fits every space."""
-    centred = rows - rows.mean(dim=0)
-    return centred / centred.square().sum(dim=1).mean().sqrt().clamp_min(1e-9)
 
 
 def _curve(scores: FloatArray, diseased: FloatArray) -> Figure:

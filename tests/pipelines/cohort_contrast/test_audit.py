@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pipelines.cohort_contrast.audit import audit_cohort, border_facts, near_duplicates, permuted_groups
 from pipelines.cohort_contrast.embedding import embed
@@ -47,9 +48,8 @@ def test_all_questions_are_asked_and_planted_faults_are_found(tmp_path: Path) ->
     judged = read_judged(predictor, run.root / "cohort" / "manifest.json")
     spaces = embed(predictor.network, judged.scans)
     told: list[str] = []
-    checks = audit_cohort(
-        judged.scans, judged.is_training, spaces, predictor.model.description, steps=2, seed=0, tell=told.append
-    )
+    recipe, cpu = predictor.model.description, torch.device("cpu")
+    checks = audit_cohort(judged.scans, judged.is_training, spaces, recipe, steps=2, seed=0, device=cpu, tell=told.append)
     found = {check.name: check for check in checks}
     assert found["subjects on both sides"].passed
     assert found["near-duplicates of different subjects"].passed

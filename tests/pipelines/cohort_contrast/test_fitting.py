@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.cohort_contrast.fitting import fit_branches, scaled_attributes, weights_of
-from pipelines.cohort_contrast.losses import PRESETS
+from pipelines.cohort_contrast.fitting import fit_branches, scaled_attributes
 from pipelines.cohort_contrast.module import Independence, SeparationModule
 from pipelines.cohort_contrast.network import TwoBranches
 from pipelines.cohort_contrast.views import Views
+from pipelines.cohort_contrast.weights import PRESETS
 from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import ManifestError
 from tests.pipelines.cohort_contrast.conftest import two_groups
@@ -53,12 +53,6 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(tmp_path: Path, m
     assert steps == 4
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
-
-
-def test_presets_can_be_overridden() -> None:
-    loss = {"preset": "vision", "kind": "split", "null_weight": 3.0, "joint_weight": None}
-    found = weights_of(loss)
-    assert (found.salient, found.null, found.joint, found.kind) == (1000.0, 3.0, 10.0, "split")
 
 
 def test_attributes_are_scaled_by_the_diseased_and_texts_are_classes() -> None:

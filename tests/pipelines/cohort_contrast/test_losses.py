@@ -11,7 +11,6 @@ from torch import Tensor
 
 from pipelines.cohort_contrast.kernels import on_sphere
 from pipelines.cohort_contrast.losses import (
-    PRESETS,
     alignment,
     floor_of_uniformity,
     joint_entropy,
@@ -22,6 +21,7 @@ from pipelines.cohort_contrast.losses import (
     split_uniformity,
     uniformity,
 )
+from pipelines.cohort_contrast.weights import PRESETS
 
 
 def rows(n: int, d: int, seed: int = 0) -> Tensor:

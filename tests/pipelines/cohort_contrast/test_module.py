@@ -5,11 +5,11 @@ import torch
 
 from pipelines.cohort_contrast.independence import hsic
 from pipelines.cohort_contrast.kernels import on_sphere
-from pipelines.cohort_contrast.losses import PRESETS
 from pipelines.cohort_contrast.module import Independence, SeparationModule
 from pipelines.cohort_contrast.network import build_network
 from pipelines.cohort_contrast.scans import ScanDataset
 from pipelines.cohort_contrast.views import Views
+from pipelines.cohort_contrast.weights import PRESETS
 from segsuite.errors import ModelError
 from tests.pipelines.cohort_contrast.conftest import two_groups
 

@@ -45,13 +45,14 @@ def test_the_matrix_says_which_space_knows_what() -> None:
 
 def test_facts_are_json_and_the_section_is_written(tmp_path: Path) -> None:
     here, there = two_groups(60, sites=True), two_groups(40, sites=True)
-    facts = group_facts(here, spaces(60, 0), there, spaces(40, 1), NONE, seed=0) | {"effective_rows": 64}
+    matrix = probe_matrix(here, spaces(60, 0), there, spaces(40, 1), ["age", "kind"])
+    facts = group_facts(here, spaces(60, 0), there, spaces(40, 1), matrix, NONE, seed=0) | {"effective_rows": 64}
     json.dumps(facts, allow_nan=False)
     assert facts["auc"] == 1.0
     assert facts["norm_ratio"] < 0.05
     assert facts["attributes"]["age"]["shared"]
     assert facts["total_deviation"] < 1.2
-    write_group_section(tmp_path, here, spaces(60, 0), there, spaces(40, 1), facts, seed=0)
+    write_group_section(tmp_path, here, there, spaces(40, 1), matrix, facts, seed=0)
     section = read_sections(tmp_path)[0]
     assert "not a diagnosis" in section["text"][0]
     assert [row[0] for row in section["tables"][1]["rows"]] == ["age", "kind"]
@@ -61,7 +62,7 @@ def test_facts_are_json_and_the_section_is_written(tmp_path: Path) -> None:
 def test_without_held_out_scans_there_is_nothing_to_say_but_the_counts(tmp_path: Path) -> None:
     here = two_groups(20)
     nobody = here.part(np.zeros(20, dtype=bool))
-    facts = group_facts(here, spaces(20, 0), nobody, None, NONE, seed=0) | {"effective_rows": 64}
+    facts = group_facts(here, spaces(20, 0), nobody, None, {}, NONE, seed=0) | {"effective_rows": 64}
     assert "auc" not in facts
-    write_group_section(tmp_path, here, spaces(20, 0), nobody, None, facts, seed=0)
+    write_group_section(tmp_path, here, nobody, None, {}, facts, seed=0)
     assert "give a fold" in read_sections(tmp_path)[0]["text"][-1]

@@ -20,6 +20,7 @@ __all__ = [
     "case_progress",
     "print_json",
     "print_problem",
+    "print_scores",
     "print_table",
     "say",
     "set_verbosity",
@@ -177,3 +178,26 @@ def _lines() -> Any:
 
 def _numbers(numbers: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.3f}" for name, value in numbers.items())
+
+
+def print_scores(summary: dict[str, Any]) -> None:
+    """The scores of an evaluation as a table.
+
+    Args:
+        summary: As in ``metrics_summary.json``.
+    """
+    metrics = ("dice", "hd95", "assd", "volume_difference")
+    rows = []
+    for name, entry in summary["structures"].items():
+        cells = [_cell(entry[metric]) for metric in metrics]
+        dice = entry["dice"]
+        rows.append((name, *cells, f"{dice['n_scored']} of {dice['n_expected']}, {dice['n_missed']} missed"))
+    mean = summary["mean"]["dice"]
+    rows.append(("mean", "-" if mean is None else f"{mean:.3f}", "", "", "", ""))
+    print_table(("structure", "Dice", "HD95 mm", "ASSD mm", "volume difference ml", "cases"), rows)
+
+
+def _cell(entry: dict[str, Any]) -> str:
+    if entry["mean"] is None:
+        return "-"
+    return f"{entry['mean']:.3f} ({entry['low']:.3f} to {entry['high']:.3f})"

@@ -1,39 +1,30 @@
-"""Measure pairs of masks, case by case, and write the tables as they come."""
+"""Measure pairs of masks, one case after the other or many at a time; memory does not grow with their number."""
 
 from __future__ import annotations
 
-import csv
-import math
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from segsuite.engines.pairing import Pair
-from segsuite.errors import InputError, OutputError
-from segsuite.files import make_folder, writing_to
-from segsuite.metrics.per_case import Measurement, Scoring, measure_case
+from segsuite.errors import InputError, VolumeError
+from segsuite.metrics.per_case import Measurement, Scoring, measure_case, measure_probability
+from segsuite.metrics.probability import Calibration
+from segsuite.shapes import FloatArray, LabelMap
 from segsuite.volumes.grid import require_same_grid
-from segsuite.volumes.reading import read_labels
+from segsuite.volumes.reading import read_labels, read_volume
+from segsuite.volumes.volume import Volume
+from segsuite.volumes.writing import side_volume
 
-__all__ = [
-    "CASE_COLUMNS",
-    "METRIC_COLUMNS",
-    "EvaluatedCase",
-    "EvaluationTables",
-    "evaluate_pairs",
-]
+__all__ = ["EvaluatedCase", "evaluate_pairs"]
 
-METRIC_COLUMNS = ("case", "patient_id", "label_index", "label_name", "metric", "value", "unit", "status")
-CASE_COLUMNS = ("case", "patient_id", "diagonal_mm", "predicted", "reference", "image", "reason")
 QUEUED_PER_WORKER = 32
 """Cases handed to each process ahead of time; more would only fill memory."""
-TABLES = {"metrics_per_case.csv": METRIC_COLUMNS, "cases.csv": CASE_COLUMNS}
+WORST_PROBABILITY = 1.0
+"""Brier score and calibration error where there is no prediction."""
 
 
 @dataclass(frozen=True)
@@ -45,137 +36,98 @@ class EvaluatedCase:
         measurements: One per structure and metric.
         diagonal_mm: Of the reference image: what a missed structure costs as a distance.
         reason: Why there was no prediction to measure; empty if there was.
+        calibrations: Structure to counts per bin of probability, where probabilities were looked at.
     """
 
     pair: Pair
     measurements: list[Measurement]
     diagonal_mm: float
     reason: str = ""
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
 
 
 def evaluate_pairs(
-    pairs: Sequence[Pair], scoring: Scoring, *, workers: int = 1, on_case: Callable[[EvaluatedCase], None]
+    pairs: Sequence[Pair],
+    scoring: Scoring,
+    *,
+    probabilities: bool = False,
+    workers: int = 1,
+    on_case: Callable[[EvaluatedCase], None],
 ) -> None:
-    """Measure all pairs, handing on one case at a time in order; memory does not grow with their number.
+    """Measure all pairs, handing on one case at a time in order.
 
     Args:
         pairs: From ``find_pairs``.
         scoring: What is measured.
+        probabilities: Judge the probabilities that lie beside the predicted masks too.
         workers: Processes.
         on_case: Receives each case.
+
+    Raises:
+        VolumeError: No probabilities beside a mask.
     """
+    measure = partial(_evaluate, scoring=scoring, probabilities=probabilities)
     if workers <= 1:
         for pair in pairs:
-            on_case(_evaluate(pair, scoring))
+            on_case(measure(pair))
         return
     with ProcessPoolExecutor(workers) as pool:
         for start in range(0, len(pairs), QUEUED_PER_WORKER * workers):
-            queued = pairs[start : start + QUEUED_PER_WORKER * workers]
-            for case in pool.map(partial(_evaluate, scoring=scoring), queued):
+            for case in pool.map(measure, pairs[start : start + QUEUED_PER_WORKER * workers]):
                 on_case(case)
 
 
-class EvaluationTables:
-    """``metrics_per_case.csv`` and ``cases.csv``, written case by case; they get their names when all cases are in."""
-
-    def __init__(self, folder: Path) -> None:
-        """Open.
-
-        Args:
-            folder: Where the tables go; created if needed.
-        """
-        self.folder = make_folder(folder)
-        self._rows: dict[str, _OpenTable] = {}
-        try:
-            for name, columns in TABLES.items():
-                self._rows[name] = _OpenTable(folder / name, columns)
-        except OutputError:
-            self._close(complete=False)
-            raise
-
-    def add(self, case: EvaluatedCase) -> None:
-        """Write the rows of one case.
-
-        Args:
-            case: Its numbers.
-        """
-        pair = case.pair
-        for m in case.measurements:
-            numbers = (m.label, m.name, m.metric, _text(m.value), m.unit, m.status)
-            self._rows["metrics_per_case.csv"].write(pair.case_id, pair.patient_id, *numbers)
-        files = [_from_folder(file, self.folder) for file in (pair.predicted, pair.reference, pair.image)]
-        self._rows["cases.csv"].write(pair.case_id, pair.patient_id, f"{case.diagonal_mm:.3f}", *files, case.reason)
-
-    def __enter__(self) -> EvaluationTables:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._close(complete=kind is None)
-
-    def _close(self, *, complete: bool) -> None:
-        for table in self._rows.values():
-            table.close(complete=complete)
-
-
-class _OpenTable:
-    """One CSV file under a hidden name until it is complete."""
-
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        self.path, self.partial = path, path.with_name(f".{path.name}.partial")
-        with writing_to(path):
-            self.stream = self.partial.open("w", newline="", encoding="utf-8")
-        self.writer = csv.writer(self.stream, lineterminator="\n")
-        self.write(*columns)
-
-    def write(self, *cells: object) -> None:
-        with writing_to(self.path):
-            self.writer.writerow(cells)
-
-    def close(self, *, complete: bool) -> None:
-        if not complete:
-            self.partial.unlink()
-            with suppress(OSError):  # the disk may be full: what is left in memory is not wanted any more
-                self.stream.close()
-            return
-        with writing_to(self.path):
-            self.stream.flush()
-            os.fsync(self.stream.fileno())
-            self.stream.close()
-            self.partial.replace(self.path)
-
-
-def _evaluate(pair: Pair, scoring: Scoring) -> EvaluatedCase:
+def _evaluate(pair: Pair, scoring: Scoring, probabilities: bool) -> EvaluatedCase:
     reference = read_labels(pair.reference, mapping=dict(pair.mapping))
-    reason = "" if pair.predicted is not None else "no prediction of this name"
-    predicted = np.zeros_like(reference.labels)
-    if pair.predicted is not None:
-        try:
-            volume = read_labels(pair.predicted)
-            require_same_grid(reference.grid, volume.grid, names=(str(pair.reference), str(pair.predicted)))
-            predicted = volume.labels
-        except (InputError, FileNotFoundError) as error:
-            reason = str(error)
+    predicted, reason = _predicted(pair, reference)
     if pair.labelled is not None:
         known = {label: name for label, name in scoring.structures.items() if name in pair.labelled}
         scoring = replace(scoring, structures=known)
     axis = reference.grid.body_axes.index(2)
     upwards = (axis, bool(reference.grid.affine[2, axis] > 0))
     measurements = measure_case(predicted, reference.labels, scoring, spacing_mm=reference.spacing_mm, upwards=upwards)
+    calibrations: Mapping[str, Calibration] = {}
+    if probabilities and reason:
+        worst = {m.name: m for m in measurements if m.metric == "dice" and m.status != "empty"}
+        measurements += [
+            replace(m, metric=metric, value=WORST_PROBABILITY) for m in worst.values() for metric in ("brier", "ece")
+        ]
+    elif probabilities:
+        judged, calibrations = measure_probability(
+            partial(_probability, pair, reference), predicted, reference.labels, scoring, spacing_mm=reference.spacing_mm
+        )
+        measurements += judged
     if reason:
-        measurements = [Measurement(m.label, m.name, m.metric, m.value, m.unit, _unmeasured(m)) for m in measurements]
-    return EvaluatedCase(pair, measurements, reference.grid.diagonal_mm, reason)
+        measurements = [replace(m, status=_unmeasured(m)) for m in measurements]
+    return EvaluatedCase(pair, measurements, reference.grid.diagonal_mm, reason, calibrations)
+
+
+def _predicted(pair: Pair, reference: Volume) -> tuple[LabelMap, str]:
+    """The predicted labels, or nothing and the reason."""
+    nothing = np.zeros_like(reference.labels)
+    if pair.predicted is None:
+        return nothing, "no prediction of this name"
+    try:
+        volume = read_labels(pair.predicted)
+        require_same_grid(reference.grid, volume.grid, names=(str(pair.reference), str(pair.predicted)))
+    except (InputError, FileNotFoundError) as error:
+        return nothing, str(error)
+    return volume.labels, ""
+
+
+def _probability(pair: Pair, reference: Volume, label: int) -> FloatArray:
+    assert pair.predicted is not None  # noqa: S101 - asked for only where there is a prediction
+    path = side_volume(pair.predicted, f"probability_{label}")
+    if not path.is_file():
+        raise VolumeError(
+            f"case {pair.case_id}: the probability of label {label} must lie in {path}, but nothing is there. "
+            "Predict with --save-probabilities, or evaluate without --probabilities."
+        )
+    volume = read_volume(path)
+    require_same_grid(reference.grid, volume.grid, names=(str(pair.reference), str(path)))
+    found: FloatArray = volume.array[0]
+    return found
 
 
 def _unmeasured(measurement: Measurement) -> str:
     return "no prediction" if measurement.status == "missed" else measurement.status
-
-
-def _from_folder(file: Path | None, folder: Path) -> str:
-    """A file's path as seen from the table's folder, so that a run may be moved together with its data."""
-    return "" if file is None else Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
-
-
-def _text(value: float) -> str:
-    if math.isnan(value):
-        return "nan"
-    return f"{value:.6g}"

@@ -9,14 +9,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from segsuite.data.locate import find_data_root, image_paths
 from segsuite.data.manifest import case_name, read_manifest
+from segsuite.engines.pairing import Pair
 from segsuite.errors import ManifestError, SettingsError, VolumeError
 from segsuite.volumes.reading import image_ending, is_image
 
 __all__ = ["InputCase", "find_inputs", "parse_shard", "take_shard", "with_attributes"]
+
+
+Described = TypeVar("Described", "InputCase", Pair)
 
 
 @dataclass(frozen=True)
@@ -164,11 +168,11 @@ def _with_parents(case: InputCase, depth: int) -> InputCase:
     return replace(case, case_id="/".join((*parents, case_name(name))), output="/".join((*parents, name)))
 
 
-def with_attributes(cases: Sequence[InputCase], table: Path) -> list[InputCase]:
+def with_attributes(cases: Sequence[Described], table: Path) -> list[Described]:
     """Cases with what a table knows of them.
 
     Args:
-        cases: From ``find_inputs``.
+        cases: From ``find_inputs``, or the pairs of an evaluation.
         table: TSV or CSV with a column ``case`` (the case's id or its image's name without ending) and any others.
 
     Returns:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from segsuite.data.locate import find_data_root, label_path
 from segsuite.data.manifest import case_name, read_manifest
@@ -23,7 +24,10 @@ __all__ = ["Pair", "Pairing", "find_pairs", "structures_of"]
 
 @dataclass(frozen=True)
 class Pair:
-    """A reference and the prediction for it, if there is one; ``labelled`` names what the reference shows, if not all."""
+    """A reference and the prediction for it, if there is one; ``labelled`` names what the reference shows, if not all.
+
+    ``attributes`` is what else is known of the case, such as its site.
+    """
 
     case_id: str
     patient_id: str
@@ -32,6 +36,7 @@ class Pair:
     mapping: Mapping[int, int] = field(default_factory=dict)
     image: Path | None = None
     labelled: tuple[str, ...] | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,8 @@ def _of_manifest(
     found = []
     for row in (case for case in manifest.cases if case.label and (fold is None or case.fold == fold)):
         image, mask = row.images[0], label_path(row, root)
-        pair = Pair(row.case_id, row.patient_id, mask, None, manifest.label_mapping, root / image, _tuple(row.labelled))
+        labelled = _tuple(row.labelled)
+        pair = Pair(row.case_id, row.patient_id, mask, None, manifest.label_mapping, root / image, labelled, row.attributes)
         found.append(_Reference(pair, (row.case_id, _stem(image)), (case_name(image), case_name(mask.name))))
     return found, manifest.structures, manifest.ignore_label
 

@@ -69,7 +69,7 @@ def predict_cases(
         out: Folder of the masks and of the ledger.
         shard: Only names the ledger file; the cases are already this shard's.
         overwrite: Do again what is done.
-        save_probabilities: Also write ``<name>_probabilities`` with one channel per class.
+        save_probabilities: Also write ``<name>_probability_<label>`` for every label.
         series_uid: For DICOM folders with several series: which one.
         force: Segment also what the model takes for another kind of image.
         on_case: Called with case id and ``done``, ``skipped`` or the reason of a failure.
@@ -167,7 +167,8 @@ def _write_more(target: Path, found: Segmentation, volume: Volume) -> Path:
     """What belongs to a mask, beside it: probabilities, more volumes, a report, whose place is returned."""
     volumes = {f"map_{name}": channel for name, channel in found.volumes.items()}
     if found.probabilities is not None:
-        volumes |= {f"probability_{number}": channel for number, channel in enumerate(found.probabilities)}
+        channels = zip(found.class_labels, found.probabilities, strict=True)
+        volumes |= {f"probability_{label}": channel for label, channel in channels}
     for name, channel in volumes.items():
         write_image(side_volume(target, name), channel.astype(np.float32), like=volume)
     report = target.with_name(f"{target.name.removesuffix(image_ending(target))}_report.json")

@@ -46,6 +46,7 @@ class Segmentation:
         volumes: More volumes by name, each (i, j, k).
         report: What is written beside the mask as JSON; ``None``: nothing.
         notes: Sentences for the ledger and the report page.
+        class_labels: The integer of each class of ``probabilities``.
     """
 
     labels: LabelMap | None
@@ -53,6 +54,7 @@ class Segmentation:
     volumes: Mapping[str, FloatArray] = field(default_factory=dict)
     report: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    class_labels: tuple[int, ...] = ()
 
     @property
     def mask(self) -> LabelMap:
@@ -125,7 +127,7 @@ def segment_rows(
         probabilities = _placed(reduced.probabilities, inside, shape)
         probabilities[0] = _placed(reduced.probabilities[0], inside, shape, outside=1.0)
     volumes = {name: _placed(channel, inside, shape) for name, channel in zip(extra, reduced.extra, strict=True)}
-    return Segmentation(_placed(labels, inside, shape), probabilities, volumes)
+    return Segmentation(_placed(labels, inside, shape), probabilities, volumes, class_labels=tuple(class_labels))
 
 
 def _placed(part: Any, box: tuple[slice, ...], shape: tuple[int, ...], *, outside: float = 0.0) -> Any:

@@ -10,6 +10,7 @@ from segsuite.errors import GridError
 from segsuite.shapes import Mask
 
 __all__ = [
+    "absolute_volume_difference_ml",
     "dice_score",
     "iou_score",
     "precision_score",
@@ -150,6 +151,23 @@ def volume_difference_ml(predicted: Mask, reference: Mask, *, voxel_ml: float) -
     """
     require_same_shape(predicted, reference)
     return volume_ml(predicted, voxel_ml=voxel_ml) - volume_ml(reference, voxel_ml=voxel_ml)
+
+
+def absolute_volume_difference_ml(predicted: Mask, reference: Mask, *, voxel_ml: float) -> float:
+    """How much the volumes differ, either way; unlike signed differences, too large and too small do not cancel in a mean.
+
+    Args:
+        predicted: Boolean (i, j, k).
+        reference: Boolean on the same grid.
+        voxel_ml: Volume of one voxel.
+
+    Returns:
+        Millilitres; 0 is best.
+
+    Raises:
+        GridError: The masks differ in shape.
+    """
+    return abs(volume_difference_ml(predicted, reference, voxel_ml=voxel_ml))
 
 
 def require_same_shape(predicted: Mask, reference: Mask) -> None:

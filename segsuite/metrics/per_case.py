@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from segsuite.metrics.instances import (
     panoptic_quality_score,
 )
 from segsuite.metrics.overlap import (
+    absolute_volume_difference_ml,
     dice_score,
     iou_score,
     precision_score,
@@ -25,30 +27,43 @@ from segsuite.metrics.overlap import (
     volume_difference_percent,
     volume_ml,
 )
+from segsuite.metrics.probability import Calibration, brier_score, calibration_of, expected_calibration_error
 from segsuite.metrics.surface import (
+    SurfaceDistances,
     average_symmetric_surface_distance_mm,
     hausdorff_distance_mm,
     mean_average_surface_distance_mm,
     surface_dice_score,
     surface_distances_mm,
 )
-from segsuite.shapes import LabelMap, Mask, Spacing
-from segsuite.volumes.cropping import union_box
+from segsuite.metrics.surface_elements import surface_element_distances_mm
+from segsuite.metrics.topology import cl_dice_score, topology_of, topology_score
+from segsuite.shapes import FloatArray, LabelMap, Mask, Spacing
+from segsuite.volumes.cropping import enlarged_box, union_box
 from segsuite.volumes.labels import label_boxes
 
 __all__ = [
     "HIGHER_IS_BETTER",
+    "SURFACES",
     "Measurement",
+    "ProbabilityOf",
     "Scoring",
     "dice_per_structure",
     "mean_of_scored",
     "measure_case",
     "measure_instances",
+    "measure_probability",
     "measure_structure",
 ]
 
-HIGHER_IS_BETTER = ("dice", "iou", "sensitivity", "precision", "surface_dice", "lesion", "panoptic")
+HIGHER_IS_BETTER = ("dice", "iou", "sensitivity", "precision", "surface_dice", "lesion", "panoptic", "topology", "cl_dice")
 """Prefixes of metrics where 1 is best; every other metric is best at 0."""
+SURFACES = {"voxels": surface_distances_mm, "area": surface_element_distances_mm}
+"""Definitions of a surface: boundary voxels that count the same, or elements that count by their area."""
+NEAR_MM = 10.0
+"""Probabilities are judged up to this far beyond the box of a structure."""
+ProbabilityOf = Callable[[int], FloatArray]
+"""Label to the probability of its structure, (i, j, k)."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +99,8 @@ class Scoring:
         least_iou: Least overlap from which two objects match.
         tube_labels: Structures that run from foot to head, whose centre lines are compared.
         thirds: Dice also in the lower, middle and upper third of all structures together.
+        topology_labels: Structures whose pieces, tunnels and cavities are counted.
+        surface: One of ``SURFACES``.
     """
 
     structures: Mapping[int, str]
@@ -93,6 +110,8 @@ class Scoring:
     least_iou: float = 0.1
     tube_labels: tuple[int, ...] = ()
     thirds: bool = False
+    topology_labels: tuple[int, ...] = ()
+    surface: Literal["voxels", "area"] = "voxels"
 
 
 def measure_case(
@@ -120,12 +139,17 @@ def measure_case(
         mask_p, mask_r = predicted[box] == label, reference[box] == label
         if scoring.ignore_label is not None:
             mask_p &= reference[box] != scoring.ignore_label
-        values = measure_structure(mask_p, mask_r, spacing_mm=spacing_mm, tolerances_mm=scoring.tolerances_mm)
+        surface = SURFACES[scoring.surface]
+        values = measure_structure(
+            mask_p, mask_r, spacing_mm=spacing_mm, tolerances_mm=scoring.tolerances_mm, surface_pass=surface
+        )
         if label in scoring.instance_labels:
             values |= measure_instances(mask_p, mask_r, least_iou=scoring.least_iou)
         if label in scoring.tube_labels:
             apart = centre_line_distance_mm(mask_p, mask_r, spacing_mm=spacing_mm, axis=axis)
-            values["centre_line_distance"] = (apart, "mm")
+            values |= {"centre_line_distance": (apart, "mm"), "cl_dice": (cl_dice_score(mask_p, mask_r), "1")}
+        if label in scoring.topology_labels:
+            values |= _topology(mask_p, mask_r)
         if scoring.thirds:
             inner = (extent[0] - box[axis].start, extent[1] - box[axis].start)
             thirds = dice_per_third(mask_p, mask_r, extent=inner, axis=axis, downwards=not up)
@@ -157,8 +181,48 @@ def measure_instances(predicted: Mask, reference: Mask, *, least_iou: float) -> 
     }
 
 
+def measure_probability(
+    probability_of: ProbabilityOf, predicted: LabelMap, reference: LabelMap, scoring: Scoring, *, spacing_mm: Spacing
+) -> tuple[list[Measurement], dict[str, Calibration]]:
+    """Whether the probabilities of one case can be believed, near each structure.
+
+    Args:
+        probability_of: Asked for one structure at a time.
+        predicted: Integers (i, j, k).
+        reference: Integers on the same grid.
+        scoring: Its structures are measured; ignored voxels count as nothing expected.
+        spacing_mm: Voxel size along i, j, k.
+
+    Returns:
+        ``brier`` and ``ece`` per structure, and counts per bin by its name; structures that are in neither mask are ``nan``
+        and have no counts.
+    """
+    boxes_p, boxes_r = label_boxes(predicted), label_boxes(reference)
+    measurements, calibrations = [], {}
+    for label, name in scoring.structures.items():
+        status = _status(label in boxes_p, label in boxes_r)
+        brier = error = math.nan
+        if status != "empty":
+            near = enlarged_box(union_box(boxes_p.get(label), boxes_r.get(label)), NEAR_MM, spacing_mm, predicted.shape)
+            probability, truth = probability_of(label)[near], reference[near] == label
+            if scoring.ignore_label is not None:
+                kept = reference[near] != scoring.ignore_label
+                probability, truth = probability[kept], truth[kept]
+            calibrations[name] = calibration_of(probability, truth)
+            brier, error = brier_score(probability, truth), expected_calibration_error(calibrations[name])
+        measurements += [
+            Measurement(label, name, metric, value, "1", status) for metric, value in (("brier", brier), ("ece", error))
+        ]
+    return measurements, calibrations
+
+
 def measure_structure(
-    predicted: Mask, reference: Mask, *, spacing_mm: Spacing, tolerances_mm: Sequence[float]
+    predicted: Mask,
+    reference: Mask,
+    *,
+    spacing_mm: Spacing,
+    tolerances_mm: Sequence[float],
+    surface_pass: Callable[..., SurfaceDistances] = surface_distances_mm,
 ) -> dict[str, tuple[float, str]]:
     """Every metric of one structure.
 
@@ -167,12 +231,13 @@ def measure_structure(
         reference: Boolean on the same grid.
         spacing_mm: Voxel size along i, j, k.
         tolerances_mm: For surface Dice.
+        surface_pass: One of ``SURFACES``.
 
     Returns:
         Metric name to value and unit.
     """
     voxel_ml = float(np.prod(spacing_mm)) / 1000
-    distances = surface_distances_mm(predicted, reference, spacing_mm=spacing_mm)
+    distances = surface_pass(predicted, reference, spacing_mm=spacing_mm)
     overlap = {
         "dice": (dice_score(predicted, reference), "1"),
         "iou": (iou_score(predicted, reference), "1"),
@@ -181,6 +246,7 @@ def measure_structure(
         "volume": (volume_ml(predicted, voxel_ml=voxel_ml), "ml"),
         "reference_volume": (volume_ml(reference, voxel_ml=voxel_ml), "ml"),
         "volume_difference": (volume_difference_ml(predicted, reference, voxel_ml=voxel_ml), "ml"),
+        "absolute_volume_difference": (absolute_volume_difference_ml(predicted, reference, voxel_ml=voxel_ml), "ml"),
         "volume_difference_percent": (volume_difference_percent(predicted, reference), "%"),
     }
     surface = {
@@ -214,6 +280,18 @@ def mean_of_scored(values: Sequence[float]) -> float:
     """Mean of the numbers that are not ``nan``; ``nan`` if there is none."""
     scored = [value for value in values if not math.isnan(value)]
     return sum(scored) / len(scored) if scored else math.nan
+
+
+def _topology(predicted: Mask, reference: Mask) -> dict[str, tuple[float, str]]:
+    """The counts of both masks, and whether they are equal."""
+    found, expected = topology_of(predicted), topology_of(reference)
+    return {
+        "topology": (topology_score(found, expected), "1"),
+        "components": (float(found.n_components), "count"),
+        "reference_components": (float(expected.n_components), "count"),
+        "holes": (float(found.n_tunnels + found.n_cavities), "count"),
+        "reference_holes": (float(expected.n_tunnels + expected.n_cavities), "count"),
+    }
 
 
 def _status(in_predicted: bool, in_reference: bool) -> str:

@@ -1,6 +1,8 @@
 """Distances between two surfaces in mm, from one surface pass per pair that all of them share.
 
-The surface of a mask is its boundary voxels: those with a face neighbour outside the mask (or outside the image).
+Two definitions of a surface, one way to search: the mask's boundary voxels, those with a face neighbour outside the mask or
+outside the image, each counting as much (as MONAI); or the surface elements between its voxels, each counting by its area
+(``surface_elements``, as google-deepmind's surface-distance).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ __all__ = [
     "average_symmetric_surface_distance_mm",
     "hausdorff_distance_mm",
     "mean_average_surface_distance_mm",
+    "nearest_distances_mm",
     "surface_dice_score",
     "surface_distances_mm",
     "surface_voxels",
@@ -31,15 +34,19 @@ TREE_COST_PER_POINT = 10
 
 @dataclass(frozen=True)
 class SurfaceDistances:
-    """For every surface voxel of one mask, the distance in mm to the nearest surface voxel of the other.
+    """For every surface point of one mask, the distance in mm to the nearest surface point of the other.
 
     Attributes:
-        to_reference: One number per surface voxel of the predicted mask.
-        to_predicted: One number per surface voxel of the reference mask.
+        to_reference: One number per surface point of the predicted mask.
+        to_predicted: One number per surface point of the reference mask.
+        areas_predicted: Area in mm2 that each point of the predicted mask stands for; ``None``: all count the same.
+        areas_reference: The same of the reference mask.
     """
 
     to_reference: FloatArray
     to_predicted: FloatArray
+    areas_predicted: FloatArray | None = None
+    areas_reference: FloatArray | None = None
 
     @property
     def of_empty(self) -> float | None:
@@ -64,23 +71,37 @@ def surface_distances_mm(predicted: Mask, reference: Mask, *, spacing_mm: Spacin
         GridError: The masks differ in shape.
     """
     require_same_shape(predicted, reference)
-    surface_p, surface_r = surface_voxels(predicted), surface_voxels(reference)
-    points_p, points_r = np.argwhere(surface_p), np.argwhere(surface_r)
-    if not len(points_p) or not len(points_r):
-        return SurfaceDistances(np.full(len(points_p), np.inf), np.full(len(points_r), np.inf))
+    return SurfaceDistances(*nearest_distances_mm(surface_voxels(predicted), surface_voxels(reference), spacing_mm=spacing_mm))
+
+
+def nearest_distances_mm(first: Mask, second: Mask, *, spacing_mm: Spacing) -> tuple[FloatArray, FloatArray]:
+    """From every point of one set to the nearest point of the other, both ways.
+
+    Args:
+        first: Boolean (i, j, k), true at the points.
+        second: Boolean on the same grid.
+        spacing_mm: Grid step along i, j, k.
+
+    Returns:
+        One distance per point of the first and of the second, in the order of ``numpy.argwhere``; ``inf`` where the other set
+        is empty.
+    """
+    points_a, points_b = np.argwhere(first), np.argwhere(second)
+    if not len(points_a) or not len(points_b):
+        return np.full(len(points_a), np.inf), np.full(len(points_b), np.inf)
     spacing = np.asarray(spacing_mm)
-    low = np.minimum(points_p.min(axis=0), points_r.min(axis=0))
-    high = np.maximum(points_p.max(axis=0), points_r.max(axis=0)) + 1
-    if (len(points_p) + len(points_r)) * TREE_COST_PER_POINT < 2 * np.prod(high - low):
-        shared_p, shared_r = surface_r[tuple(points_p.T)], surface_p[tuple(points_r.T)]
-        return SurfaceDistances(
-            _nearest_by_tree(points_p * spacing, points_r * spacing, shared_p),
-            _nearest_by_tree(points_r * spacing, points_p * spacing, shared_r),
+    low = np.minimum(points_a.min(axis=0), points_b.min(axis=0))
+    high = np.maximum(points_a.max(axis=0), points_b.max(axis=0)) + 1
+    if (len(points_a) + len(points_b)) * TREE_COST_PER_POINT < 2 * np.prod(high - low):
+        shared_a, shared_b = second[tuple(points_a.T)], first[tuple(points_b.T)]
+        return (
+            _nearest_by_tree(points_a * spacing, points_b * spacing, shared_a),
+            _nearest_by_tree(points_b * spacing, points_a * spacing, shared_b),
         )
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    from_r = ndimage.distance_transform_edt(~surface_r[box], sampling=spacing)
-    from_p = ndimage.distance_transform_edt(~surface_p[box], sampling=spacing)
-    return SurfaceDistances(from_r[surface_p[box]], from_p[surface_r[box]])
+    from_b = ndimage.distance_transform_edt(~second[box], sampling=spacing)
+    from_a = ndimage.distance_transform_edt(~first[box], sampling=spacing)
+    return from_b[first[box]], from_a[second[box]]
 
 
 def _nearest_by_tree(points: FloatArray, others: FloatArray, shared: Mask) -> FloatArray:
@@ -113,8 +134,10 @@ def surface_voxels(mask: Mask) -> Mask:
 def hausdorff_distance_mm(distances: SurfaceDistances, *, percentile: float) -> float:
     """The larger of the two directed percentiles of distance; 0 is best.
 
+    With areas, the distance within which that share of the surface lies; without, interpolated between the voxels.
+
     Args:
-        distances: From ``surface_distances_mm``.
+        distances: From ``surface_distances_mm`` or ``surface_element_distances_mm``.
         percentile: 100 for the maximum, 95 for HD95.
 
     Returns:
@@ -124,15 +147,17 @@ def hausdorff_distance_mm(distances: SurfaceDistances, *, percentile: float) -> 
     """
     if distances.of_empty is not None:
         return distances.of_empty
-    directed = (np.percentile(distances.to_reference, percentile), np.percentile(distances.to_predicted, percentile))
-    return float(max(directed))
+    return max(
+        _percentile(distances.to_reference, distances.areas_predicted, percentile),
+        _percentile(distances.to_predicted, distances.areas_reference, percentile),
+    )
 
 
 def average_symmetric_surface_distance_mm(distances: SurfaceDistances) -> float:
-    """ASSD: the mean over all surface voxels of both masks pooled; 0 is best.
+    """ASSD: the mean over the surfaces of both masks pooled; 0 is best.
 
     Args:
-        distances: From ``surface_distances_mm``.
+        distances: From ``surface_distances_mm`` or ``surface_element_distances_mm``.
 
     Returns:
         Millimetres; ``nan`` if both masks are empty, ``inf`` if one is.
@@ -141,14 +166,16 @@ def average_symmetric_surface_distance_mm(distances: SurfaceDistances) -> float:
     """
     if distances.of_empty is not None:
         return distances.of_empty
-    return float(np.concatenate([distances.to_reference, distances.to_predicted]).mean())
+    areas_p, areas_r = _areas(distances)
+    total = (distances.to_reference * areas_p).sum() + (distances.to_predicted * areas_r).sum()
+    return float(total / (areas_p.sum() + areas_r.sum()))
 
 
 def mean_average_surface_distance_mm(distances: SurfaceDistances) -> float:
     """MASD: the mean of the two directed means; 0 is best.
 
     Args:
-        distances: From ``surface_distances_mm``.
+        distances: From ``surface_distances_mm`` or ``surface_element_distances_mm``.
 
     Returns:
         Millimetres; ``nan`` if both masks are empty, ``inf`` if one is.
@@ -157,23 +184,38 @@ def mean_average_surface_distance_mm(distances: SurfaceDistances) -> float:
     """
     if distances.of_empty is not None:
         return distances.of_empty
-    return float((distances.to_reference.mean() + distances.to_predicted.mean()) / 2)
+    areas_p, areas_r = _areas(distances)
+    return float(np.average(distances.to_reference, weights=areas_p) + np.average(distances.to_predicted, weights=areas_r)) / 2
 
 
 def surface_dice_score(distances: SurfaceDistances, *, tolerance_mm: float) -> float:
     """Share of both surfaces that lies within a tolerance of the other; 1 is best.
 
     Args:
-        distances: From ``surface_distances_mm``.
+        distances: From ``surface_distances_mm`` (shares of boundary voxels) or ``surface_element_distances_mm`` (of area).
         tolerance_mm: At least 0.
 
     Returns:
         In [0, 1]; ``nan`` if both masks are empty, 0 if one is.
 
-    Source: Nikolov et al., JMIR 2021, doi:10.2196/26151; counted in boundary voxels, not in area.
+    Source: Nikolov et al., JMIR 2021, doi:10.2196/26151.
     """
-    n_voxels = distances.to_reference.size + distances.to_predicted.size
-    if not n_voxels:
+    if not distances.to_reference.size and not distances.to_predicted.size:
         return math.nan
-    near = (distances.to_reference <= tolerance_mm).sum() + (distances.to_predicted <= tolerance_mm).sum()
-    return float(near) / n_voxels
+    areas_p, areas_r = _areas(distances)
+    near = areas_p[distances.to_reference <= tolerance_mm].sum() + areas_r[distances.to_predicted <= tolerance_mm].sum()
+    return float(near / (areas_p.sum() + areas_r.sum()))
+
+
+def _areas(distances: SurfaceDistances) -> tuple[FloatArray, FloatArray]:
+    sides = ((distances.to_reference, distances.areas_predicted), (distances.to_predicted, distances.areas_reference))
+    first, second = (np.ones(len(values)) if areas is None else areas for values, areas in sides)
+    return first, second
+
+
+def _percentile(values: FloatArray, areas: FloatArray | None, percentile: float) -> float:
+    if areas is None:
+        return float(np.percentile(values, percentile))
+    order = np.argsort(values, kind="stable")
+    share = np.cumsum(areas[order]) / areas.sum()
+    return float(values[order][min(int(np.searchsorted(share, percentile / 100)), len(values) - 1)])

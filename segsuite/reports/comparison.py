@@ -12,11 +12,11 @@ from scipy import stats
 from segsuite.errors import ManifestError
 from segsuite.metrics.per_case import HIGHER_IS_BETTER
 from segsuite.reports.statistics import Interval, holm_adjusted, mean_with_interval
+from segsuite.reports.tables import FEW_PATIENTS
 
 __all__ = ["Comparison", "compare_evaluations", "paired_values"]
 
 SIGNIFICANCE = 0.05
-FEW_PATIENTS = 20
 
 
 @dataclass(frozen=True)

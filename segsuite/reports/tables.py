@@ -7,7 +7,7 @@ diagonal in mm, is counted, and stays in the mean: missing a structure can never
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,16 @@ import pandas as pd
 
 from segsuite.errors import VolumeError
 from segsuite.files import write_json
-from segsuite.reports.statistics import mean_with_interval
+from segsuite.reports.statistics import mean_with_interval, median_with_interval
 
-__all__ = ["read_evaluation", "summarise", "write_summary"]
+__all__ = ["FEW_PATIENTS", "read_evaluation", "subgroups", "summarise", "write_summary"]
 
 MISSED = ("missed", "no prediction")
+FEW_PATIENTS = 20
+"""Below this an interval says little, and the report says so."""
+N_PARTS = 3
+"""Parts of a subgroup by a number with many values: its thirds."""
+SUBGROUP_METRICS = ("dice", "hd95", "assd", "volume_difference")
 
 
 def read_evaluation(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -39,7 +44,8 @@ def read_evaluation(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         if not path.is_file():
             raise VolumeError(f"{folder} must hold {path.name}, got none. Run `segsuite evaluate` first.")
     text = {"case": str, "patient_id": str}
-    return pd.read_csv(paths[0], dtype=text), pd.read_csv(paths[1], dtype=text, keep_default_na=False)
+    measurements = pd.read_csv(paths[0], dtype={**text, "label_name": str}, keep_default_na=False, na_values={"value": ["nan"]})
+    return measurements, pd.read_csv(paths[1], dtype=text, keep_default_na=False)
 
 
 def summarise(measurements: pd.DataFrame, cases: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
@@ -52,15 +58,15 @@ def summarise(measurements: pd.DataFrame, cases: pd.DataFrame, *, seed: int = 0)
 
     Returns:
         ``n_expected``, ``n_without_prediction``, ``structures``: name to metric to ``mean``, ``low``, ``high``,
-        ``median``, ``unit``, ``n_scored``, ``n_expected``, ``n_missed``, ``n_spurious``, ``n_empty``; and ``mean``:
-        metric to the mean over structures.
+        ``median``, ``median_low``, ``median_high``, ``unit``, ``n_scored``, ``n_expected``, ``n_missed``, ``n_spurious``,
+        ``n_empty``; and ``mean``: metric to the mean over the structures that it was measured for.
     """
     diagonals: dict[str, float] = dict(zip(cases["case"], cases["diagonal_mm"], strict=True))
     structures: dict[str, dict[str, Any]] = {}
     for (name, metric), rows in measurements.groupby(["label_name", "metric"], sort=False):
         structures.setdefault(str(name), {})[str(metric)] = _summary_of(rows, diagonals, seed)
     metrics = list(dict.fromkeys(str(metric) for metric in measurements["metric"]))
-    means = {metric: _mean([entry[metric]["mean"] for entry in structures.values()]) for metric in metrics}
+    means = {metric: _mean([entry[metric]["mean"] for entry in structures.values() if metric in entry]) for metric in metrics}
     return {
         "n_expected": len(cases),
         "n_without_prediction": int((cases["reason"] != "").sum()),
@@ -69,17 +75,48 @@ def summarise(measurements: pd.DataFrame, cases: pd.DataFrame, *, seed: int = 0)
     }
 
 
-def write_summary(folder: Path, *, seed: int = 0) -> dict[str, Any]:
+def subgroups(measurements: pd.DataFrame, cases: pd.DataFrame, attribute: str, *, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Summaries of the parts of a cohort.
+
+    Args:
+        measurements: One row per case, structure, metric.
+        cases: One row per case, with a column of the attribute; numbers of more than three values are split in thirds.
+        attribute: Its name.
+        seed: Of the bootstrap.
+
+    Returns:
+        Value to ``n_cases``, ``n_patients``, ``few`` (too few patients to say much) and ``structures`` as ``summarise`` has
+        them, for the metrics people compare; cases without the attribute are under ``unknown``.
+    """
+    chosen = measurements[measurements["metric"].isin(SUBGROUP_METRICS)]
+    found = {}
+    for value, rows in cases.groupby(_values_of(cases[attribute]), sort=True):
+        part = chosen[chosen["case"].isin(set(rows["case"]))]
+        n_patients = int(rows["patient_id"].nunique())
+        found[str(value)] = {
+            "n_cases": len(rows),
+            "n_patients": n_patients,
+            "few": n_patients < FEW_PATIENTS,
+            "structures": summarise(part, rows, seed=seed)["structures"],
+        }
+    return found
+
+
+def write_summary(folder: Path, *, by: Sequence[str] = (), seed: int = 0) -> dict[str, Any]:
     """``metrics_summary.json`` from the tables beside it.
 
     Args:
         folder: An evaluation folder.
+        by: Columns of ``cases.csv`` by which the cohort is also split.
         seed: Of the bootstrap.
 
     Returns:
-        The summary.
+        The summary; with ``by`` it has ``subgroups``.
     """
-    summary = summarise(*read_evaluation(folder), seed=seed)
+    measurements, cases = read_evaluation(folder)
+    summary = summarise(measurements, cases, seed=seed)
+    if by:
+        summary["subgroups"] = {name: subgroups(measurements, cases, name, seed=seed) for name in by}
     write_json(folder / "metrics_summary.json", summary)
     return summary
 
@@ -89,14 +126,17 @@ def _summary_of(rows: pd.DataFrame, diagonals: Mapping[str, float], seed: int) -
         diagonals[case] if math.isinf(value) else float(value) for case, value in zip(rows["case"], rows["value"], strict=True)
     ]
     scored = [(value, patient) for value, patient in zip(values, rows["patient_id"], strict=True) if not math.isnan(value)]
-    interval = mean_with_interval([value for value, _ in scored], [patient for _, patient in scored], seed=seed)
-    ordered = sorted(value for value, _ in scored)
+    numbers, patients = [value for value, _ in scored], [patient for _, patient in scored]
+    interval = mean_with_interval(numbers, patients, seed=seed)
+    median = median_with_interval(numbers, patients, seed=seed)
     status = rows["status"]
     return {
         "mean": _json(interval.mean),
         "low": _json(interval.low),
         "high": _json(interval.high),
-        "median": _json(ordered[len(ordered) // 2] if len(ordered) % 2 else _middle(ordered)),
+        "median": _json(median.mean),
+        "median_low": _json(median.low),
+        "median_high": _json(median.high),
         "unit": str(rows["unit"].iloc[0]),
         "n_scored": len(scored),
         "n_expected": len(rows),
@@ -106,8 +146,16 @@ def _summary_of(rows: pd.DataFrame, diagonals: Mapping[str, float], seed: int) -
     }
 
 
-def _middle(ordered: list[float]) -> float:
-    return (ordered[len(ordered) // 2 - 1] + ordered[len(ordered) // 2]) / 2 if ordered else math.nan
+def _values_of(column: pd.Series[Any]) -> pd.Series[Any]:
+    """What cases are grouped by: words as they are, numbers of many values as thirds."""
+    known = column.astype(str) != ""
+    numbers = pd.to_numeric(column.where(known), errors="coerce")
+    words: pd.Series[Any] = column.astype(str).where(known, "unknown")
+    if not known.any() or numbers[known].isna().any() or numbers.nunique() <= N_PARTS:
+        return words
+    thirds = pd.qcut(numbers[known], N_PARTS, duplicates="drop")
+    words[known] = [f"{part.left:.4g} to {part.right:.4g}" for part in thirds]
+    return words
 
 
 def _mean(values: list[float | None]) -> float | None:

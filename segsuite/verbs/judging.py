@@ -1,19 +1,25 @@
-"""Words that judge: compare, overlay."""
+"""Words that judge: compare (also by seeds, by rank, by convention), overlay."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 
+import pandas as pd
+
 from segsuite.errors import SettingsError
-from segsuite.files import make_folder, write_atomically
+from segsuite.files import make_folder, write_atomically, write_text
 from segsuite.reports.comparison import Comparison, compare_evaluations
+from segsuite.reports.conventions import Difference, differences, means_under
 from segsuite.reports.overlays import overlay_figure
+from segsuite.reports.ranking import Ranked, rank_evaluations
+from segsuite.reports.repeats import RepeatComparison, compare_repeats
 from segsuite.reports.tables import read_evaluation
 from segsuite.volumes.grid import require_same_grid
 from segsuite.volumes.reading import read_grid
 
-__all__ = ["compare", "draw_overlay"]
+__all__ = ["compare", "compare_seeds", "conventions", "draw_overlay", "rank"]
 
 PICTURES = ("png", "pdf", "svg")
 
@@ -44,6 +50,78 @@ def compare(folders: Sequence[Path], *, metrics: Sequence[str], seed: int = 0) -
         for metric in metrics
         for comparison in compare_evaluations(tables[0], table, metric=metric, names=(names[0], name), seed=seed)
     ]
+
+
+def rank(folders: Sequence[Path], *, metric: str, seed: int = 0) -> list[Ranked]:
+    """All evaluations in the order of their means, and how stable that order is.
+
+    Args:
+        folders: Evaluation or run folders.
+        metric: What to rank by.
+        seed: Of the bootstrap.
+
+    Returns:
+        Best first.
+
+    Raises:
+        VolumeError: A folder without an evaluation.
+        ManifestError: Nothing in common.
+    """
+    tables = [read_evaluation(_evaluation_folder(folder)) for folder in folders]
+    return rank_evaluations(tables, metric=metric, names=_names(folders), seed=seed)
+
+
+def compare_seeds(folders: Sequence[Path], *, metrics: Sequence[str]) -> list[tuple[str, RepeatComparison]]:
+    """Settings that were trained several times each, against the first.
+
+    Args:
+        folders: One per setting; each holds run or evaluation folders, one per training.
+        metrics: What to compare by.
+
+    Returns:
+        Name of the setting that is compared with the first, and one comparison per structure and metric.
+
+    Raises:
+        SettingsError: Fewer than two folders, or one without trainings.
+        ManifestError: Nothing in common.
+    """
+    if len(folders) < 2:
+        raise SettingsError(f"A comparison must have at least two settings, got {len(folders)}.")
+    names = _names(folders)
+    repeats = [[read_evaluation(folder) for folder in _repeats(folder)] for folder in folders]
+    return [
+        (name, comparison)
+        for name, tables in zip(names[1:], repeats[1:], strict=True)
+        for metric in metrics
+        for comparison in compare_repeats(repeats[0], tables, metric=metric, names=(names[0], name))
+    ]
+
+
+def conventions(folder: Path, names: Sequence[str]) -> tuple[pd.DataFrame, list[Difference]]:
+    """The same masks under other tools' rules; writes ``conventions.csv``, one line per value that is treated otherwise.
+
+    Args:
+        folder: An evaluation folder.
+        names: Of the tools, see ``reports.conventions``.
+
+    Returns:
+        Means side by side, segsuite's first, and the differences.
+    """
+    measurements, cases = read_evaluation(folder)
+    found = differences(measurements, cases, names)
+    columns = [field.name for field in fields(Difference)]
+    table = pd.DataFrame([asdict(difference) for difference in found], columns=columns)
+    write_text(folder / "conventions.csv", table.to_csv(index=False, na_rep="left out"))
+    return means_under(measurements, cases, ["segsuite", *names]), found
+
+
+def _repeats(folder: Path) -> list[Path]:
+    found = sorted(
+        inner for child in folder.iterdir() if ((inner := _evaluation_folder(child)) / "metrics_per_case.csv").is_file()
+    )
+    if not found:
+        raise SettingsError(f"--seeds: {folder} must hold one run or evaluation folder per training, got none.")
+    return found
 
 
 def _evaluation_folder(folder: Path) -> Path:

@@ -1,67 +1,32 @@
-"""Words that compute: train, predict, evaluate, demo."""
+"""Words that compute: train, predict, demo."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from segsuite.data.label_table import read_label_table
 from segsuite.data.manifest import read_manifest
 from segsuite.engines.devices import set_threads
-from segsuite.engines.evaluation import EvaluatedCase, EvaluationTables, evaluate_pairs
 from segsuite.engines.inputs import find_inputs, take_shard, with_attributes
 from segsuite.engines.model_folder import read_model_folder, write_ensemble
-from segsuite.engines.pairing import find_pairs, structures_of
 from segsuite.engines.prediction import Outcome, predict_cases
 from segsuite.engines.processes import rank
 from segsuite.engines.run_folder import RunFolder, open_run
-from segsuite.errors import SettingsError, closest_hint
+from segsuite.errors import SettingsError
 from segsuite.files import make_folder, write_text
-from segsuite.metrics.per_case import Scoring
 from segsuite.pipeline import Pipeline, Runtime, find_pipeline
-from segsuite.reports.exports import write_exports
 from segsuite.reports.page import write_report
-from segsuite.reports.tables import read_evaluation, write_summary
 from segsuite.settings import PipelineSettings, as_yaml, parsed_overrides, read_config, validated
 from segsuite.shipped import find_manifest
+from segsuite.verbs.evaluating import Evaluation, evaluate
 
 __all__ = [
-    "TOLERANCES_MM",
-    "Evaluation",
     "demo",
-    "evaluate",
     "fold_overrides",
     "load_settings",
     "predict",
     "train",
 ]
-
-TOLERANCES_MM = (1.0, 2.0)
-"""Surface Dice is reported at these tolerances unless others are asked for."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How an evaluation ended.
-
-    Attributes:
-        summary: As in ``metrics_summary.json``.
-        n_cases: References.
-        problems: Case id to why there was no prediction to measure.
-    """
-
-    summary: dict[str, Any]
-    n_cases: int
-    problems: dict[str, str]
-
-    @property
-    def exit_code(self) -> int:
-        """0 all measured, 2 some not, 3 none."""
-        if not self.problems:
-            return 0
-        return 3 if len(self.problems) == self.n_cases else 2
 
 
 def load_settings(config: str, overrides: Sequence[str] = ()) -> tuple[Pipeline, PipelineSettings]:
@@ -185,86 +150,6 @@ def predict(
         force=force,
         on_case=on_case,
     )
-
-
-def evaluate(
-    predictions: Path,
-    references: Path,
-    out: Path,
-    *,
-    data_root: Path | None = None,
-    fold: int | None = None,
-    labels: Path | None = None,
-    tolerances_mm: Sequence[float] = TOLERANCES_MM,
-    instances: Sequence[str] = (),
-    least_iou: float = 0.1,
-    tubes: Sequence[str] = (),
-    thirds: bool = False,
-    workers: int = 1,
-    seed: int = 0,
-    on_start: Callable[[int], None] | None = None,
-    on_case: Callable[[str], None] | None = None,
-) -> Evaluation:
-    """Measure masks against references and write tables and summary.
-
-    Args:
-        predictions: Folder or manifest.
-        references: Folder or manifest; decides which cases count.
-        out: Gets ``metrics_per_case.csv``, ``cases.csv``, ``metrics_summary.json``, and ``summary.md``, ``summary.tex`` and
-            ``nnunet_summary.json`` to paste or to feed to other tools.
-        data_root: For manifests.
-        fold: For a manifest of references, only this fold.
-        labels: Table that names the integers, where no manifest does; see ``data.label_table``.
-        tolerances_mm: For surface Dice.
-        instances: Names or integers of structures whose separate objects (lesions) are counted too.
-        least_iou: Least overlap from which two objects match.
-        tubes: Names or integers of structures that run from foot to head, whose centre lines are compared.
-        thirds: Dice also in the lower, middle and upper third of all structures together.
-        workers: Processes.
-        seed: Of the bootstrap.
-        on_start: Called with the number of cases.
-        on_case: Called with each case id.
-
-    Returns:
-        Summary and problems.
-    """
-    pairing = find_pairs(predictions, references, data_root=data_root, fold=fold)
-    named = pairing.structures if labels is None else read_label_table(labels)
-    structures = named or structures_of(pairing.pairs)
-    scoring = Scoring(
-        structures,
-        tuple(tolerances_mm),
-        ignore_label=pairing.ignore_label,
-        instance_labels=_labels_named(instances, structures, option="--instances"),
-        least_iou=least_iou,
-        tube_labels=_labels_named(tubes, structures, option="--tubes"),
-        thirds=thirds,
-    )
-    if on_start is not None:
-        on_start(len(pairing.pairs))
-    problems: dict[str, str] = {}
-    with EvaluationTables(out) as tables:
-
-        def collect(case: EvaluatedCase) -> None:
-            tables.add(case)
-            if case.reason:
-                problems[case.pair.case_id] = case.reason
-            if on_case is not None:
-                on_case(case.pair.case_id)
-
-        evaluate_pairs(pairing.pairs, scoring, workers=workers, on_case=collect)
-    summary = write_summary(out, seed=seed)
-    write_exports(out, summary, *read_evaluation(out))
-    return Evaluation(summary, len(pairing.pairs), problems)
-
-
-def _labels_named(words: Sequence[str], structures: Mapping[int, str], *, option: str) -> tuple[int, ...]:
-    """Labels by name or integer."""
-    by_word = {name: label for label, name in structures.items()} | {str(label): label for label in structures}
-    for word in words:
-        if word not in by_word:
-            raise SettingsError(f"{option} must name a structure, got `{word}`. {closest_hint(word, structures.values())}")
-    return tuple(by_word[word] for word in words)
 
 
 def demo(pipeline: str, out: Path, *, overrides: Sequence[str] = (), runtime: Runtime) -> tuple[RunFolder, Evaluation]:

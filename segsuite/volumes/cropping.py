@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segsuite.shapes import Mask, Size
+from segsuite.shapes import Mask, Size, Spacing
 
-__all__ = ["bounding_box", "box_without_padding", "centred_window", "pad_to_size", "union_box"]
+__all__ = ["bounding_box", "box_without_padding", "centred_window", "enlarged_box", "pad_to_size", "union_box"]
 
 
 def bounding_box(mask: Mask, *, margin: int = 0) -> tuple[slice, ...]:
@@ -46,6 +47,25 @@ def union_box(first: tuple[slice, ...] | None, second: tuple[slice, ...] | None)
     if first is None or second is None:
         return first or second or (slice(0, 0),) * 3
     return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True))
+
+
+def enlarged_box(box: tuple[slice, ...], margin_mm: float, spacing_mm: Spacing, shape: Size) -> tuple[slice, ...]:
+    """A box with a margin, inside the volume.
+
+    Args:
+        box: One slice per axis.
+        margin_mm: On every side.
+        spacing_mm: Voxel size along each axis.
+        shape: Of the volume.
+
+    Returns:
+        One slice per axis.
+    """
+    margins = [math.ceil(margin_mm / size) for size in spacing_mm]
+    return tuple(
+        slice(max(0, part.start - margin), min(length, part.stop + margin))
+        for part, margin, length in zip(box, margins, shape, strict=True)
+    )
 
 
 def centred_window(centre: Size, size: Size, shape: Size) -> tuple[slice, ...]:

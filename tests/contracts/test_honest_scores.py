@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,14 +11,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from segsuite.metrics.per_case import HIGHER_IS_BETTER
-from segsuite.verbs.runs import evaluate
+from segsuite.verbs.evaluating import Measures, evaluate
 from segsuite.volumes.grid import Grid
 from segsuite.volumes.volume import Volume
 from segsuite.volumes.writing import write_mask
 
 SHAPE = (14, 12, 8)
 LIKE = Volume(np.zeros((1, *SHAPE), dtype=np.uint8), Grid(SHAPE, np.diag([0.7, 0.7, 3.0, 1.0])))
-NEVER_BETTER = ("dice", "iou", "sensitivity", "precision", "surface_dice_1mm", "surface_dice_2mm", "hd", "hd95", "assd", "masd")
+NEVER_BETTER = (
+    "dice", "iou", "sensitivity", "precision", "surface_dice_1mm", "surface_dice_2mm", "hd", "hd95", "assd", "masd",
+    "absolute_volume_difference", "topology", "cl_dice", "lesion_f1", "panoptic_quality",
+)  # fmt: skip
+EVERYTHING = {"topology": ["1", "2"], "tubes": ["1", "2"], "instances": ["1", "2"]}
 
 
 def blocks(draw: np.random.Generator, *, absent: float) -> np.ndarray:
@@ -36,8 +41,9 @@ def write(folder: Path, cases: list[np.ndarray]) -> None:
         write_mask(folder / f"c{number}.nii.gz", labels, like=LIKE)
 
 
-def means(predictions: Path, references: Path) -> dict[str, dict[str, float]]:
-    summary = evaluate(predictions, references, predictions.parent / f"{predictions.name}_evaluation").summary
+def means(predictions: Path, references: Path, surface: Literal["voxels", "area"]) -> dict[str, dict[str, float]]:
+    out = predictions.parent / f"{predictions.name}_evaluation"
+    summary = evaluate(predictions, references, out, measures=Measures(surface=surface, **EVERYTHING)).summary
     return {name: {m: entry[m]["mean"] for m in NEVER_BETTER} for name, entry in summary["structures"].items()}
 
 
@@ -57,7 +63,8 @@ def test_harm_never_helps(tmp_path_factory: pytest.TempPathFactory, harm: str, s
     write(root / "harmed", worse)
     if harm == "drop the file":
         (root / "harmed" / f"c{harmed}.nii.gz").unlink()
-    before, after = means(root / "honest", root / "references"), means(root / "harmed", root / "references")
+    surface: Literal["voxels", "area"] = "area" if seed % 2 else "voxels"
+    before, after = (means(root / folder, root / "references", surface) for folder in ("honest", "harmed"))
     changed = references[harmed].any()
     for structure, metrics in before.items():
         for metric, value in metrics.items():

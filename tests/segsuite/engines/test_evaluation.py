@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import csv
 import math
 import shutil
 from collections.abc import Callable
@@ -10,16 +9,12 @@ import numpy as np
 import pytest
 
 from segsuite.data.manifest import Case, Manifest, write_manifest
-from segsuite.engines.evaluation import (
-    CASE_COLUMNS,
-    METRIC_COLUMNS,
-    EvaluatedCase,
-    EvaluationTables,
-    evaluate_pairs,
-)
+from segsuite.engines.evaluation import EvaluatedCase, evaluate_pairs
 from segsuite.engines.pairing import find_pairs, structures_of
-from segsuite.errors import OutputError
+from segsuite.errors import VolumeError
 from segsuite.metrics.per_case import Scoring
+from segsuite.volumes.reading import read_labels
+from segsuite.volumes.writing import side_volume
 
 
 @pytest.fixture
@@ -30,11 +25,11 @@ def predictions(cohort_folder: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def run(predictions: Path, references: Path, workers: int = 1) -> list[EvaluatedCase]:
+def run(predictions: Path, references: Path, workers: int = 1, probabilities: bool = False) -> list[EvaluatedCase]:
     pairing = find_pairs(predictions, references)
     cases: list[EvaluatedCase] = []
     scoring = Scoring(pairing.structures or structures_of(pairing.pairs), ignore_label=pairing.ignore_label)
-    evaluate_pairs(pairing.pairs, scoring, workers=workers, on_case=cases.append)
+    evaluate_pairs(pairing.pairs, scoring, workers=workers, probabilities=probabilities, on_case=cases.append)
     return cases
 
 
@@ -68,39 +63,29 @@ def test_processes_change_nothing(predictions: Path, cohort_folder: Path) -> Non
     assert [c.measurements for c in one[1:]] == [c.measurements for c in two[1:]]
 
 
-def test_tables_have_the_fixed_columns(predictions: Path, cohort_folder: Path, tmp_path: Path) -> None:
-    cases = run(predictions, cohort_folder / "manifest.json")
-    with EvaluationTables(tmp_path / "e") as tables:
-        for case in cases:
-            tables.add(case)
-    with (tmp_path / "e" / "metrics_per_case.csv").open() as stream:
-        rows = list(csv.DictReader(stream))
-    assert tuple(rows[0]) == METRIC_COLUMNS
-    assert rows[0]["patient_id"] == "P0000"
-    assert {row["unit"] for row in rows} == {"1", "mm", "ml", "%"}
-    with (tmp_path / "e" / "cases.csv").open() as stream:
-        files = list(csv.DictReader(stream))
-    assert tuple(files[0]) == CASE_COLUMNS
-    assert all((tmp_path / "e" / row["reference"]).is_file() and (tmp_path / "e" / row["image"]).is_file() for row in files)
-    assert [bool(row["predicted"]) for row in files] == [False] + [True] * 5
+def with_probabilities(predictions: Path, write_nifti: Callable[..., Path]) -> Path:
+    """Certain and right, beside every mask that can be read."""
+    for path in sorted(predictions.iterdir()):
+        volume = read_labels(path)
+        for label in (1, 2, 3, 4):
+            target = side_volume(path, f"probability_{label}")
+            write_nifti(target, (volume.labels == label).astype(np.float32), affine=volume.grid.affine)
+    return predictions
 
 
-def test_an_interrupted_evaluation_leaves_no_table(predictions: Path, cohort_folder: Path, tmp_path: Path) -> None:
-    def interrupted() -> None:
-        with EvaluationTables(tmp_path / "e") as tables:
-            tables.add(run(predictions, cohort_folder / "manifest.json")[0])
-            raise KeyboardInterrupt
+def test_probabilities_are_judged_and_a_missing_prediction_is_the_worst(
+    predictions: Path, cohort_folder: Path, write_nifti: Callable[..., Path]
+) -> None:
+    cases = run(with_probabilities(predictions, write_nifti), cohort_folder / "manifest.json", probabilities=True)
+    values = [{m.value for m in case.measurements if m.metric in ("brier", "ece")} for case in cases]
+    assert values == [{1.0}] + [{0.0}] * 5
+    assert not cases[0].calibrations
+    assert set(cases[1].calibrations) == {m.name for m in cases[1].measurements}
 
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert list((tmp_path / "e").iterdir()) == []
 
-
-def test_a_folder_in_the_place_of_a_table_is_named(tmp_path: Path) -> None:
-    (tmp_path / ".cases.csv.partial").mkdir()
-    with pytest.raises(OutputError, match=r"cases.csv must be writable, got: Is a directory"):
-        EvaluationTables(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [".cases.csv.partial"]
+def test_probabilities_that_were_not_saved_are_named(predictions: Path, cohort_folder: Path) -> None:
+    with pytest.raises(VolumeError, match=r"probability of label 1 must lie in .*_probability_1.nii.gz.*--save-probabilities"):
+        run(predictions, cohort_folder / "manifest.json", probabilities=True)
 
 
 def test_only_what_a_reference_shows_is_measured(tmp_path: Path, write_nifti: Callable[..., Path]) -> None:

@@ -139,7 +139,7 @@ def test_empty_mask_is_noted(scans: Path, tmp_path: Path) -> None:
 
 def test_probabilities_are_written_on_the_same_grid(scans: Path, tmp_path: Path) -> None:
     run(scans, tmp_path / "out", save_probabilities=True)
-    parts = [nib.load(tmp_path / "out" / f"s0_probability_{n}.nii.gz") for n in range(2)]
+    parts = [nib.load(tmp_path / "out" / f"s0_probability_{label}.nii.gz") for label in (0, 7)]
     np.testing.assert_allclose(sum(part.get_fdata() for part in parts), 1, atol=1e-3)
     np.testing.assert_allclose(parts[0].affine, AFFINE, atol=1e-5)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from segsuite.errors import GridError, SettingsError
-from segsuite.verbs.judging import compare, draw_overlay
-from segsuite.verbs.runs import evaluate
+from segsuite.verbs.evaluating import evaluate
+from segsuite.verbs.judging import compare, compare_seeds, conventions, draw_overlay, rank
 from segsuite.volumes.reading import read_volume
 from segsuite.volumes.writing import write_mask
 
@@ -37,6 +37,28 @@ def test_each_is_compared_with_the_first(two_runs: list[Path]) -> None:
 def test_one_is_not_enough(two_runs: list[Path]) -> None:
     with pytest.raises(SettingsError, match="at least two evaluations, got 1"):
         compare(two_runs[:1], metrics=["dice"])
+
+
+def test_ranking_and_conventions_of_evaluations(two_runs: list[Path]) -> None:
+    ranked = rank(two_runs, metric="dice")
+    assert [entry.name for entry in ranked] == ["all", "less"]
+    table, differences = conventions(two_runs[1] / "evaluation", ["monai", "nnunet"])
+    dice = table[table["metric"] == "dice"].iloc[0]
+    assert (dice["segsuite"], dice["monai"], dice["n nnunet"]) == (pytest.approx(5 / 6), 1.0, 5)
+    lines = (two_runs[1] / "evaluation" / "conventions.csv").read_text().splitlines()
+    assert len(lines) == 1 + len(differences)
+    assert lines[1].startswith("phantom_0002,peripheral_zone,dice,monai,0.0,left out")
+
+
+def test_repeated_trainings_are_found_in_their_folders(two_runs: list[Path], tmp_path: Path) -> None:
+    for setting, sources in (("new", (0, 0)), ("old", (1, 1))):
+        for number, source in enumerate(sources):
+            shutil.copytree(two_runs[source], tmp_path / setting / f"seed{number}")
+    found = compare_seeds([tmp_path / "old", tmp_path / "new"], metrics=["dice"])
+    assert {len(comparison.first) for _, comparison in found} == {2}
+    assert "new is better by 0.1667 dice, beyond seed noise" in found[0][1].sentence
+    with pytest.raises(SettingsError, match="must hold one run or evaluation folder per training"):
+        compare_seeds([tmp_path / "old", tmp_path / "old" / "seed0" / "predictions"], metrics=["dice"])
 
 
 def test_pictures_for_papers(cohort_folder: Path, tmp_path: Path) -> None:

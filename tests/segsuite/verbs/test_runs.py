@@ -8,7 +8,7 @@ import pytest
 from segsuite.data.manifest import read_manifest
 from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import SettingsError
-from segsuite.verbs.runs import evaluate, fold_overrides, load_settings
+from segsuite.verbs.runs import fold_overrides, load_settings
 
 
 def test_meaning_of_fold(cohort_folder: Path) -> None:
@@ -19,17 +19,6 @@ def test_meaning_of_fold(cohort_folder: Path) -> None:
     assert fold_overrides("supervised/default", words, None) == (["data.fold=0"], None)
     with pytest.raises(SettingsError, match="--fold must be a number, all or none, got `some`"):
         fold_overrides("supervised/default", words, "some")
-
-
-def test_evaluate_masks_from_anywhere(cohort_folder: Path, tmp_path: Path) -> None:
-    """Two folders of masks, labels from a table, lesions counted."""
-    (tmp_path / "labels.tsv").write_text("index\tname\n1\tPZ\n4\tAFS\n")
-    labels = cohort_folder / "labels"
-    result = evaluate(labels, labels, tmp_path / "e", labels=tmp_path / "labels.tsv", instances=["PZ", "4"])
-    assert set(result.summary["structures"]) == {"PZ", "AFS"}
-    assert result.summary["structures"]["AFS"]["panoptic_quality"]["mean"] == 1
-    with pytest.raises(SettingsError, match=r"--instances must name a structure, got `PZZ`. Did you mean `PZ`"):
-        evaluate(labels, labels, tmp_path / "f", labels=tmp_path / "labels.tsv", instances=["PZZ"])
 
 
 def test_config_without_pipeline(tmp_path: Path) -> None:

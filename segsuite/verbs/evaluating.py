@@ -1,0 +1,178 @@
+"""The word evaluate: masks against references, from any model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from segsuite.data.label_table import read_label_table
+from segsuite.engines.evaluation import EvaluatedCase, evaluate_pairs
+from segsuite.engines.evaluation_tables import EvaluationTables
+from segsuite.engines.inputs import with_attributes
+from segsuite.engines.pairing import Pair, find_pairs, structures_of
+from segsuite.errors import SettingsError, closest_hint
+from segsuite.metrics.per_case import Scoring
+from segsuite.reports.exports import write_exports
+from segsuite.reports.tables import read_evaluation, write_summary
+
+__all__ = ["TOLERANCES_MM", "Evaluation", "Measures", "evaluate"]
+
+TOLERANCES_MM = (1.0, 2.0)
+"""Surface Dice is reported at these tolerances unless others are asked for."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured beside overlap, volume and surface distances; structures by name or integer.
+
+    Attributes:
+        tolerances_mm: For surface Dice.
+        surface: What a surface is: boundary voxels, or elements weighted by area.
+        instances: Structures whose separate objects (lesions) are counted too.
+        least_iou: Least overlap from which two objects match.
+        tubes: Structures that run from foot to head: distance of centre lines, centre-line Dice.
+        topology: Structures whose pieces and holes are counted.
+        thirds: Dice also in the lower, middle and upper third of all structures together.
+        probabilities: Brier score and calibration error, where probabilities were saved beside the masks.
+    """
+
+    tolerances_mm: Sequence[float] = TOLERANCES_MM
+    surface: Literal["voxels", "area"] = "voxels"
+    instances: Sequence[str] = ()
+    least_iou: float = 0.1
+    tubes: Sequence[str] = ()
+    topology: Sequence[str] = ()
+    thirds: bool = False
+    probabilities: bool = False
+
+    def scoring(self, structures: Mapping[int, str], *, ignore_label: int | None) -> Scoring:
+        """The same for structures that are known.
+
+        Args:
+            structures: Integer to name.
+            ignore_label: Label of voxels that are not scored.
+
+        Returns:
+            What the metrics need.
+
+        Raises:
+            SettingsError: A word that names no structure.
+        """
+        return Scoring(
+            structures,
+            tuple(self.tolerances_mm),
+            ignore_label=ignore_label,
+            instance_labels=_labels_named(self.instances, structures, option="--instances"),
+            least_iou=self.least_iou,
+            tube_labels=_labels_named(self.tubes, structures, option="--tubes"),
+            thirds=self.thirds,
+            topology_labels=_labels_named(self.topology, structures, option="--topology"),
+            surface=self.surface,
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How an evaluation ended.
+
+    Attributes:
+        summary: As in ``metrics_summary.json``.
+        n_cases: References.
+        problems: Case id to why there was no prediction to measure.
+    """
+
+    summary: dict[str, Any]
+    n_cases: int
+    problems: dict[str, str]
+
+    @property
+    def exit_code(self) -> int:
+        """0 all measured, 2 some not, 3 none."""
+        if not self.problems:
+            return 0
+        return 3 if len(self.problems) == self.n_cases else 2
+
+
+def evaluate(
+    predictions: Path,
+    references: Path,
+    out: Path,
+    *,
+    measures: Measures | None = None,
+    data_root: Path | None = None,
+    fold: int | None = None,
+    labels: Path | None = None,
+    by: Sequence[str] = (),
+    attributes: Path | None = None,
+    workers: int = 1,
+    seed: int = 0,
+    on_start: Callable[[int], None] | None = None,
+    on_case: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Measure masks against references and write tables and summary. A killed evaluation goes on where it was.
+
+    Args:
+        predictions: Folder or manifest.
+        references: Folder or manifest; decides which cases count.
+        out: Gets ``metrics_per_case.csv``, ``cases.csv``, ``metrics_summary.json``, and ``summary.md``, ``summary.tex`` and
+            ``nnunet_summary.json`` to paste or to feed to other tools.
+        measures: What is measured.
+        data_root: For manifests.
+        fold: For a manifest of references, only this fold.
+        labels: Table that names the integers, where no manifest does; see ``data.label_table``.
+        by: Attributes of the cases (site, scanner, group) by which the summary is also split.
+        attributes: Table with a column ``case`` and what is known of each, beside what the manifest says.
+        workers: Processes.
+        seed: Of the bootstrap.
+        on_start: Called with the number of cases.
+        on_case: Called with each case id.
+
+    Returns:
+        Summary and problems.
+
+    Raises:
+        SettingsError: A structure or an attribute that no case has.
+    """
+    measures = measures or Measures()
+    pairing = find_pairs(predictions, references, data_root=data_root, fold=fold)
+    pairs = pairing.pairs if attributes is None else with_attributes(pairing.pairs, attributes)
+    _require_known(by, pairs)
+    named = pairing.structures if labels is None else read_label_table(labels)
+    scoring = measures.scoring(named or structures_of(pairs), ignore_label=pairing.ignore_label)
+    if on_start is not None:
+        on_start(len(pairs))
+    with EvaluationTables(out, pairs, scoring, attributes=by, probabilities=measures.probabilities) as tables:
+
+        def collect(case: EvaluatedCase) -> None:
+            tables.add(case)
+            if on_case is not None:
+                on_case(case.pair.case_id)
+
+        left = [pair for pair in pairs if pair.case_id not in tables.done]
+        for pair in pairs:
+            if on_case is not None and pair.case_id in tables.done:
+                on_case(pair.case_id)
+        evaluate_pairs(left, scoring, probabilities=measures.probabilities, workers=workers, on_case=collect)
+    summary = write_summary(out, by=by, seed=seed)
+    measurements, cases = read_evaluation(out)
+    write_exports(out, summary, measurements, cases)
+    problems = cases[cases["reason"] != ""]
+    return Evaluation(summary, len(pairs), dict(zip(problems["case"], problems["reason"], strict=True)))
+
+
+def _require_known(by: Sequence[str], pairs: Sequence[Pair]) -> None:
+    known = {name for pair in pairs for name in pair.attributes}
+    for name in by:
+        if name not in known:
+            raise SettingsError(f"--by must name an attribute of the cases, got `{name}`. {closest_hint(name, known)}")
+
+
+def _labels_named(words: Sequence[str], structures: Mapping[int, str], *, option: str) -> tuple[int, ...]:
+    """Labels by name or integer."""
+    by_word = {name: label for label, name in structures.items()} | {str(label): label for label in structures}
+    for word in words:
+        if word not in by_word:
+            raise SettingsError(f"{option} must name a structure, got `{word}`. {closest_hint(word, structures.values())}")
+    return tuple(by_word[word] for word in words)

@@ -39,6 +39,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("compare", epilog="Example: segsuite compare RUN_A RUN_B --metric dice --metric hd95")(compare)
     app.command("report", epilog="Example: segsuite report RUN")(report)
     app.command("overlay", epilog="Example: segsuite overlay t2.nii.gz --mask m.nii.gz --out fig.png")(overlay)
+    app.command("view", epilog="Example: segsuite view t2.nii.gz m.nii.gz --out view.html")(view)
 
 
 def evaluate(
@@ -176,6 +177,20 @@ def overlay(
     from segsuite.verbs.judging import draw_overlay
 
     say(str(draw_overlay(image, mask, reference, out, dpi=dpi)))
+
+
+def view(
+    image: Annotated[Path, typer.Argument(help="The image.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page, .html.")],
+    masks: Annotated[list[Path] | None, typer.Argument(help="Masks on its grid.")] = None,
+    labels: Annotated[Path | None, typer.Option("--labels", help="TSV, CSV or JSON that names the integers.")] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Look at volumes and masks in three planes and 3-D: one HTML file, no network."""
+    from segsuite.verbs.judging import write_viewer
+
+    say(str(write_viewer(image, masks or [], out, labels=labels)))
 
 
 def _places(shares: tuple[float, ...]) -> str:

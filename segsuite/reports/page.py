@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
-import segsuite
 from segsuite.errors import InputError, OutputError
 from segsuite.files import write_text
+from segsuite.reports.conventions import CONVENTIONS, means_under
+from segsuite.reports.figures import agreement_of_volumes, overlap_against_volume, reliability, spread
 from segsuite.reports.overlays import COLOURS, as_data_uri, overlay_figure
+from segsuite.reports.rendering import metric_title, render
 from segsuite.reports.sections import read_sections
 from segsuite.reports.tables import read_evaluation, summarise
+from segsuite.reports.viewer import LayeredCase, viewer_of, viewer_script
 
 __all__ = ["write_report"]
 
 N_SHOWN = 3
 """Best and worst cases with a picture each."""
+PAGE_BYTES = 5_000_000
+"""Of a page without volumes, at most: the viewer's own text, figures and tables."""
 MOST_ROWS = 1000
 """Cases listed in the page; the CSV holds all."""
 MAIN_METRICS = ("dice", "hd95", "assd", "masd", "surface_dice_1mm", "surface_dice_2mm", "volume_difference")
 
 
-def write_report(run: Path, *, images: bool = True) -> Path:
+def write_report(run: Path, *, images: bool = True, most_megabytes: float = 15.0) -> Path:
     """``report.html`` of a run folder, or of a folder that holds ``evaluation/`` or ``predictions/``.
 
     Args:
         run: The folder.
         images: Whether pictures of cases go in; without them the page holds no patient data but names.
+        most_megabytes: Size that the page keeps to by leaving volumes out of the viewer, which it then says.
 
     Returns:
         The page.
@@ -44,7 +48,7 @@ def write_report(run: Path, *, images: bool = True) -> Path:
     parts = {
         "sections": read_sections(run),
         "history": _history(run / "history.csv"),
-        "evaluation": _evaluation(run / "evaluation", images=images),
+        "evaluation": _evaluation(run / "evaluation", images=images, most_bytes=int(most_megabytes * 1e6) - PAGE_BYTES),
         "predictions": _predictions(run / "predictions"),
         "plan": _plan(run / "plan.json"),
         "settings": _text(run / "settings.yaml"),
@@ -52,10 +56,7 @@ def write_report(run: Path, *, images: bool = True) -> Path:
     }
     if not any(parts.values()):
         raise OutputError(f"{run} must hold a training, predictions or an evaluation to report, got none of them.")
-    loader = jinja2.PackageLoader("segsuite.reports")
-    page = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page.filters |= {"number": _number, "title": _title}
-    text = page.get_template("report.html").render(name=run.resolve().name, version=segsuite.__version__, **parts)
+    text = render("report.html", name=run.resolve().name, **parts)
     write_text(run / "report.html", text)
     return run / "report.html"
 
@@ -76,27 +77,91 @@ def _history(path: Path) -> dict[str, Any] | None:
     return {"figure": as_data_uri(figure), "steps": int(table["step"].max()), "minutes": float(table["minutes"].max())}
 
 
-def _evaluation(folder: Path, *, images: bool) -> dict[str, Any] | None:
+def _evaluation(folder: Path, *, images: bool, most_bytes: int) -> dict[str, Any] | None:
     if not (folder / "metrics_per_case.csv").is_file():
         return None
     measurements, cases = read_evaluation(folder)
-    summary = summarise(measurements, cases)
+    summary = _summary(folder, measurements, cases)
     metrics = [metric for metric in MAIN_METRICS if metric in summary["mean"]]
-    dice = measurements[measurements["metric"] == "dice"].copy()
-    dice["value"] = dice["value"].fillna(math.nan)
+    dice = measurements[measurements["metric"] == "dice"]
     means = dice.groupby("case")["value"].mean().dropna().sort_values()
-    shown = dict.fromkeys([*means.index[:N_SHOWN], *means.index[::-1][:N_SHOWN]])
-    pictures = [_picture(folder, str(case), float(means[case]), cases) for case in shown] if images else []
+    shown = [str(case) for case in dict.fromkeys([*means.index[:N_SHOWN], *means.index[::-1][:N_SHOWN]])] if images else []
+    viewer = _viewer(folder, shown, cases, dict(_legend(measurements)), most_bytes)
     return {
         "summary": summary,
         "metrics": metrics,
-        "boxes": as_data_uri(_boxes(measurements, [m for m in metrics if m in ("dice", "hd95", "assd")])),
-        "pictures": pictures,
+        "figures": _figures(folder, measurements, metrics),
+        "pictures": [_picture(folder, case, float(means[case]), cases) for case in shown],
+        "viewer": viewer,
+        "niivue": viewer_script() if viewer else "",
         "table": _case_table(measurements),
         "n_most": MOST_ROWS,
         "problems": cases[cases["reason"] != ""][["case", "reason"]].to_dict("records"),
         "legend": [(name, COLOURS[(int(n) - 1) % len(COLOURS)]) for n, name in _legend(measurements)],
+        "conventions": _conventions(folder, measurements, cases),
     }
+
+
+def _summary(folder: Path, measurements: pd.DataFrame, cases: pd.DataFrame) -> dict[str, Any]:
+    """As the evaluation wrote it, with its seed and subgroups; made again where it was not written."""
+    path = folder / "metrics_summary.json"
+    if not path.is_file():
+        return summarise(measurements, cases)
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _figures(folder: Path, measurements: pd.DataFrame, metrics: list[str]) -> list[tuple[str, str, str]]:
+    """Heading, description, picture."""
+    drawn = [
+        (
+            "Spread",
+            "Every case is a dot; box: quartiles. Missed structures have no finite distance and are not drawn.",
+            spread(measurements, [metric for metric in metrics if metric in ("dice", "hd95", "assd")]),
+        ),
+        (
+            "Agreement of volumes",
+            "Bland-Altman: solid line the mean difference, dashed lines the limits of agreement (95 % of differences).",
+            agreement_of_volumes(measurements),
+        ),
+        ("Dice against volume", "Are the small ones worse?", overlap_against_volume(measurements)),
+    ]
+    if (folder / "calibration.csv").is_file():
+        bins = pd.read_csv(folder / "calibration.csv", dtype={"label_name": str}, keep_default_na=False)
+        described = "Voxels within 10 mm of a structure, all cases pooled; on the diagonal, probabilities are frequencies."
+        drawn.append(("Can probabilities be believed?", described, reliability(bins)))
+    return [(heading, description, as_data_uri(figure)) for heading, description, figure in drawn]
+
+
+def _viewer(folder: Path, shown: list[str], cases: pd.DataFrame, names: dict[int, str], most_bytes: int) -> dict[str, Any] | None:
+    """The pictured cases for the viewer; those whose files are gone or do not fit on each other have a picture that says so."""
+    layered = []
+    for case in shown:
+        paths = _files(folder, case, cases)
+        if (image := paths["image"]) is None or not image.is_file():
+            continue
+        masks = [(title, path) for title in ("predicted", "reference") if (path := paths[title]) is not None and path.is_file()]
+        layered.append(LayeredCase(case, image, masks, crop=True))
+    try:
+        return viewer_of(layered, names, most_bytes=most_bytes)
+    except InputError:
+        return None
+
+
+def _conventions(folder: Path, measurements: pd.DataFrame, cases: pd.DataFrame) -> dict[str, Any] | None:
+    """Only where the evaluation was asked for them."""
+    if not (folder / "conventions.csv").is_file():
+        return None
+    asked = pd.read_csv(folder / "conventions.csv", dtype=str)
+    names = [name for name in CONVENTIONS if name != "segsuite" and name in set(asked["convention"])]
+    table = means_under(measurements, cases, ["segsuite", *names])
+    table = table[table["metric"].isin(("dice", "hd95", "assd"))]
+    rows = [
+        (row["structure"], metric_title(row["metric"]), [(row[name], row[f"n {name}"]) for name in ("segsuite", *names)])
+        for row in table.to_dict("records")
+    ]
+    reasons = asked[["case", "metric", "reason"]].to_dict("records")
+    return {"names": ["segsuite", *names], "rows": rows, "reasons": reasons[:MOST_ROWS], "n": len(reasons)}
 
 
 def _case_table(measurements: pd.DataFrame) -> dict[str, Any]:
@@ -104,7 +169,7 @@ def _case_table(measurements: pd.DataFrame) -> dict[str, Any]:
     chosen = measurements[measurements["metric"].isin(("dice", "hd95"))]
     wide: Any = chosen.pivot_table(index="case", columns=["metric", "label_name"], values="value", dropna=False, sort=False)
     wide = wide.loc[wide["dice"].mean(axis=1).sort_values().index]
-    columns = [f"{_title(str(pair[0]))} {pair[1]}" for pair in wide.columns.to_list()]
+    columns = [f"{metric_title(str(pair[0]))} {pair[1]}" for pair in wide.columns.to_list()]
     rows = [(str(case), [float(value) for value in values]) for case, values in zip(wide.index, wide.to_numpy(), strict=True)]
     return {"columns": columns, "rows": rows[:MOST_ROWS], "n_rows": len(rows)}
 
@@ -114,25 +179,15 @@ def _legend(measurements: pd.DataFrame) -> list[tuple[int, str]]:
     return [(int(index), str(name)) for index, name in pairs.itertuples(index=False)]
 
 
-def _boxes(measurements: pd.DataFrame, metrics: list[str]) -> Figure:
-    figure = Figure(figsize=(2.9 * len(metrics), 3), layout="constrained")
-    names = list(dict.fromkeys(measurements["label_name"].astype(str)))
-    for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
-        rows = measurements[(measurements["metric"] == metric) & measurements["value"].map(math.isfinite)]
-        groups = [rows[rows["label_name"].astype(str) == name]["value"].to_numpy() for name in names]
-        axes.boxplot(groups, tick_labels=names, showfliers=True, flierprops={"markersize": 3})
-        unit = str(rows["unit"].iloc[0]) if len(rows) else "1"
-        axes.set_title(metric if unit == "1" else f"{metric} ({unit})", fontsize=9)
-        axes.tick_params(axis="x", labelrotation=30, labelsize=7)
-        axes.grid(axis="y", alpha=0.3)
-    return figure
+def _files(folder: Path, case: str, cases: pd.DataFrame) -> dict[str, Path | None]:
+    row = cases[cases["case"] == case].iloc[0]
+    return {key: folder / row[key] if row[key] else None for key in ("image", "predicted", "reference")}
 
 
 def _picture(folder: Path, case: str, dice: float, cases: pd.DataFrame) -> dict[str, Any]:
-    row = cases[cases["case"] == case].iloc[0]
-    paths = [folder / row[key] if row[key] else None for key in ("image", "predicted", "reference")]
     try:
-        return {"case": case, "dice": dice, "figure": as_data_uri(overlay_figure(*paths), dpi=90), "problem": ""}
+        figure = as_data_uri(overlay_figure(**_files(folder, case, cases)), dpi=90)
+        return {"case": case, "dice": dice, "figure": figure, "problem": ""}
     except (InputError, FileNotFoundError) as error:
         return {"case": case, "dice": dice, "figure": "", "problem": str(error)}
 
@@ -180,17 +235,3 @@ def _text(path: Path) -> str | None:
     if not path.is_file():
         return None
     return yaml.safe_dump(yaml.safe_load(path.read_text(encoding="utf-8")), sort_keys=False)
-
-
-def _title(metric: str) -> str:
-    """A metric's name as people write it, with its unit."""
-    names = {"dice": "Dice", "hd95": "HD95 mm", "assd": "ASSD mm", "masd": "MASD mm", "volume_difference": "volume difference ml"}
-    return names.get(metric, metric.replace("_", " ").replace("mm", " mm").replace("surface dice", "surface Dice"))
-
-
-def _number(value: float | None) -> str:
-    if value is None or math.isnan(value):
-        return "-"
-    if math.isinf(value):
-        return "missed"
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

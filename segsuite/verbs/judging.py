@@ -1,4 +1,4 @@
-"""Words that judge: compare (also by seeds, by rank, by convention), overlay."""
+"""Words that judge: compare (also by seeds, by rank, by convention), overlay, view."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from segsuite.data.label_table import read_label_table
 from segsuite.errors import SettingsError
 from segsuite.files import make_folder, write_atomically, write_text
 from segsuite.reports.comparison import Comparison, compare_evaluations
@@ -16,10 +17,11 @@ from segsuite.reports.overlays import overlay_figure
 from segsuite.reports.ranking import Ranked, rank_evaluations
 from segsuite.reports.repeats import RepeatComparison, compare_repeats
 from segsuite.reports.tables import read_evaluation
+from segsuite.reports.viewer import LayeredCase, write_view
 from segsuite.volumes.grid import require_same_grid
 from segsuite.volumes.reading import read_grid
 
-__all__ = ["compare", "compare_seeds", "conventions", "draw_overlay", "rank"]
+__all__ = ["compare", "compare_seeds", "conventions", "draw_overlay", "rank", "write_viewer"]
 
 PICTURES = ("png", "pdf", "svg")
 
@@ -156,6 +158,30 @@ def draw_overlay(image: Path, mask: Path | None, reference: Path | None, out: Pa
     make_folder(out.resolve().parent)
     write_atomically(out, lambda temporary: figure.savefig(temporary, format=kind, dpi=dpi))
     return out
+
+
+def write_viewer(image: Path, masks: Sequence[Path], out: Path, *, labels: Path | None = None) -> Path:
+    """A page in which any volume and masks can be looked at, without network.
+
+    Args:
+        image: The image.
+        masks: On its grid.
+        out: The page, ``.html``.
+        labels: Table that names the integers.
+
+    Returns:
+        The page.
+
+    Raises:
+        SettingsError: Another ending.
+        GridError: A mask on another grid.
+    """
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise SettingsError(f"--out must end with .html, got `{out.name}`.")
+    names = {} if labels is None else read_label_table(labels)
+    make_folder(out.resolve().parent)
+    case = LayeredCase(image.name, image, [(f"{mask.parent.name}/{mask.name}", mask) for mask in masks])
+    return write_view(case, names, out)
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

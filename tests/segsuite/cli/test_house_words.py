@@ -23,6 +23,7 @@ WORDS = [
     "compare",
     "report",
     "overlay",
+    "view",
     "doctor",
 ]
 

@@ -14,7 +14,8 @@ def test_picture_of_a_case(cohort: Manifest, cohort_folder: Path) -> None:
     case = cohort.training[0]
     image, label = cohort_folder / case.images[0], cohort_folder / str(case.label)
     figure = overlay_figure(image, label, label)
-    assert len(figure.axes) == 3
+    titles = [axes.get_title() for axes in figure.axes]
+    assert [title.split()[0] for title in titles] == ["axial", "axial", "axial", "coronal", "sagittal"]
     assert all(axes.images and axes.collections for axes in figure.axes)
     head, data = as_data_uri(figure).split(",")
     assert head == "data:image/png;base64"

@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import OutputError
 from segsuite.reports.page import write_report
+from segsuite.reports.viewer import viewer_script
+from segsuite.verbs.evaluating import evaluate
+from segsuite.verbs.judging import conventions
 
 
 @pytest.mark.slow
@@ -16,11 +21,15 @@ class TestReportOfARun:
     def test_needs_no_network_and_no_other_file(self, tiny_run: RunFolder) -> None:
         text = write_report(tiny_run.root).read_text(encoding="utf-8")
         assert not re.findall(r"""(?:src|href)=["'](?!data:)""", text)
-        assert "http" not in re.sub(r"data:[^\"]+", "", text)
+        assert "http" not in re.sub(r"data:[^\"]+", "", text.replace(viewer_script(), ""))
 
     def test_shows_scores_curves_plan_cases_settings_and_versions(self, tiny_run: RunFolder) -> None:
         text = write_report(tiny_run.root).read_text(encoding="utf-8")
-        for heading in ("Scores", "Worst and best cases", "All cases", "Prediction", "Training", "Plan", "Settings", "Versions"):
+        headings = (
+            "Scores", "Spread", "Agreement of volumes", "Dice against volume", "Worst and best cases", "Viewer", "All cases",
+            "Prediction", "Training", "Plan", "Settings", "Versions",
+        )  # fmt: skip
+        for heading in headings:
             assert f"<h2>{heading}</h2>" in text
         assert "peripheral_zone" in text
         assert text.count("data:image/png") >= 4
@@ -29,7 +38,8 @@ class TestReportOfARun:
         shutil.copytree(tiny_run.evaluation, tmp_path / "evaluation")
         text = write_report(tmp_path, images=False).read_text(encoding="utf-8")
         assert "Worst and best cases" not in text
-        assert text.count("data:image/png") == 1  # the box plots
+        assert "viewer-data" not in text
+        assert text.count("data:image/png") == 3  # figures of numbers
 
     def test_every_case_is_a_row_worst_first(self, tiny_run: RunFolder) -> None:
         text = write_report(tiny_run.root).read_text(encoding="utf-8")
@@ -46,6 +56,46 @@ class TestReportOfARun:
         (tmp_path / "evaluation" / "cases.csv").write_text("\n".join(cases))
         text = write_report(tmp_path).read_text(encoding="utf-8")
         assert "no prediction of this name &lt;b&gt;" in text
+
+    def test_in_a_browser_tables_sort_and_the_viewer_shows_a_slice(self, tiny_run: RunFolder, browse: Callable[..., Any]) -> None:
+        script = """
+            const column = () => [...document.querySelectorAll("#cases tbody tr")].map((row) => row.cells[0].textContent);
+            const head = document.querySelector("#cases th.sort"); const before = column();
+            head.click(); const up = column(); head.click(); const down = column();
+            const box = document.querySelector("input[data-filter]"); box.value = up[0]; box.dispatchEvent(new Event("input"));
+            const left = [...document.querySelectorAll("#cases tbody tr")].filter((row) => !row.hidden).length;
+            return { before, up, down, left, shown: document.getElementById("viewer-state").dataset.shown };
+        """
+        seen = browse(write_report(tiny_run.root), script)
+        assert seen.problems == []
+        assert seen.found["up"] == sorted(seen.found["before"])
+        assert seen.found["down"] == seen.found["up"][::-1]
+        assert seen.found["left"] == 1
+        assert seen.found["shown"] in seen.found["up"]
+        assert seen.picture.std() > 0.05
+
+    def test_page_keeps_to_its_size_and_says_what_is_left_out(self, tiny_run: RunFolder) -> None:
+        text = write_report(tiny_run.root, most_megabytes=5.001).read_text(encoding="utf-8")
+        assert "viewer-data" not in text
+        assert len(write_report(tiny_run.root).read_bytes()) < 15e6
+
+    def test_conventions_subgroups_and_calibration_are_shown_where_they_were_asked_for(
+        self, cohort_folder: Path, tmp_path: Path
+    ) -> None:
+        labels = shutil.copytree(cohort_folder / "labels", tmp_path / "predictions")
+        (labels / "phantom_0001.nii.gz").unlink()
+        (tmp_path / "known.tsv").write_text("case\tsite\nphantom_0000\tA\nphantom_0001\tB\n")
+        out, known = tmp_path / "evaluation", tmp_path / "known.tsv"
+        evaluate(labels, cohort_folder / "manifest.json", out, by=["site"], attributes=known)
+        conventions(out, ["monai"])
+        (out / "calibration.csv").write_text(
+            "case,label_name,bin,n_voxels,probability,positives\nphantom_0000,transition_zone,9,10,9.5,9\n"
+        )
+        text = write_report(tmp_path, images=False).read_text(encoding="utf-8")
+        for heading in ("By site", "Can probabilities be believed?", "Under other tools' rules"):
+            assert f"<h2>{heading}</h2>" in text
+        assert "only 1 patients" in text
+        assert "peripheral_zone is without a prediction: monai leaves it out" in text
 
 
 def test_nothing_to_report(tmp_path: Path) -> None:

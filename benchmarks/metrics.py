@@ -2,7 +2,7 @@
 
     python benchmarks/metrics.py                                      4 labels on 320x320x24
     python benchmarks/metrics.py --shape 512 512 300 --labels 40 --spacing 0.8 0.8 1.5 --repeats 1
-    python benchmarks/metrics.py --pairs FIRST SECOND                 all pairs of masks in two folders: do the numbers agree?
+    python benchmarks/metrics.py --pairs FIRST SECOND                 two masks, or all pairs in two folders: do the numbers agree?
 
 Ellipsoids; every peer gets one label after the other as a mask of the whole image, and computes what it can of: Dice, HD95,
 mean distance, surface Dice at 1 mm. Each runs in a process of its own, so that its peak memory is its own; rounds alternate,
@@ -238,11 +238,12 @@ def compare_pairs(first: Path, second: Path) -> None:
 
     apart: dict[str, list[list[float]]] = {"MONAI": [], "surface-distance": []}
     ours = {"MONAI": segsuite_voxels(), "surface-distance": segsuite_area()}
+    files = [(first, second)] if first.is_file() else [(path, second / path.name) for path in sorted(first.iterdir())]
     n_files = 0
-    for path in sorted(first.iterdir()):
-        if not (second / path.name).is_file():
+    for one, two in files:
+        if not two.is_file():
             continue
-        a, b = read_labels(path), read_labels(second / path.name)
+        a, b = read_labels(one), read_labels(two)
         other = resample(b.labels, b.grid, a.grid, interpolation="nearest")
         shared = sorted(set(labels_present(a.labels)) & set(labels_present(other)) - {0})
         # contiguous labels, as the measures above take them

@@ -13,7 +13,7 @@ import typer
 
 import segsuite
 from segsuite.cli import data_words, house_words, judge_words, run_words
-from segsuite.cli.terminal import print_problem
+from segsuite.cli.terminal import print_problem, set_verbosity
 from segsuite.errors import InputError
 
 __all__ = ["app", "main"]
@@ -57,6 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: Default: those of the process.
     """
     words = sys.argv[1:] if arguments is None else arguments
+    set_verbosity(quiet=False, verbose=False)
     house_words.add_pipeline_words(app, words)
     command = typer.main.get_command(app)
     try:

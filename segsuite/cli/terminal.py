@@ -43,7 +43,8 @@ def set_verbosity(*, quiet: bool, verbose: bool) -> None:
         verbose: Also the log of libraries.
     """
     _Voice.quiet = quiet
-    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, stream=sys.stderr)
+    logging.basicConfig(stream=sys.stderr)
+    logging.getLogger().setLevel(logging.INFO if verbose else logging.ERROR)
 
 
 def say(text: str) -> None:

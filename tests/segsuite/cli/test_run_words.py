@@ -33,20 +33,6 @@ def test_predict_evaluate_report(segsuite: Command, tiny_run: RunFolder, tmp_pat
     assert "report.html" in err
 
 
-def test_compare_says_what_can_be_claimed(segsuite: Command, tiny_run: RunFolder) -> None:
-    code, out, err = segsuite("compare", tiny_run.root, tiny_run.evaluation, "--metric", "dice", "--json")
-    assert code == 0
-    assert {row["n_cases"] for row in json.loads(out)} == {2}
-    assert "no difference in dice can be claimed" in err
-
-
-def test_missing_predictions_exit_with_2_and_3(segsuite: Command, tiny_run: RunFolder, tmp_path: Path) -> None:
-    references = tiny_run.root / "cohort" / "labels"
-    assert segsuite("evaluate", tiny_run.predictions, references, "--out", tmp_path / "a", "-j", 1)[0] == 2
-    (tmp_path / "none").mkdir()
-    assert segsuite("evaluate", tmp_path / "none", references, "--out", tmp_path / "b", "-j", 1)[0] == 3
-
-
 def test_shards_together_are_everything(segsuite: Command, tiny_run: RunFolder, tmp_path: Path) -> None:
     images = tiny_run.root / "cohort" / "images"
     for number in (1, 2):

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from pipelines.prostate_zones.fusion import disagreement, fuse_branches, shared_zones
 from segsuite.errors import SettingsError
 from segsuite.networks.blocks import instance_norm
+from segsuite.networks.convolution import Convolution3d
 from segsuite.shapes import Size
 
 __all__ = ["AUXILIARY", "FusedZones", "ZoneNetwork", "ZoneOutput", "build_network"]
@@ -213,7 +214,7 @@ class _Convolution(nn.Sequential):
 
     def __init__(self, in_channels: int, out_channels: int, stage: int, stages: _Stages) -> None:
         i, j, k = stages.kernel(stage)
-        convolution = nn.Conv3d(in_channels, out_channels, (i, j, k), padding=(i // 2, j // 2, k // 2))
+        convolution = Convolution3d(in_channels, out_channels, (i, j, k), padding=(i // 2, j // 2, k // 2))
         super().__init__(convolution, nn.ReLU(inplace=True), _norm(stages.norm, out_channels))
 
 
@@ -277,7 +278,9 @@ class _Reconstruction(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, strides: Sequence[Size]) -> None:
         super().__init__()
         self.narrow = nn.Conv3d(in_channels, RECONSTRUCTION_CHANNELS, 1)
-        self.smooth = nn.ModuleList(nn.Conv3d(RECONSTRUCTION_CHANNELS, RECONSTRUCTION_CHANNELS, 3, padding=1) for _ in strides)
+        self.smooth = nn.ModuleList(
+            Convolution3d(RECONSTRUCTION_CHANNELS, RECONSTRUCTION_CHANNELS, 3, padding=1) for _ in strides
+        )
         self.last = nn.Conv3d(RECONSTRUCTION_CHANNELS, out_channels, 1)
         self.strides = tuple(strides)
 

@@ -60,6 +60,8 @@ class SurfaceDistances:
 def surface_distances_mm(predicted: Mask, reference: Mask, *, spacing_mm: Spacing) -> SurfaceDistances:
     """The surface pass: all nearest distances in both directions.
 
+    In float32, which is what headers hold spacings in: a distance that equals a tolerance must not miss it by rounding.
+
     Args:
         predicted: Boolean (i, j, k).
         reference: Boolean on the same grid.
@@ -72,7 +74,8 @@ def surface_distances_mm(predicted: Mask, reference: Mask, *, spacing_mm: Spacin
         GridError: The masks differ in shape.
     """
     require_same_shape(predicted, reference)
-    return SurfaceDistances(*nearest_distances_mm(surface_voxels(predicted), surface_voxels(reference), spacing_mm=spacing_mm))
+    both = nearest_distances_mm(surface_voxels(predicted), surface_voxels(reference), spacing_mm=spacing_mm)
+    return SurfaceDistances(*(distances.astype(np.float32) for distances in both))
 
 
 def nearest_distances_mm(first: Mask, second: Mask, *, spacing_mm: Spacing) -> tuple[FloatArray, FloatArray]:

@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from segsuite.networks.convolution import Convolution3d
 from segsuite.shapes import Size
 
 __all__ = ["ConvolutionPair", "StepUp", "instance_norm"]
@@ -44,9 +45,9 @@ class ConvolutionPair(nn.Module):
         super().__init__()
         i, j, k = kernel
         size, padding, step = (i, j, k), (i // 2, j // 2, k // 2), (stride[0], stride[1], stride[2])
-        self.first = nn.Conv3d(in_channels, out_channels, size, step, padding, bias=False)
+        self.first = Convolution3d(in_channels, out_channels, size, step, padding, bias=False)
         self.first_norm = instance_norm(out_channels)
-        self.second = nn.Conv3d(out_channels, out_channels, size, 1, padding, bias=False)
+        self.second = Convolution3d(out_channels, out_channels, size, 1, padding, bias=False)
         self.second_norm = instance_norm(out_channels)
         self.activation = nn.LeakyReLU(LEAK, inplace=True)
 

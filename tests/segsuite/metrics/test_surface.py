@@ -109,6 +109,15 @@ def test_both_ways_of_searching_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(results[0].to_reference, results[1].to_reference, atol=1e-9)
 
 
+def test_a_distance_that_equals_the_tolerance_is_within_it() -> None:
+    """NIfTI headers hold 0.7 mm as 0.69999998807...; three voxels are 2.1 mm all the same."""
+    mask = np.zeros((12, 3, 3), dtype=bool)
+    mask[2, 1, 1] = True
+    for spacing in (np.float64(np.float32(0.7)), 0.7):
+        distances = surface_distances_mm(np.roll(mask, 3, 0), mask, spacing_mm=(float(spacing), 1.0, 1.0))
+        assert surface_dice_score(distances, tolerance_mm=2.1) == 1
+
+
 def test_missed_structure_is_infinitely_far() -> None:
     predicted, reference = blobs(0)
     distances = surface_distances_mm(predicted & False, reference, spacing_mm=SPACING)

@@ -21,7 +21,7 @@ from segsuite.data.locate import find_data_root, image_paths, label_path
 from segsuite.data.manifest import Case, Manifest, read_manifest
 from segsuite.engines.inputs import InputCase, find_inputs, take_shard
 from segsuite.engines.ledger import read_ledger
-from segsuite.engines.prediction import Outcome, predict_cases
+from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
 from segsuite.errors import ManifestError, closest_hint
 from segsuite.files import write_json, writing_to
 from segsuite.metrics.probes import Probe
@@ -70,7 +70,7 @@ def score_cohort(
     *,
     data_root: Path | None = None,
     shard: tuple[int, int] = (1, 1),
-    on_case: OnCase | None = None,
+    on_case: OnCase = ignore,
 ) -> Outcome:
     """Score every case and write ``scores.tsv``; a rerun skips what is done.
 
@@ -92,7 +92,7 @@ def score_cohort(
     cases = take_shard(find_inputs([path], n_channels=predictor.n_channels, data_root=data_root), shard)
     if predictor.model.description["within_label"]:
         cases = [_with_mask(case, known[case.case_id], root) for case in cases]
-    outcome = predict_cases(cases, predictor, out, shard=shard, on_case=on_case)
+    outcome = predict_cases(cases, predictor, out, BatchOptions(shard), on_case=on_case)
     table = out / "scores.tsv"
     with writing_to(table), table.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
@@ -122,7 +122,7 @@ def map_cohort(
     data_root: Path | None = None,
     n_permutations: int = 200,
     seed: int = 0,
-    on_case: OnCase | None = None,
+    on_case: OnCase = ignore,
 ) -> tuple[Outcome, CohortMap]:
     """A map per subject on its own grid, and where the groups differ, with family-wise error.
 

@@ -17,7 +17,8 @@ from segsuite.cli.options import (
     Workers,
     parse_fold,
 )
-from segsuite.cli.terminal import case_progress, print_json, print_scores, say, training_progress
+from segsuite.cli.terminal import case_progress, print_json, print_scores, say, stop_on_sigterm, training_progress
+from segsuite.errors import SettingsError
 
 __all__ = ["add_to"]
 
@@ -109,17 +110,26 @@ def predict(
     ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of `inference` in model.json.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Segment also what looks like another kind of image.")] = False,
+    isolate: Annotated[
+        bool, typer.Option("--isolate/--no-isolate", help="In a process of its own: a crash or a hang costs one case.")
+    ] = True,
+    time_limit: Annotated[float | None, typer.Option("--time-limit", min=1, help="Seconds for one case.")] = None,
     device: Device = "auto",
     workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Segment images. A restart skips exactly what is done and unchanged; one bad case never stops the others."""
+    """Segment images. A restart skips exactly what is done and unchanged; one bad case never stops the others.
+
+    SIGTERM finishes the case in hand.
+    """
     from segsuite.engines.inputs import parse_shard
     from segsuite.verbs.runs import predict as run_predict
 
-    with case_progress("predicting") as progress:
+    if time_limit is not None and not isolate:
+        raise SettingsError("--time-limit must have a process that can be ended, got --no-isolate. Leave that away.")
+    with stop_on_sigterm() as stop, case_progress("predicting") as progress:
         outcome = run_predict(
             model,
             inputs,
@@ -135,10 +145,15 @@ def predict(
             force=force,
             device=device,
             threads=workers,
+            isolate=isolate,
+            time_limit_s=time_limit,
+            stop=stop,
             on_start=progress.start,
             on_case=progress.case,
         )
     if as_json:
         print_json({"done": outcome.n_done, "skipped": outcome.n_skipped, "failed": outcome.failures})
     say(f"{out}: {outcome.n_done} done, {outcome.n_skipped} were done before, {len(outcome.failures)} failed")
+    if outcome.n_done:
+        say(f"the network was busy {outcome.busy_share:.0%} of the time, otherwise it waited for reading or writing")
     raise typer.Exit(outcome.exit_code)

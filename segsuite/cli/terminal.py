@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import math
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,6 +26,7 @@ __all__ = [
     "print_table",
     "say",
     "set_verbosity",
+    "stop_on_sigterm",
     "training_progress",
 ]
 
@@ -140,6 +143,21 @@ def case_progress(doing: str) -> Iterator[CaseProgress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("[red]{task.fields[failed]}"), console=_console) as bar:
         yield CaseProgress(doing, bar)
+
+
+@contextmanager
+def stop_on_sigterm() -> Iterator[Callable[[], bool]]:
+    """Let SIGTERM ask for an end instead of making one, while the block runs.
+
+    Yields:
+        Whether it was asked for.
+    """
+    asked = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 from collections import Counter
@@ -11,7 +12,7 @@ from typing import Any
 
 from segsuite.files import hash_of_file, writing_to
 
-__all__ = ["Ledger", "LedgerLine", "read_ledger"]
+__all__ = ["Ledger", "LedgerLine", "now", "read_ledger"]
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,11 @@ def read_ledger(folder: Path) -> dict[str, LedgerLine]:
                 if line is not None and (line.case not in found or found[line.case].time <= line.time):
                     found[line.case] = line
     return found
+
+
+def now() -> str:
+    """The time for a ledger line, UTC."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
 
 
 def _parse(text: str) -> LedgerLine | None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import datetime
 import gc
+import itertools
 import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from segsuite.engines.inputs import InputCase
-from segsuite.engines.ledger import Ledger, LedgerLine
+from segsuite.engines.ledger import Ledger, LedgerLine, now
+from segsuite.engines.overlap import Conveyor
 from segsuite.engines.segmentation import Predictor, Request, Segmentation
 from segsuite.errors import InputError, OutputError
 from segsuite.files import hash_of_file, hash_of_json, make_folder, write_json
@@ -24,7 +25,7 @@ from segsuite.volumes.reading import image_ending, read_channels
 from segsuite.volumes.volume import Volume, require_varied
 from segsuite.volumes.writing import side_volume, write_image, write_mask
 
-__all__ = ["Outcome", "predict_cases"]
+__all__ = ["BatchOptions", "Outcome", "ignore", "predict_cases"]
 
 
 @dataclass(frozen=True)
@@ -35,44 +36,84 @@ class Outcome:
         n_done: Masks made now.
         n_skipped: Masks that were there, unchanged.
         failures: Case id to reason.
+        n_left: Cases that were not begun, because the batch was told to stop.
+        busy_share: Share of the time in which the network was not waiting for reading or writing.
     """
 
     n_done: int
     n_skipped: int
     failures: dict[str, str]
+    n_left: int = 0
+    busy_share: float = field(default=1.0, compare=False)
 
     @property
     def exit_code(self) -> int:
-        """0 all, 2 some failed, 3 all failed."""
+        """0 all, 2 some failed, 3 all failed, 130 stopped before the end."""
+        if self.n_left:
+            return 130
         if not self.failures:
             return 0
         return 2 if self.n_done + self.n_skipped else 3
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How a batch is segmented.
+
+    Attributes:
+        shard: Only names the ledger file; the cases are already this shard's.
+        overwrite: Do again what is done.
+        save_probabilities: Also write ``<name>_probability_<label>`` for every label.
+        series_uid: For DICOM folders with several series: which one.
+        force: Segment also what the model takes for another kind of image.
+    """
+
+    shard: tuple[int, int] = (1, 1)
+    overwrite: bool = False
+    save_probabilities: bool = False
+    series_uid: str | None = None
+    force: bool = False
+
+
+def ignore(*_: str) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """A case that was read, or why it was not, or that it needs no work."""
+
+    case: InputCase
+    input_hash: str
+    started: float
+    volume: Volume | None = None
+    reason: str = ""
 
 
 def predict_cases(
     cases: Sequence[InputCase],
     predictor: Predictor,
     out: Path,
+    options: BatchOptions = BatchOptions(),
     *,
-    shard: tuple[int, int] = (1, 1),
-    overwrite: bool = False,
-    save_probabilities: bool = False,
-    series_uid: str | None = None,
-    force: bool = False,
-    on_case: Callable[[str, str], None] | None = None,
+    ahead: bool = True,
+    stop: Callable[[], bool] = lambda: False,
+    on_begin: Callable[[str], None] = ignore,
+    on_case: Callable[[str, str], None] = ignore,
 ) -> Outcome:
     """Segment every case; one bad case never stops the others.
+
+    The next case is read and the last one written while the network works.
 
     Args:
         cases: This process's cases.
         predictor: The model.
         out: Folder of the masks and of the ledger.
-        shard: Only names the ledger file; the cases are already this shard's.
-        overwrite: Do again what is done.
-        save_probabilities: Also write ``<name>_probability_<label>`` for every label.
-        series_uid: For DICOM folders with several series: which one.
-        force: Segment also what the model takes for another kind of image.
-        on_case: Called with case id and ``done``, ``skipped`` or the reason of a failure.
+        options: How.
+        ahead: ``False``: one case after the other, nothing at the same time.
+        stop: Asked before each case; when true, the case in hand is finished and the rest is left.
+        on_begin: Called with each case id when it is read; in another thread.
+        on_case: Called with case id and ``done``, ``skipped`` or the reason of a failure; in another thread.
 
     Returns:
         Counts and failures.
@@ -80,71 +121,118 @@ def predict_cases(
     Raises:
         OutputError: The output folder itself cannot be written (no permission, disk full): nothing else could succeed.
     """
-    ledger = Ledger(make_folder(out), shard=shard)
-    model_hash = hash_of_json([predictor.sha256, save_probabilities, series_uid, force])
-    read = partial(read_channels, n_channels=predictor.n_channels, series_uid=series_uid)
-    n_done, n_skipped, failures = 0, 0, {}
-    for case in cases:
-        started = time.monotonic()
-        input_hash = _hash_of_inputs(case)
-        if not overwrite and ledger.is_done(case.case_id, input_hash=input_hash, model_hash=model_hash):
-            n_skipped += 1
-            result = "skipped"
-        else:
-            line = LedgerLine(case.case_id, "done", case.output, input_hash, model_hash)
-            request = Request(case.case_id, save_probabilities, force, case.attributes)
-            line = _predict_one(case, read, predictor, out, line, request, started)
-            ledger.append(line)
-            result = line.reason or "done"
-            n_done += line.status == "done"
-            if line.status == "failed":
-                failures[case.case_id] = line.reason
-        if on_case is not None:
-            on_case(case.case_id, result)
-    return Outcome(n_done, n_skipped, failures)
+    batch = _Batch(predictor, out, options, on_begin, on_case)
+    n_begun = 0
+    with Conveyor(batch.read, ahead=ahead) as conveyor:
+        for read in conveyor.items(_until(stop, cases)):
+            if n_begun and stop():
+                break
+            n_begun += 1
+            conveyor.put_away(batch.segment(read))
+    return replace(batch.outcome(), n_left=len(cases) - n_begun, busy_share=conveyor.waiting.busy_share)
 
 
-def _predict_one(
-    case: InputCase,
-    read: Callable[[Sequence[Path]], Volume],
-    predictor: Predictor,
-    out: Path,
-    line: LedgerLine,
-    request: Request,
-    started: float,
-) -> LedgerLine:
-    reason, digest, output = "", "", line.output
-    notes: tuple[str, ...] = ()
-    try:
-        volume = read(case.images)
-        require_varied(volume, case=case.case_id)
-        found = predictor.segment(volume, request)
-        written = _write(out / case.output, found, volume)
-        output, digest = written.relative_to(out).as_posix(), hash_of_file(written)
-        notes = (*found.notes, *_absent(found, predictor.structures))
-    except OutputError:
-        raise
-    except MemoryError as error:
+def _until(stop: Callable[[], bool], cases: Sequence[InputCase]) -> Iterator[InputCase]:
+    return itertools.takewhile(lambda _: not stop(), cases)
+
+
+class _Batch:
+    """Reading, segmenting and storing of one batch; reading and storing run in threads of their own."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        out: Path,
+        options: BatchOptions,
+        on_begin: Callable[[str], None],
+        on_case: Callable[[str, str], None],
+    ) -> None:
+        self.predictor, self.out, self.options = predictor, out, options
+        self.on_begin, self.on_case = on_begin, on_case
+        self.ledger = Ledger(make_folder(out), shard=options.shard)
+        how = [predictor.sha256, options.save_probabilities, options.series_uid, options.force]
+        self.model_hash = hash_of_json(how)
+        self.n_done, self.n_skipped = 0, 0
+        self.failures: dict[str, str] = {}
+
+    def outcome(self) -> Outcome:
+        return Outcome(self.n_done, self.n_skipped, self.failures)
+
+    def read(self, case: InputCase) -> _Read:
+        self.on_begin(case.case_id)
+        read = _Read(case, _hash_of_inputs(case), time.monotonic())
+        if not self.options.overwrite and self.ledger.is_done(
+            case.case_id, input_hash=read.input_hash, model_hash=self.model_hash
+        ):
+            return read
+        try:
+            volume = read_channels(case.images, n_channels=self.predictor.n_channels, series_uid=self.options.series_uid)
+            require_varied(volume, case=case.case_id)
+        except (InputError, FileNotFoundError, MemoryError) as error:
+            return replace(read, reason=_reason(error))
+        return replace(read, volume=volume)
+
+    def segment(self, read: _Read) -> Callable[[], None]:
+        """What is left to do when the network is done."""
+        case, volume = read.case, read.volume
+        if volume is None and not read.reason:
+            return partial(self._skip, case.case_id)
+        found, reason = None, read.reason
+        if volume is not None:
+            request = Request(case.case_id, self.options.save_probabilities, self.options.force, case.attributes)
+            try:
+                found = self.predictor.segment(volume, request)
+            except OutputError:
+                raise
+            except (InputError, FileNotFoundError, MemoryError, RuntimeError) as error:
+                reason = _reason(error)
+        return partial(self._store, read, found, reason)
+
+    def _skip(self, case_id: str) -> None:
+        self.n_skipped += 1
+        self.on_case(case_id, "skipped")
+
+    def _store(self, read: _Read, found: Segmentation | None, reason: str) -> None:
+        case = read.case
+        output, digest = case.output, ""
+        notes: tuple[str, ...] = ()
+        if found is not None and read.volume is not None:
+            try:
+                written = _write(self.out / case.output, found, read.volume)
+                output, digest = written.relative_to(self.out).as_posix(), hash_of_file(written)
+                notes = (*found.notes, *_absent(found, self.predictor.structures))
+            except OutputError:
+                raise
+            except (InputError, MemoryError) as error:
+                reason = _reason(error)
+        line = LedgerLine(
+            case.case_id,
+            "failed" if reason else "done",
+            output,
+            read.input_hash,
+            self.model_hash,
+            output_hash=digest,
+            reason=reason,
+            seconds=round(time.monotonic() - read.started, 3),
+            peak_memory_mb=_peak_memory_mb(),
+            time=now(),
+            notes=notes,
+        )
+        self.ledger.append(line)
+        self.n_done += not reason
+        if reason:
+            self.failures[case.case_id] = reason
+        self.on_case(case.case_id, reason or "done")
+
+
+def _reason(error: BaseException) -> str:
+    """One sentence; torch reports an exhausted device and a failed allocation as RuntimeError."""
+    if isinstance(error, MemoryError):
         gc.collect()
-        reason = f"out of memory ({error}): use a machine with more memory, or a model with a larger spacing"
-    except (InputError, FileNotFoundError) as error:
-        reason = str(error)
-    except RuntimeError as error:
-        # torch reports an exhausted device and a failed allocation as RuntimeError: this case fails, the others go on
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else error!r}"
-    return LedgerLine(
-        **{
-            **line.__dict__,
-            "status": "failed" if reason else "done",
-            "reason": reason,
-            "output": output,
-            "output_hash": digest,
-            "seconds": round(time.monotonic() - started, 3),
-            "peak_memory_mb": _peak_memory_mb(),
-            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
-            "notes": notes,
-        }
-    )
+        return f"out of memory ({error}): use a machine with more memory, or a model with a larger spacing"
+    if isinstance(error, RuntimeError):
+        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else repr(error)}"
+    return str(error)
 
 
 def _absent(found: Segmentation, structures: dict[int, str]) -> list[str]:

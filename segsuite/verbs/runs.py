@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from segsuite.data.manifest import read_manifest
 from segsuite.engines.devices import set_threads
 from segsuite.engines.inputs import find_inputs, take_shard, with_attributes
+from segsuite.engines.isolation import predict_isolated
 from segsuite.engines.model_folder import read_model_folder, write_ensemble
-from segsuite.engines.prediction import Outcome, predict_cases
+from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
 from segsuite.engines.processes import rank
 from segsuite.engines.run_folder import RunFolder, open_run
+from segsuite.engines.segmentation import Predictor
 from segsuite.errors import SettingsError
 from segsuite.files import make_folder, write_text
 from segsuite.pipeline import Pipeline, Runtime, find_pipeline
@@ -24,6 +27,7 @@ __all__ = [
     "demo",
     "fold_overrides",
     "load_settings",
+    "open_predictor",
     "predict",
     "train",
 ]
@@ -100,8 +104,11 @@ def predict(
     force: bool = False,
     device: str = "auto",
     threads: int | None = None,
+    isolate: bool = False,
+    time_limit_s: float | None = None,
+    stop: Callable[[], bool] = lambda: False,
     on_start: Callable[[int], None] | None = None,
-    on_case: Callable[[str, str], None] | None = None,
+    on_case: Callable[[str, str], None] = ignore,
 ) -> Outcome:
     """Segment files, folders or a manifest with a model folder.
 
@@ -120,6 +127,9 @@ def predict(
         force: Segment also what the model takes for another kind of image.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         threads: Of the network on a CPU; ``None``: one per core.
+        isolate: In a process of its own, so that a case that kills it costs only itself.
+        time_limit_s: For one case; needs ``isolate``.
+        stop: When true, the case in hand is finished and the rest is left.
         on_start: Called with the number of cases.
         on_case: Called with case id and result.
 
@@ -127,11 +137,8 @@ def predict(
         Counts and failures.
     """
     folder = read_model_folder(model)
-    set_threads(threads)
-    predictor = find_pipeline(folder.pipeline).recipe.load_predictor(
-        folder.path, device=device, overrides=parsed_overrides(overrides)
-    )
-    cases = find_inputs(inputs, n_channels=predictor.n_channels, data_root=data_root, fold=fold)
+    load = partial(open_predictor, folder.path, device=device, overrides=tuple(overrides), threads=threads)
+    cases = find_inputs(inputs, n_channels=len(folder.description["channels"]), data_root=data_root, fold=fold)
     if attributes is not None:
         cases = with_attributes(cases, attributes)
     cases = take_shard(cases, shard)
@@ -139,17 +146,27 @@ def predict(
         on_start(len(cases))
     table = "".join(f"{value}\t{name}\n" for name, value in folder.labels.items())
     write_text(make_folder(out) / "labels.tsv", f"index\tname\n{table}")
-    return predict_cases(
-        cases,
-        predictor,
-        out,
-        shard=shard,
-        overwrite=overwrite,
-        save_probabilities=save_probabilities,
-        series_uid=series_uid,
-        force=force,
-        on_case=on_case,
-    )
+    options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force)
+    if isolate:
+        return predict_isolated(cases, load, out, options, time_limit_s=time_limit_s, stop=stop, on_case=on_case)
+    return predict_cases(cases, load(), out, options, stop=stop, on_case=on_case)
+
+
+def open_predictor(model: Path, *, device: str, overrides: Sequence[str], threads: int | None) -> Predictor:
+    """Open a model folder with the pipeline that made it.
+
+    Args:
+        model: Model or run folder.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        overrides: ``key=value`` of how it is applied.
+        threads: Of the network on a CPU; ``None``: one per core.
+
+    Returns:
+        The predictor.
+    """
+    set_threads(threads)
+    recipe = find_pipeline(read_model_folder(model).pipeline).recipe
+    return recipe.load_predictor(model, device=device, overrides=parsed_overrides(overrides))
 
 
 def demo(pipeline: str, out: Path, *, overrides: Sequence[str] = (), runtime: Runtime) -> tuple[RunFolder, Evaluation]:

@@ -60,19 +60,25 @@ def test_killed_prediction_goes_on_to_the_same_bytes(tiny_run: RunFolder, segsui
         assert mask.read_bytes() == (tmp_path / "killed" / mask.name).read_bytes()
 
 
-def test_interrupt_exits_with_130(tiny_run: RunFolder, tmp_path: Path) -> None:
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM], ids=["interrupted", "asked to end"])
+def test_interrupt_exits_with_130(tiny_run: RunFolder, tmp_path: Path, signal_: signal.Signals) -> None:
+    """SIGTERM lets the case in hand finish: every mask that is there is in the ledger."""
     scans = tmp_path / "scans"
     scans.mkdir()
     for number in range(200):  # so many that no machine is done before the signal comes
         os.link(tiny_run.root / "cohort" / "images" / "phantom_0000.nii.gz", scans / f"scan_{number}.nii.gz")
     command = [sys.executable, "-m", "segsuite", "predict", str(tiny_run.model), str(scans)]
     process = subprocess.Popen([*command, "--out", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True, env=os.environ)
-    while process.poll() is None and not (tmp_path / "out").is_dir():
+    ledger = tmp_path / "out" / "ledger.jsonl"
+    while process.poll() is None and not ledger.is_file():
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal_)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted: what is finished is kept" in err
+    if signal_ == signal.SIGTERM:
+        done = {json.loads(line)["case"] for line in ledger.read_text().splitlines()}
+        assert done == {path.name.removesuffix(".nii.gz") for path in (tmp_path / "out").glob("*.nii.gz")}
 
 
 @pytest.mark.data

@@ -13,7 +13,7 @@ from segsuite.data.transforms import Normalisation, Preprocessing
 from segsuite.engines import prediction
 from segsuite.engines.inputs import find_inputs, with_attributes
 from segsuite.engines.ledger import read_ledger
-from segsuite.engines.prediction import Outcome, predict_cases
+from segsuite.engines.prediction import BatchOptions, Outcome, predict_cases
 from segsuite.engines.segmentation import Request, Segmentation, segment_rows
 from segsuite.errors import OutputError, VolumeError
 from segsuite.volumes.reading import read_volume
@@ -62,7 +62,8 @@ def scans(tmp_path: Path, write_nifti: Callable[..., Path]) -> Path:
 
 
 def run(scans: Path, out: Path, model: BrightIsSeven | None = None, **more: object) -> Outcome:
-    return predict_cases(find_inputs([scans], n_channels=1), model or BrightIsSeven(), out, **more)
+    how = {name: more.pop(name) for name in ("ahead", "stop", "on_begin", "on_case") if name in more}
+    return predict_cases(find_inputs([scans], n_channels=1), model or BrightIsSeven(), out, BatchOptions(**more), **how)
 
 
 def test_mask_lies_on_the_image_and_says_what_the_model_says(scans: Path, tmp_path: Path) -> None:
@@ -157,7 +158,7 @@ def test_what_a_model_gives_besides_lies_beside_the_mask(scans: Path, tmp_path: 
     assert read_ledger(out)["s0"].notes[0] == "look here"
     # what is known changed for s0, so it is done again; so is all when forced
     assert predict_cases(cases, Talkative(), out).n_done == 1
-    assert predict_cases(cases, Talkative(), out, force=True) == Outcome(4, 0, {})
+    assert predict_cases(cases, Talkative(), out, BatchOptions(force=True)) == Outcome(4, 0, {})
 
 
 @pytest.mark.parametrize(("done", "failed", "code"), [(1, 0, 0), (1, 1, 2), (0, 2, 3)])
@@ -191,3 +192,34 @@ def test_a_model_without_masks_leaves_a_report_and_is_skipped_when_done(scans: P
     assert run(scans, tmp_path, ReportsOnly()) == Outcome(0, 4, {})
     (tmp_path / "s1_report.json").write_text("{}")
     assert run(scans, tmp_path, ReportsOnly()) == Outcome(1, 3, {})
+
+
+def test_reading_and_writing_beside_the_network_change_nothing(scans: Path, tmp_path: Path) -> None:
+    """Ledger lines and masks are in order either way; the next case is begun before the last one is over."""
+    heard: dict[bool, list[str]] = {True: [], False: []}
+    for ahead, said in heard.items():
+
+        def over(case: str, _: str, said: list[str] = said) -> None:
+            said.append(f"{case} over")
+
+        run(scans, tmp_path / str(ahead), ahead=ahead, on_begin=said.append, on_case=over)
+    assert heard[False] == [word for n in range(4) for word in (f"s{n}", f"s{n} over")]
+    assert sorted(heard[True]) == sorted(heard[False])
+    assert [word for word in heard[True] if word.endswith("over")] == [f"s{n} over" for n in range(4)]
+    for mask in (tmp_path / "True").glob("*.nii.gz"):
+        assert mask.read_bytes() == (tmp_path / "False" / mask.name).read_bytes()
+    assert list(read_ledger(tmp_path / "True")) == ["s0", "s1", "s2", "s3"]
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_told_to_stop_it_finishes_the_case_in_hand(scans: Path, tmp_path: Path, ahead: bool) -> None:
+    asked: list[bool] = []
+
+    class Stops(BrightIsSeven):
+        def segment(self, volume: Volume, request: Request) -> Segmentation:
+            asked.append(True)
+            return super().segment(volume, request)
+
+    outcome = run(scans, tmp_path / "out", Stops(), ahead=ahead, stop=lambda: bool(asked))
+    assert (outcome.n_done, outcome.n_left, outcome.exit_code) == (1, 3, 130)
+    assert run(scans, tmp_path / "out") == Outcome(3, 1, {})

@@ -1,0 +1,231 @@
+"""Segmenting in a process of its own: what kills it (a crash in a reader, the system's memory guard) or hangs is one ledger line.
+
+The child works through the cases. When it dies or stands still, the cases that it had in hand are tried again one by one, and
+the one that does it again is put down as failed; the rest goes on in a new child.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from segsuite.engines.inputs import InputCase
+from segsuite.engines.ledger import Ledger, LedgerLine, now
+from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
+from segsuite.engines.segmentation import Predictor
+from segsuite.errors import InputError, ModelError
+
+__all__ = ["predict_isolated"]
+
+POLL_SECONDS = 0.2
+_SPAWN = multiprocessing.get_context("spawn")
+OnCase = Callable[[str, str], None]
+
+
+@dataclass
+class _Seen:
+    """What a child told before its end.
+
+    Attributes:
+        in_hand: Cases that it had begun and not finished.
+        over: Cases that it had finished, with their results.
+        outcome: How it ended; ``None``: it died or was killed.
+        death: What happened, where it died.
+    """
+
+    in_hand: list[str] = field(default_factory=list)
+    over: dict[str, str] = field(default_factory=dict)
+    outcome: Outcome | None = None
+    death: str = ""
+
+
+def predict_isolated(
+    cases: Sequence[InputCase],
+    load: Callable[[], Predictor],
+    out: Path,
+    options: BatchOptions,
+    *,
+    time_limit_s: float | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    on_case: OnCase = ignore,
+) -> Outcome:
+    """As ``predict_cases``, in a child process that may die.
+
+    Args:
+        cases: This process's cases.
+        load: Opens the model; called in the child, so it must be picklable.
+        out: Folder of the masks and of the ledger.
+        options: How.
+        time_limit_s: For one case; ``None``: no limit.
+        stop: When true, the case in hand is finished and the rest is left.
+        on_case: Called with case id and ``done``, ``skipped`` or the reason of a failure.
+
+    Returns:
+        Counts and failures.
+
+    Raises:
+        OutputError: The output folder cannot be written.
+        ModelError: The model cannot be opened, or the process dies before it has begun a case.
+    """
+    left, suspected = list(cases), set[str]()
+    results: dict[str, str] = {}
+    while True:
+        left.sort(key=lambda case: case.case_id not in suspected)  # suspects first, otherwise in order
+        seen = _run_child(_Child(left, len(suspected), load, out, options), time_limit_s, stop, on_case)
+        results |= seen.over
+        if seen.outcome is not None:
+            return replace(_counted(results), n_left=seen.outcome.n_left, busy_share=seen.outcome.busy_share)
+        if not seen.in_hand and not seen.over:
+            raise ModelError(f"The process that segments must begin with the cases, but it {seen.death} before. Is memory short?")
+        left = [case for case in left if case.case_id not in seen.over]
+        suspected = (suspected | set(seen.in_hand)) - set(seen.over)
+        if len(seen.in_hand) == 1:
+            culprit = next(case for case in left if case.case_id == seen.in_hand[0])
+            reason = f"the process that segmented it {seen.death}"
+            _put_down(culprit, reason, out, options)
+            results[culprit.case_id] = reason
+            on_case(culprit.case_id, reason)
+            left.remove(culprit)
+            suspected.discard(culprit.case_id)
+
+
+def _counted(results: dict[str, str]) -> Outcome:
+    failures = {case: result for case, result in results.items() if result not in ("done", "skipped")}
+    return Outcome(list(results.values()).count("done"), list(results.values()).count("skipped"), failures)
+
+
+def _put_down(case: InputCase, reason: str, out: Path, options: BatchOptions) -> None:
+    line = LedgerLine(case.case_id, "failed", case.output, input_hash="", model_hash="", reason=reason, time=now())
+    Ledger(out, shard=options.shard).append(line)
+
+
+@dataclass(frozen=True)
+class _Child:
+    """What a child process is told to do; the first ``n_careful`` cases one after the other."""
+
+    cases: list[InputCase]
+    n_careful: int
+    load: Callable[[], Predictor]
+    out: Path
+    options: BatchOptions
+
+    def work(self, told: Connection, stopped: Any) -> None:
+        """Runs in the child."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears both and decides
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        try:
+            outcome = self._predict(_Teller(told), stopped.is_set)
+        except (InputError, FileNotFoundError, MemoryError, RuntimeError) as error:
+            told.send(("error", _sendable(error)))
+        else:
+            told.send(("outcome", outcome))
+
+    def _predict(self, teller: _Teller, stop: Callable[[], bool]) -> Outcome:
+        predictor = self.load()
+        careful, rest = self.cases[: self.n_careful], self.cases[self.n_careful :]
+        run = partial(predict_cases, stop=stop, on_begin=teller.begin, on_case=teller.end)
+        first = run(careful, predictor, self.out, self.options, ahead=False)
+        second = run(rest, predictor, self.out, self.options)
+        return replace(second, n_left=first.n_left + second.n_left)
+
+
+class _Teller:
+    """Tells the parent of every case; called from several threads."""
+
+    def __init__(self, told: Connection) -> None:
+        self.told, self.lock = told, threading.Lock()
+
+    def begin(self, case_id: str) -> None:
+        with self.lock:
+            self.told.send(("begin", case_id))
+
+    def end(self, case_id: str, result: str) -> None:
+        with self.lock:
+            self.told.send(("end", (case_id, result)))
+
+
+def _run_child(child: _Child, time_limit_s: float | None, stop: Callable[[], bool], on_case: OnCase) -> _Seen:
+    """Start a child, listen until it ends, kill it when it stands still."""
+    heard, told = _SPAWN.Pipe(duplex=False)
+    stopped = _SPAWN.Event()
+    process = _SPAWN.Process(target=child.work, args=(told, stopped), daemon=True)
+    process.start()
+    told.close()
+    try:
+        return _listen(heard, process, stopped, time_limit_s, stop, on_case)
+    finally:
+        process.kill()
+        process.join()
+        heard.close()
+
+
+def _listen(
+    heard: Connection,
+    process: BaseProcess,
+    stopped: Any,
+    time_limit_s: float | None,
+    stop: Callable[[], bool],
+    on_case: OnCase,
+) -> _Seen:
+    seen, moved = _Seen(), time.monotonic()
+    while True:
+        if stop():
+            stopped.set()
+        if not heard.poll(POLL_SECONDS):
+            if time_limit_s is not None and seen.in_hand and time.monotonic() - moved > time_limit_s:
+                seen.death = f"stood still for {time_limit_s:g} s and was ended"
+                return seen
+            continue
+        moved = time.monotonic()
+        try:
+            kind, content = heard.recv()
+        except EOFError:
+            process.join()
+            seen.death = _named_end(process.exitcode)
+            return seen
+        if kind == "begin":
+            seen.in_hand.append(content)
+        elif kind == "end":
+            case_id, result = content
+            seen.in_hand.remove(case_id)
+            seen.over[case_id] = result
+            on_case(case_id, result)
+        elif kind == "error":
+            raise content
+        else:
+            seen.outcome = content
+            return seen
+
+
+def _named_end(code: int | None) -> str:
+    if code is not None and code < 0:
+        with suppress(ValueError):
+            name = signal.Signals(-code).name
+            hint = " (often the system's memory guard)" if name == "SIGKILL" else ""
+            return f"died of {name}{hint}"
+    return f"ended with exit code {code}"
+
+
+def _sendable(error: BaseException) -> BaseException:
+    """The same error without what cannot be pickled."""
+    return type(error)(str(error)) if isinstance(error, InputError) else RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _end_with_parent() -> None:
+    """A child must not go on writing into a folder that the next command may already use."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

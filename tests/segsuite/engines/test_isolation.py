@@ -1,0 +1,142 @@
+"""Models that crash, hang or end their process, in real processes."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segsuite.data.transforms import Normalisation, Preprocessing
+from segsuite.engines.inputs import find_inputs
+from segsuite.engines.isolation import predict_isolated
+from segsuite.engines.ledger import read_ledger
+from segsuite.engines.prediction import BatchOptions, Outcome
+from segsuite.engines.segmentation import Request, Segmentation, segment_rows
+from segsuite.errors import ModelError, OutputError, VolumeError
+from segsuite.volumes.volume import Volume
+
+pytestmark = pytest.mark.slow
+
+
+class Troubled:
+    """Calls bright voxels structure 1; what its case's image begins with decides what goes wrong."""
+
+    structures = {1: "bright"}
+    n_channels = 1
+    sha256 = "v1"
+
+    def segment(self, volume: Volume, request: Request) -> Segmentation:
+        trouble = int(volume.array[0, 0, 0, 0])
+        if trouble == 1:
+            ctypes.string_at(0)  # a real segmentation fault, as a broken reader makes
+        elif trouble == 2:
+            time.sleep(600)
+        elif trouble == 3:
+            os._exit(5)
+        elif trouble == 4:
+            raise VolumeError("this is no such image")
+        plain = Preprocessing(None, (Normalisation(),))
+        return segment_rows(volume, plain, self.rows, class_labels=(0, 1))
+
+    def rows(self, image: np.ndarray) -> Iterator[np.ndarray]:
+        for row in image[0]:
+            yield np.stack([row <= 1, row > 1])[:, None].astype(np.float32)
+
+
+class Slow(Troubled):
+    """Takes a quarter of a second."""
+
+    def segment(self, volume: Volume, request: Request) -> Segmentation:
+        time.sleep(0.25)
+        return super().segment(volume, request)
+
+
+def fails_to_load() -> Troubled:
+    raise ModelError("the weights are missing")
+
+
+def dies_while_loading() -> Troubled:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+@pytest.fixture
+def scans(tmp_path: Path, write_nifti: Callable[..., Path]) -> Callable[..., Path]:
+    def write(*troubles: int) -> Path:
+        for number, trouble in enumerate(troubles):
+            image = np.random.default_rng(number).random((6, 5, 4)).astype(np.float32)
+            image[0, 0, 0] = trouble
+            write_nifti(tmp_path / "scans" / f"s{number}.nii.gz", image)
+        return tmp_path / "scans"
+
+    return write
+
+
+def run(scans: Path, out: Path, load: Callable[[], Troubled] = Troubled, **more: object) -> Outcome:
+    return predict_isolated(find_inputs([scans], n_channels=1), load, out, BatchOptions(), **more)
+
+
+def test_a_crash_and_a_sudden_end_cost_one_case_each(scans: Callable[..., Path], tmp_path: Path) -> None:
+    heard: list[tuple[str, str]] = []
+    outcome = run(scans(0, 1, 0, 3, 4, 0), tmp_path / "out", on_case=lambda *said: heard.append(said))
+    assert outcome.n_done == 3
+    assert outcome.failures == {
+        "s1": "the process that segmented it died of SIGSEGV",
+        "s3": "the process that segmented it ended with exit code 5",
+        "s4": "this is no such image",
+    }
+    assert sorted(case for case, _ in heard) == [f"s{n}" for n in range(6)], "each is told once"
+    lines = read_ledger(tmp_path / "out")
+    assert [case for case, line in sorted(lines.items()) if line.status == "failed"] == ["s1", "s3", "s4"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz")) == ["s0.nii.gz", "s2.nii.gz", "s5.nii.gz"]
+
+
+def test_a_case_that_hangs_is_ended(scans: Callable[..., Path], tmp_path: Path) -> None:
+    outcome = run(scans(0, 2, 0), tmp_path / "out", time_limit_s=2.0)
+    assert outcome.n_done == 2
+    assert outcome.failures == {"s1": "the process that segmented it stood still for 2 s and was ended"}
+
+
+def test_told_to_stop_the_case_in_hand_is_finished(scans: Callable[..., Path], tmp_path: Path) -> None:
+    done: list[str] = []
+    outcome = run(scans(*[0] * 12), tmp_path / "out", Slow, stop=lambda: bool(done), on_case=lambda case, _: done.append(case))
+    assert outcome.exit_code == 130
+    assert 1 <= outcome.n_done < 12
+    assert outcome.n_done + outcome.n_left == 12
+    assert run(tmp_path / "scans", tmp_path / "out") == Outcome(12 - outcome.n_done, outcome.n_done, {})
+
+
+def test_what_is_wrong_with_the_model_or_the_folder_ends_the_run(scans: Callable[..., Path], tmp_path: Path) -> None:
+    folder = scans(0, 0)
+    with pytest.raises(ModelError, match="the weights are missing"):
+        run(folder, tmp_path / "a", fails_to_load)
+    with pytest.raises(ModelError, match=r"died of SIGKILL \(often the system's memory guard\) before"):
+        run(folder, tmp_path / "b", dies_while_loading)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "s0.nii.gz").mkdir()
+    with pytest.raises(OutputError, match="s0.nii.gz"):
+        run(folder, tmp_path / "c")
+
+
+def test_the_child_ends_with_its_parent(scans: Callable[..., Path], tmp_path: Path) -> None:
+    """Killed without a chance to say so, the parent leaves no child that writes on."""
+    folder = scans(*[0] * 40)
+    parent = multiprocessing.get_context("spawn").Process(target=partial(run, folder, tmp_path / "out", Slow))
+    parent.start()
+    ledger = tmp_path / "out" / "ledger.jsonl"
+    while not (ledger.is_file() and ledger.read_text().count("\n") >= 1):
+        time.sleep(0.05)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.join()
+    time.sleep(1.5)
+    n_lines = ledger.read_text().count("\n")
+    time.sleep(1.0)
+    assert ledger.read_text().count("\n") == n_lines < 40

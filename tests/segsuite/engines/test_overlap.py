@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from segsuite.engines.overlap import Conveyor, Waiting
+
+
+def test_order_is_kept_and_everything_is_put_away() -> None:
+    stored: list[int] = []
+    with Conveyor(lambda n: n * 10) as conveyor:
+        for value in conveyor.items(range(5)):
+            conveyor.put_away(lambda value=value: stored.append(value))
+    assert stored == [0, 10, 20, 30, 40]
+
+
+def test_next_is_fetched_while_this_one_is_worked_on() -> None:
+    fetched = [threading.Event() for _ in range(3)]
+
+    def fetch(number: int) -> int:
+        fetched[number].set()
+        return number
+
+    with Conveyor(fetch) as conveyor:
+        for number in conveyor.items(range(3)):
+            assert fetched[min(number + 1, 2)].wait(timeout=10), "it waits for nothing that this loop must do"
+
+
+def test_never_more_than_one_ahead() -> None:
+    begun: list[int] = []
+    with Conveyor(lambda n: begun.append(n) or n) as conveyor:
+        for number in conveyor.items(range(6)):
+            time.sleep(0.01)
+            assert max(begun) <= number + 1
+
+
+def test_without_threads_all_happens_here() -> None:
+    names: set[str] = set()
+    with Conveyor(lambda n: names.add(threading.current_thread().name), ahead=False) as conveyor:
+        for _ in conveyor.items(range(2)):
+            conveyor.put_away(lambda: names.add(threading.current_thread().name))
+    assert names == {threading.current_thread().name}
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_errors_reach_the_caller(ahead: bool) -> None:
+    def fails() -> None:
+        raise OSError("disk full")
+
+    def run() -> None:
+        with Conveyor(lambda n: n, ahead=ahead) as conveyor:
+            for _ in conveyor.items(range(2)):
+                conveyor.put_away(fails)
+
+    with pytest.raises(OSError, match="disk full"):
+        run()
+
+
+def test_waiting_is_measured() -> None:
+    with Conveyor(lambda n: time.sleep(0.05)) as conveyor:
+        for _ in conveyor.items(range(3)):
+            pass
+    assert 0 <= conveyor.waiting.busy_share < 0.5
+    assert Waiting().busy_share == 1

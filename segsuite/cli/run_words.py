@@ -1,4 +1,4 @@
-"""Words that compute: demo, train, predict."""
+"""Words that compute: demo, train, predict, slurm."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("demo", epilog="Example: segsuite demo --out demo_run")(demo)
     app.command("train", epilog="Example: segsuite train supervised/default --manifest M.json --fold 0 --out RUN")(train)
     app.command("predict", epilog="Example: segsuite predict RUN/model scans/ --out masks")(predict)
+    app.command("slurm", epilog="Example: segsuite slurm RUN/model scans/ --out masks --jobs 16")(slurm)
 
 
 def demo(
@@ -114,6 +115,9 @@ def predict(
         bool, typer.Option("--isolate/--no-isolate", help="In a process of its own: a crash or a hang costs one case.")
     ] = True,
     time_limit: Annotated[float | None, typer.Option("--time-limit", min=1, help="Seconds for one case.")] = None,
+    watched: Annotated[
+        bool, typer.Option("--watch", help="The input is a folder; segment what arrives in it, until SIGTERM or Ctrl-C.")
+    ] = False,
     device: Device = "auto",
     workers: Workers = None,
     as_json: Json = False,
@@ -126,34 +130,61 @@ def predict(
     """
     from segsuite.engines.inputs import parse_shard
     from segsuite.verbs.runs import predict as run_predict
+    from segsuite.verbs.spreading import watch
 
     if time_limit is not None and not isolate:
         raise SettingsError("--time-limit must have a process that can be ended, got --no-isolate. Leave that away.")
+    if watched and len(inputs) != 1:
+        raise SettingsError(f"--watch must have one folder, got {len(inputs)} inputs.")
+    how: dict[str, Any] = {
+        "data_root": data_root,
+        "fold": parse_fold(fold),
+        "shard": parse_shard(shard),
+        "overwrite": overwrite,
+        "save_probabilities": save_probabilities,
+        "series_uid": series_uid,
+        "attributes": attributes,
+        "overrides": set_ or (),
+        "force": force,
+        "device": device,
+        "threads": workers,
+        "isolate": isolate,
+        "time_limit_s": time_limit,
+    }
     with stop_on_sigterm() as stop, case_progress("predicting") as progress:
-        outcome = run_predict(
-            model,
-            inputs,
-            out,
-            data_root=data_root,
-            fold=parse_fold(fold),
-            shard=parse_shard(shard),
-            overwrite=overwrite,
-            save_probabilities=save_probabilities,
-            series_uid=series_uid,
-            attributes=attributes,
-            overrides=set_ or (),
-            force=force,
-            device=device,
-            threads=workers,
-            isolate=isolate,
-            time_limit_s=time_limit,
-            stop=stop,
-            on_start=progress.start,
-            on_case=progress.case,
-        )
+        how |= {"stop": stop, "on_case": progress.case}
+        if watched:
+            say(f"watching {inputs[0]}")
+            outcome = watch(model, inputs[0], out, **how)
+        else:
+            outcome = run_predict(model, inputs, out, on_start=progress.start, **how)
     if as_json:
         print_json({"done": outcome.n_done, "skipped": outcome.n_skipped, "failed": outcome.failures})
     say(f"{out}: {outcome.n_done} done, {outcome.n_skipped} were done before, {len(outcome.failures)} failed")
     if outcome.n_done:
         say(f"the network was busy {outcome.busy_share:.0%} of the time, otherwise it waited for reading or writing")
     raise typer.Exit(outcome.exit_code)
+
+
+def slurm(
+    model: Annotated[Path, typer.Argument(help="A model folder, or the run folder that holds it.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Images, folders of images, or manifests.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the masks go; all nodes must see it.")],
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Parts of the cases, one job each.")],
+    script: Annotated[Path, typer.Option("--script", help="Where the script goes.")] = Path("segsuite.sbatch"),
+    hours: Annotated[float, typer.Option("--hours", min=0.02, help="For one part.")] = 4.0,
+    cores: Annotated[int, typer.Option("--cores", min=1, help="For one part.")] = 4,
+    memory: Annotated[int, typer.Option("--memory", min=1, help="GB for one part.")] = 16,
+    gpus: Annotated[int, typer.Option("--gpus", min=0, help="For one part.")] = 0,
+    partition: Annotated[str | None, typer.Option("--partition", help="Default: the cluster's.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of `inference` in model.json.")] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write a SLURM job array that predicts in parts. Submitted again, it does what is left."""
+    from segsuite.verbs.spreading import JobArray, write_job_array
+
+    more = [word for value in set_ or () for word in ("--set", value)]
+    wishes = JobArray(jobs, hours, cores, memory, gpus, partition)
+    path = write_job_array(script, model, inputs, out, wishes, more=more)
+    say(f"{path}: submit it with `sbatch {path}`")

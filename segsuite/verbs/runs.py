@@ -8,7 +8,7 @@ from pathlib import Path
 
 from segsuite.data.manifest import read_manifest
 from segsuite.engines.devices import set_threads
-from segsuite.engines.inputs import find_inputs, take_shard, with_attributes
+from segsuite.engines.inputs import InputCase, find_inputs, take_shard, with_attributes
 from segsuite.engines.isolation import predict_isolated
 from segsuite.engines.model_folder import read_model_folder, write_ensemble
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
@@ -106,6 +106,7 @@ def predict(
     threads: int | None = None,
     isolate: bool = False,
     time_limit_s: float | None = None,
+    choose: Callable[[Sequence[InputCase]], list[InputCase]] = list,
     stop: Callable[[], bool] = lambda: False,
     on_start: Callable[[int], None] | None = None,
     on_case: Callable[[str, str], None] = ignore,
@@ -129,6 +130,7 @@ def predict(
         threads: Of the network on a CPU; ``None``: one per core.
         isolate: In a process of its own, so that a case that kills it costs only itself.
         time_limit_s: For one case; needs ``isolate``.
+        choose: Which of the cases to segment now.
         stop: When true, the case in hand is finished and the rest is left.
         on_start: Called with the number of cases.
         on_case: Called with case id and result.
@@ -141,7 +143,9 @@ def predict(
     cases = find_inputs(inputs, n_channels=len(folder.description["channels"]), data_root=data_root, fold=fold)
     if attributes is not None:
         cases = with_attributes(cases, attributes)
-    cases = take_shard(cases, shard)
+    cases = choose(take_shard(cases, shard))
+    if not cases:
+        return Outcome(0, 0, {})
     if on_start is not None:
         on_start(len(cases))
     table = "".join(f"{value}\t{name}\n" for name, value in folder.labels.items())

@@ -19,6 +19,7 @@ WORDS = [
     "plan",
     "train",
     "predict",
+    "slurm",
     "evaluate",
     "compare",
     "report",

@@ -21,7 +21,9 @@ Command = Callable[..., tuple[int, str, str]]
 
 def test_predict_evaluate_report(segsuite: Command, tiny_run: RunFolder, tmp_path: Path) -> None:
     manifest = tiny_run.root / "cohort" / "manifest.json"
-    code, out, _ = segsuite("predict", tiny_run.root, manifest, "--fold", 1, "--out", tmp_path / "predictions", "--json")
+    code, out, _ = segsuite(
+        "predict", tiny_run.root, manifest, "--fold", 1, "--out", tmp_path / "predictions", "--json", "--isolate"
+    )
     assert (code, json.loads(out)["done"]) == (0, 2)
     words = (tmp_path / "predictions", manifest, "--fold", 1, "--out", tmp_path / "evaluation", "-j", 1, "--json")
     code, out, _ = segsuite("evaluate", *words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
+from isal import igzip, isal_zlib
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from segsuite.errors import GridError, VolumeError
@@ -38,7 +40,12 @@ GEOMETRY_FIELDS = (
     "srow_x", "srow_y", "srow_z", "xyzt_units",
 )  # fmt: skip
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_UNREADABLE = (EOFError, OSError, zlib.error, ValueError, ImageFileError, HeaderDataError, RuntimeError)
+NIFTI_2_HEADER_BYTES = (540, int.from_bytes((540).to_bytes(4, "little"), "big"))
+"""Size of its header as the file says it, in either byte order."""
+_ISAL_ERROR: Any = isal_zlib.error  # its stub calls the class an instance
+_UNREADABLE = (
+    EOFError, OSError, _ISAL_ERROR, ValueError, ImageFileError, HeaderDataError, WrapStructError, RuntimeError,
+)  # fmt: skip
 
 
 def image_ending(path: Path) -> str:
@@ -210,7 +217,7 @@ def _read_raw(path: Path) -> tuple[NDArray[Any], Affine, dict[str, Any]]:
 
 
 def _read_nifti(path: Path) -> tuple[NDArray[Any], Affine, dict[str, Any]]:
-    image: Any = nib.load(path)  # type: ignore[attr-defined]
+    image = _opened(path)
     zooms = _stored_pixdim(image)
     if min(zooms) <= 0:
         raise GridError(
@@ -222,6 +229,15 @@ def _read_nifti(path: Path) -> tuple[NDArray[Any], Affine, dict[str, Any]]:
     if data.dtype.names:
         raise VolumeError(f"{path} must be a grey-scale image, got colour voxels ({data.dtype}). Convert it to grey.")
     return data, np.asarray(image.affine, dtype=np.float64), header
+
+
+def _opened(path: Path) -> Any:
+    """A NIfTI-1 or -2 image; gzip is undone by isal, which is more than twice as fast as zlib."""
+    if not path.name.lower().endswith(".gz"):
+        return nib.load(path)  # type: ignore[attr-defined]
+    content = igzip.decompress(path.read_bytes())
+    second = int.from_bytes(content[:4], sys.byteorder) in NIFTI_2_HEADER_BYTES
+    return (nib.Nifti2Image if second else nib.Nifti1Image).from_bytes(content)  # type: ignore[no-untyped-call]
 
 
 def _stored_pixdim(image: Any) -> tuple[float, ...]:

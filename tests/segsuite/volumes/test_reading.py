@@ -126,3 +126,36 @@ def test_what_looks_like_an_image(tmp_path: Path) -> None:
     (tmp_path / "series" / "1.dcm").touch()
     assert is_image(tmp_path / "series")
     assert not is_image(tmp_path)
+
+
+def test_a_damaged_file_is_refused_and_never_read_as_another_image(tmp_path: Path, write_nifti: Callable[..., Path]) -> None:
+    """One flipped bit anywhere, or any cut: the checksum of gzip, or an error that names the file."""
+    draw = np.random.default_rng(0)
+    path = write_nifti(tmp_path / "a.nii.gz", draw.integers(0, 5, (9, 8, 7)).astype(np.uint8))
+    whole, content = read_labels(path).labels, path.read_bytes()
+    damaged = [content[:n] for n in (0, 1, 5, 17, 18, 100, len(content) - 5, len(content) - 1)]
+    for _ in range(100):
+        flipped = bytearray(content)
+        flipped[int(draw.integers(len(content)))] ^= 1 << int(draw.integers(8))
+        damaged.append(bytes(flipped))
+    refusals = []
+    for data in damaged:
+        path.write_bytes(data)
+        try:
+            read = read_labels(path).labels
+        except VolumeError as error:
+            refusals.append(str(error))
+        else:
+            assert np.array_equal(read, whole), "a flag of gzip's header that changes nothing"
+    assert len(refusals) > 0.8 * len(damaged)
+    assert all("a.nii.gz must be a complete image file" in refusal for refusal in refusals)
+
+
+@pytest.mark.parametrize("big", [False, True], ids=["little endian", "big endian"])
+def test_nifti_2_is_read_too(tmp_path: Path, big: bool) -> None:
+    array = np.arange(60, dtype=np.int16).reshape(5, 4, 3)
+    header = nib.Nifti2Header(endianness=">" if big else "<")
+    nib.save(nib.Nifti2Image(array.astype(">i2" if big else "<i2"), np.diag([2.0, 2.0, 3.0, 1.0]), header), tmp_path / "a.nii.gz")
+    volume = read_volume(tmp_path / "a.nii.gz")
+    assert np.array_equal(volume.array[0], array)
+    assert volume.spacing_mm == (2.0, 2.0, 3.0)

@@ -21,7 +21,8 @@ from pipelines.fewshot.benchmark import ROWS, as_markdown, run_benchmark
 from segsuite.data.manifest import Case, Manifest, write_manifest
 from segsuite.pipeline import Runtime
 from segsuite.verbs.evaluating import evaluate
-from segsuite.verbs.runs import predict, train
+from segsuite.verbs.predicting import predict
+from segsuite.verbs.runs import train
 
 TEST = ("05", "20", "22", "31", "34", "36")
 LABELS = {"background": 0, "liver": 1, "right_kidney": 2, "left_kidney": 3, "spleen": 4}

@@ -2,7 +2,7 @@
 
     python benchmarks/metrics.py                                      4 labels on 320x320x24
     python benchmarks/metrics.py --shape 512 512 300 --labels 40 --spacing 0.8 0.8 1.5 --repeats 1
-    python benchmarks/metrics.py --pairs FIRST SECOND                 two masks, or all pairs in two folders: do the numbers agree?
+    python benchmarks/metrics.py --pairs FIRST SECOND                 two masks, or all pairs of two folders: numbers only
 
 Ellipsoids; every peer gets one label after the other as a mask of the whole image, and computes what it can of: Dice, HD95,
 mean distance, surface Dice at 1 mm. Each runs in a process of its own, so that its peak memory is its own; rounds alternate,

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from segsuite.metrics.overlap import dice_score
 from segsuite.reports.overlays import COLOURS
-from segsuite.verbs.runs import predict
+from segsuite.verbs.predicting import predict
 from segsuite.volumes.grid import network_grid, resample
 from segsuite.volumes.reading import read_labels, read_volume
 

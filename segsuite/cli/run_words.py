@@ -129,7 +129,7 @@ def predict(
     SIGTERM finishes the case in hand.
     """
     from segsuite.engines.inputs import parse_shard
-    from segsuite.verbs.runs import predict as run_predict
+    from segsuite.verbs.predicting import predict as run_predict
     from segsuite.verbs.spreading import watch
 
     if time_limit is not None and not isolate:

@@ -1,4 +1,7 @@
-"""A trained model as a folder: weights without code, all that prediction needs, a card for people, hashes for machines."""
+"""A trained model as a folder: weights without code, all that prediction needs, a card for people, hashes for machines.
+
+Torch is loaded only where weights are: a process that hands cases to another one reads descriptions alone.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,15 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors import SafetensorError, safe_open
 
 from segsuite.errors import ModelError
 from segsuite.files import hash_of_file, make_folder, write_atomically, write_json, write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["ModelFolder", "read_model_folder", "write_ensemble", "write_model_folder"]
 
@@ -56,6 +60,8 @@ class ModelFolder:
 
     def weights(self) -> dict[str, Tensor]:
         """The network's parameters by name."""
+        from safetensors.torch import load_file
+
         return load_file(self.path / WEIGHTS_FILE)
 
 
@@ -71,6 +77,8 @@ def write_model_folder(folder: Path, *, weights: dict[str, Tensor], description:
     Returns:
         The folder, read back.
     """
+    from safetensors.torch import save_file
+
     make_folder(folder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     write_atomically(folder / WEIGHTS_FILE, lambda path: save_file(tensors, path))
@@ -162,6 +170,7 @@ def _check_weights(model: ModelFolder) -> None:
             "The file was changed or truncated: copy the model folder again."
         )
     try:
-        load_file(path)
+        with safe_open(path, framework="numpy"):
+            pass
     except SafetensorError as error:
         raise ModelError(f"{path} must be a safetensors file, got: {error}. Copy the model folder again.") from error

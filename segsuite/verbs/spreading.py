@@ -14,7 +14,7 @@ from segsuite.engines.model_folder import read_model_folder
 from segsuite.engines.prediction import Outcome, ignore
 from segsuite.errors import SettingsError, VolumeError
 from segsuite.files import make_folder, write_text
-from segsuite.verbs.runs import predict
+from segsuite.verbs.predicting import predict
 
 __all__ = ["JobArray", "watch", "write_job_array"]
 

@@ -10,7 +10,8 @@ from pipelines.cohort_contrast.recipe import load_predictor
 from segsuite.engines.segmentation import Request
 from segsuite.errors import SettingsError
 from segsuite.pipeline import Runtime
-from segsuite.verbs.runs import predict, train
+from segsuite.verbs.predicting import predict
+from segsuite.verbs.runs import train
 from segsuite.volumes.reading import read_volume
 from tests.pipelines.cohort_contrast.conftest import QUICK
 

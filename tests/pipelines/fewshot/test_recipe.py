@@ -20,7 +20,8 @@ from segsuite.engines.run_folder import RunFolder
 from segsuite.engines.segmentation import Request
 from segsuite.errors import SettingsError
 from segsuite.pipeline import Runtime
-from segsuite.verbs.runs import predict, train
+from segsuite.verbs.predicting import predict
+from segsuite.verbs.runs import train
 from segsuite.volumes.reading import read_labels, read_volume
 
 pytestmark = pytest.mark.slow

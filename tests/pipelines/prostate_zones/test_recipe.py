@@ -20,7 +20,8 @@ from segsuite.engines.model_folder import read_model_folder
 from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import ManifestError, ModelError, SettingsError
 from segsuite.pipeline import Runtime
-from segsuite.verbs.runs import predict, train
+from segsuite.verbs.predicting import predict
+from segsuite.verbs.runs import train
 
 pytestmark = pytest.mark.slow
 HERE = Runtime(device="cpu", workers=0)

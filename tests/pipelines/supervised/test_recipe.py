@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 
 from segsuite.engines.run_folder import RunFolder
 from segsuite.pipeline import Runtime
-from segsuite.verbs.runs import predict, train
+from segsuite.verbs.predicting import predict
+from segsuite.verbs.runs import train
 
 pytestmark = pytest.mark.slow
 HERE = Runtime(device="cpu", workers=0)

@@ -1,0 +1,150 @@
+"""Whole prediction, from NIfTI to NIfTI: `segsuite predict` beside a plain MONAI script with the same network and windows.
+
+    python benchmarks/inference.py MODEL IMAGES --out WORK [--cases 60] [--repeats 3]
+
+MODEL is a model of `supervised` (one channel, 3-D), IMAGES a folder of NIfTI files. Both start as commands, read, resample,
+normalise, slide windows (half overlap, Gaussian, no flips), take the largest, bring the labels back to each image's own grid and
+write gzip. The MONAI script is what its users write: `Compose`, `SlidingWindowInferer`, `Invertd`, float32, torch's own
+convolutions. Runs alternate; medians; memory is the largest sum over the command's processes, looked at 20 times a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+SCHEMES = ("zscore", "zscore_nonzero")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--cases", type=int, default=60)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        predict_with_monai(options.model, options.images, options.out)
+        return
+    scans = options.out / "scans"
+    shutil.rmtree(scans, ignore_errors=True)
+    scans.mkdir(parents=True)
+    for path in sorted(options.images.glob("*.nii.gz"))[: options.cases]:
+        shutil.copy(path, scans)
+    commands = {
+        "segsuite": [sys.executable, "-m", "segsuite", "predict", options.model, scans, "--overwrite", "-q"],
+        "MONAI": [sys.executable, __file__, "--child", options.model, scans],
+    }
+    commands["segsuite"] += ["--set", "mirror_axes=[]", "--set", "largest_component=[]", "--device", "cpu"]
+    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+    for _ in range(options.repeats):
+        for name, command in commands.items():
+            runs[name].append(watched([*map(str, command), "--out", str(options.out / name)]))
+    n = len(list(scans.iterdir()))
+    print(f"{n} cases, medians of {options.repeats}; the same voxels have the same label: {agreement(options.out):.4%}")
+    ours = statistics.median(seconds for seconds, _ in runs["segsuite"])
+    for name, found in runs.items():
+        seconds, memory = (statistics.median(values) for values in zip(*found, strict=True))
+        print(f"{name:9} {seconds:7.1f} s, {60 * n / seconds:6.1f} cases a minute, {seconds / ours:.2f} x, peak {memory:.0f} MB")
+
+
+def watched(command: list[str]) -> tuple[float, float]:
+    """Seconds and the largest memory (MB) of a command and its children."""
+    started, peak = time.monotonic(), 0
+    process = psutil.Popen(command, stdout=subprocess.DEVNULL)
+    while process.poll() is None:
+        family = [process]
+        try:
+            family += process.children(recursive=True)
+            peak = max(peak, sum(member.memory_info().rss for member in family))
+        except psutil.Error:
+            pass
+        time.sleep(0.05)
+    if process.returncode:
+        raise SystemExit(f"{command[1:4]} failed with {process.returncode}")
+    return time.monotonic() - started, peak / 1e6
+
+
+def agreement(out: Path) -> float:
+    """Share of voxels with equal labels, over all cases."""
+    from segsuite.volumes.reading import read_labels
+
+    equal = total = 0
+    for path in sorted((out / "segsuite").glob("*.nii.gz")):
+        pair = [read_labels(out / name / path.name).labels for name in ("segsuite", "MONAI")]
+        equal += int(np.count_nonzero(pair[0] == pair[1]))
+        total += pair[0].size
+    return equal / total
+
+
+def predict_with_monai(model: Path, images: Path, out: Path) -> None:
+    """What a user of MONAI writes."""
+    import torch
+    from monai.data import DataLoader, Dataset, decollate_batch
+    from monai.inferers import SlidingWindowInferer
+    from monai.transforms import (
+        AsDiscreted,
+        Compose,
+        EnsureChannelFirstd,
+        Invertd,
+        LoadImaged,
+        NormalizeIntensityd,
+        Orientationd,
+        SaveImaged,
+        Spacingd,
+    )
+    from safetensors.torch import load_file
+
+    from pipelines.supervised.network import build_network
+    from segsuite.networks.convolution import Convolution3d
+
+    folder = model / "model" if (model / "model").is_dir() else model
+    description = json.loads((folder / "model.json").read_text())
+    network = build_network(description["network"]).eval()
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    for module in network.modules():
+        if isinstance(module, Convolution3d):
+            module.__class__ = torch.nn.Conv3d
+    scheme = description["preprocessing"]["normalisation"][0]["scheme"]
+    if scheme not in SCHEMES:
+        raise SystemExit(f"the peer knows {SCHEMES}, got {scheme}")
+    before = Compose(
+        [
+            LoadImaged("image", image_only=True),
+            EnsureChannelFirstd("image"),
+            Orientationd("image", axcodes="RAS", labels=None),
+            Spacingd("image", pixdim=description["preprocessing"]["spacing_mm"], mode="bilinear"),
+            NormalizeIntensityd("image", nonzero=scheme == "zscore_nonzero"),
+        ]
+    )
+    after = Compose(
+        [
+            Invertd("labels", transform=before, orig_keys="image", nearest_interp=False, to_tensor=True),
+            AsDiscreted("labels", argmax=True),
+            SaveImaged(
+                "labels", output_dir=out, output_postfix="", separate_folder=False, output_dtype=np.uint8, print_log=False
+            ),
+        ]
+    )
+    inferer = SlidingWindowInferer(description["inference"]["patch_size"], sw_batch_size=4, overlap=0.5, mode="gaussian")
+    cases = Dataset([{"image": str(path)} for path in sorted(images.iterdir())], transform=before)
+    with torch.inference_mode():
+        for batch in DataLoader(cases, batch_size=1, num_workers=1):
+            batch["labels"] = inferer(batch["image"], network).softmax(dim=1)
+            for case in decollate_batch(batch):
+                after(case)
+
+
+if __name__ == "__main__":
+    main()

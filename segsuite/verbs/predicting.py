@@ -1,0 +1,105 @@
+"""The word predict: files, folders or a manifest in, masks out. Torch is loaded only where the network runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from segsuite.engines.inputs import InputCase, find_inputs, take_shard, with_attributes
+from segsuite.engines.isolation import predict_isolated
+from segsuite.engines.model_folder import read_model_folder
+from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
+from segsuite.engines.segmentation import Predictor
+from segsuite.files import make_folder, write_text
+
+__all__ = ["open_predictor", "predict"]
+
+
+def predict(
+    model: Path,
+    inputs: Sequence[Path],
+    out: Path,
+    *,
+    data_root: Path | None = None,
+    fold: int | None = None,
+    shard: tuple[int, int] = (1, 1),
+    overwrite: bool = False,
+    save_probabilities: bool = False,
+    series_uid: str | None = None,
+    attributes: Path | None = None,
+    overrides: Sequence[str] = (),
+    force: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+    isolate: bool = False,
+    time_limit_s: float | None = None,
+    choose: Callable[[Sequence[InputCase]], list[InputCase]] = list,
+    stop: Callable[[], bool] = lambda: False,
+    on_start: Callable[[int], None] | None = None,
+    on_case: Callable[[str, str], None] = ignore,
+) -> Outcome:
+    """Segment files, folders or a manifest with a model folder.
+
+    Args:
+        model: Model or run folder.
+        inputs: Files, folders, DICOM folders, manifests.
+        out: Where the masks go.
+        data_root: For manifests.
+        fold: For manifests, only this fold.
+        shard: This process's part of how many, counted from 1.
+        overwrite: Do again what is done.
+        save_probabilities: Also write one volume per class.
+        series_uid: For DICOM folders with several series: which one.
+        attributes: Table with a column ``case`` and what else is known of each case.
+        overrides: ``key=value`` of how the model is applied.
+        force: Segment also what the model takes for another kind of image.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        threads: Of the network on a CPU; ``None``: one per core.
+        isolate: In a process of its own, so that a case that kills it costs only itself.
+        time_limit_s: For one case; needs ``isolate``.
+        choose: Which of the cases to segment now.
+        stop: When true, the case in hand is finished and the rest is left.
+        on_start: Called with the number of cases.
+        on_case: Called with case id and result.
+
+    Returns:
+        Counts and failures.
+    """
+    folder = read_model_folder(model)
+    load = partial(open_predictor, folder.path, device=device, overrides=tuple(overrides), threads=threads)
+    cases = find_inputs(inputs, n_channels=len(folder.description["channels"]), data_root=data_root, fold=fold)
+    if attributes is not None:
+        cases = with_attributes(cases, attributes)
+    cases = choose(take_shard(cases, shard))
+    if not cases:
+        return Outcome(0, 0, {})
+    if on_start is not None:
+        on_start(len(cases))
+    table = "".join(f"{value}\t{name}\n" for name, value in folder.labels.items())
+    write_text(make_folder(out) / "labels.tsv", f"index\tname\n{table}")
+    options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force)
+    if isolate:
+        return predict_isolated(cases, load, out, options, time_limit_s=time_limit_s, stop=stop, on_case=on_case)
+    return predict_cases(cases, load(), out, options, stop=stop, on_case=on_case)
+
+
+def open_predictor(model: Path, *, device: str, overrides: Sequence[str], threads: int | None) -> Predictor:
+    """Open a model folder with the pipeline that made it.
+
+    Args:
+        model: Model or run folder.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        overrides: ``key=value`` of how it is applied.
+        threads: Of the network on a CPU; ``None``: one per core.
+
+    Returns:
+        The predictor.
+    """
+    from segsuite.engines.devices import set_threads
+    from segsuite.pipeline import find_pipeline
+    from segsuite.settings import parsed_overrides
+
+    set_threads(threads)
+    recipe = find_pipeline(read_model_folder(model).pipeline).recipe
+    return recipe.load_predictor(model, device=device, overrides=parsed_overrides(overrides))

@@ -35,7 +35,7 @@ class Convolution3d(nn.Conv3d):
 
     def _would_be_slow(self, image: Tensor) -> bool:
         return (
-            len(image) == 1
+            image.shape[0] == 1
             and image.device.type == "cpu"
             and image.dtype == torch.float32
             and not torch.is_autocast_enabled("cpu")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -11,10 +10,11 @@ from scipy import stats
 
 from segsuite.errors import ManifestError
 from segsuite.metrics.per_case import HIGHER_IS_BETTER
+from segsuite.reports.ranking import shared_values
 from segsuite.reports.statistics import Interval, holm_adjusted, mean_with_interval
 from segsuite.reports.tables import FEW_PATIENTS
 
-__all__ = ["Comparison", "compare_evaluations", "paired_values"]
+__all__ = ["Comparison", "compare_evaluations"]
 
 SIGNIFICANCE = 0.05
 
@@ -69,13 +69,13 @@ def compare_evaluations(
     Raises:
         ManifestError: The evaluations share no case, or lack the metric.
     """
-    pairs = {name: paired_values(first, second, structure=name, metric=metric) for name in _structures(first[0], second[0])}
-    pairs = {name: rows for name, rows in pairs.items() if len(rows)}
-    if not pairs:
+    values = shared_values([first, second], metric=metric).rename(columns={"0": "first", "1": "second"})
+    if values.empty:
         raise ManifestError(
             f"The evaluations must share cases, structures and the metric `{metric}`, got none in common. "
             "Evaluate both against the same references."
         )
+    pairs = {str(name): rows for name, rows in values.groupby("label_name", sort=False)}
     sign = 1 if metric.startswith(HIGHER_IS_BETTER) else -1
     p_values = [_wilcoxon(rows["second"] - rows["first"]) for rows in pairs.values()]
     compared = []
@@ -87,47 +87,6 @@ def compare_evaluations(
         sentence = _sentence(name, metric, interval, adjusted, len(rows), n_patients, sign, names)
         compared.append(Comparison(name, metric, len(rows), interval, p, adjusted, better, worse, sentence))
     return compared
-
-
-def paired_values(
-    first: tuple[pd.DataFrame, pd.DataFrame],
-    second: tuple[pd.DataFrame, pd.DataFrame],
-    *,
-    structure: str,
-    metric: str,
-) -> pd.DataFrame:
-    """The two values of every case. A miss is the image's diagonal; where only one prediction is rightly empty, it is perfect.
-
-    Args:
-        first: Measurements and cases.
-        second: The same of the other evaluation.
-        structure: Name.
-        metric: Name.
-
-    Returns:
-        Columns ``case``, ``patient_id``, ``first``, ``second``; cases that are empty in both are left out.
-    """
-    diagonals = dict(zip(first[1]["case"], first[1]["diagonal_mm"], strict=True))
-    sides = [_values(table, structure, metric) for table in (first[0], second[0])]
-    merged = sides[0].merge(sides[1], on="case", suffixes=("_first", "_second"))
-    perfect = 1.0 if metric.startswith(HIGHER_IS_BETTER) else 0.0
-    rows = []
-    for case, patient, a, _, b in merged.itertuples(index=False):
-        if math.isnan(a) and math.isnan(b):
-            continue
-        values = [perfect if math.isnan(v) else diagonals[case] if math.isinf(v) else v for v in (a, b)]
-        rows.append((case, patient, *values))
-    return pd.DataFrame(rows, columns=["case", "patient_id", "first", "second"])
-
-
-def _values(table: pd.DataFrame, structure: str, metric: str) -> pd.DataFrame:
-    chosen = table[(table["label_name"].astype(str) == structure) & (table["metric"] == metric)]
-    return chosen[["case", "patient_id", "value"]]
-
-
-def _structures(first: pd.DataFrame, second: pd.DataFrame) -> Sequence[str]:
-    other = set(second["label_name"].astype(str))
-    return [name for name in dict.fromkeys(first["label_name"].astype(str)) if name in other]
 
 
 def _wilcoxon(change: pd.Series[float]) -> float:

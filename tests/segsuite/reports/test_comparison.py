@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from segsuite.errors import ManifestError
-from segsuite.reports.comparison import compare_evaluations, paired_values
+from segsuite.reports.comparison import compare_evaluations
 
 Tables = tuple[pd.DataFrame, pd.DataFrame]
 
@@ -48,13 +48,12 @@ def test_lower_is_better_for_distances() -> None:
 
 
 def test_miss_costs_the_diagonal_and_rightly_empty_is_perfect() -> None:
-    rows = paired_values(
-        evaluation([np.inf, np.nan, np.nan, 2.0], "hd95"),
-        evaluation([3.0, np.nan, np.inf, 2.0], "hd95"),
-        structure="x",
-        metric="hd95",
-    )
-    assert rows[["case", "first", "second"]].values.tolist() == [["c0", 100, 3], ["c2", 0, 100], ["c3", 2, 2]]
+    """Differences -97, 100 and 0; the second case is empty in both."""
+    first, second = evaluation([np.inf, np.nan, np.nan, 2.0], "hd95"), evaluation([3.0, np.nan, np.inf, 2.0], "hd95")
+    result = compare_evaluations(first, second, metric="hd95", names=("A", "B"))[0]
+    assert result.n_cases == 3
+    assert result.difference.mean == pytest.approx((-97 + 100 + 0) / 3)
+    assert (result.n_better, result.n_worse) == (1, 1)
 
 
 def test_wins_and_few_patients() -> None:

@@ -18,7 +18,7 @@ class FeatureSettings(Group):
     """Features per voxel."""
     place: bool = True
     """Tell the network where in the body each voxel lies: what tells a left from a right organ."""
-    regions: int = Field(default=24, ge=0)
+    regions: int = Field(default=32, ge=0)
     """Pseudo-anatomical regions that base training tells apart; 0: none."""
     region_weight: float = Field(default=1.0, ge=0)
     """Of their loss."""

@@ -3,8 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
-from pipelines.fewshot.anatomy import describe_voxels, fit_regions
+from pipelines.fewshot.anatomy import describe_supervoxels, fit_regions, supervoxels
 from segsuite.data.cache import PreparedCase
 from segsuite.data.manifest import Case
 
@@ -46,7 +47,23 @@ def test_same_seed_same_regions_and_gain_does_not_matter(tmp_path: Path) -> None
     assert np.array_equal(first.assign(image(1), SPACING), first.assign(image(1, gain=40.0), SPACING))
 
 
-def test_places_run_from_one_end_of_the_body_to_the_other() -> None:
-    described, body = describe_voxels(image(0), SPACING)
-    places = described[body][:, -3:]
-    np.testing.assert_allclose(np.abs(places).max(axis=0), 2)
+def test_supervoxels_are_connected_parts_of_the_body_of_one_brightness() -> None:
+    found = supervoxels(image(0), SPACING)
+    assert found[0, 0, 0] == 0
+    assert sorted(np.unique(found)) == list(range(int(found.max()) + 1))
+    bright = found[5:8, 7:12, 6:10]
+    inside = np.isin(found, bright)
+    assert image(0)[0][inside].mean() > 2.5
+    for number in np.unique(bright)[:5]:
+        assert ndimage.label(found == number)[1] == 1
+
+
+def test_supervoxels_are_described_by_intensity_spread_and_place() -> None:
+    described, members = describe_supervoxels(image(0), SPACING)
+    assert described.shape == (members.max(), 5)
+    number = int(members[6, 9, 8])
+    body = members > 0
+    grey = (image(0)[0] - image(0)[0][body].mean()) / image(0)[0][body].std()
+    np.testing.assert_allclose(described[number - 1, 0], grey[members == number].mean(), rtol=1e-4)
+    across = np.argwhere(members == number)[:, 0].mean()
+    np.testing.assert_allclose(described[number - 1, 2], 2 * (2 * (across - 2) / 19 - 1), atol=1e-5)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from segsuite.cli.options import DataRoot, Fold, Json, Quiet, Verbose, Workers, parse_fold, worker_count
+from segsuite.cli.options import Attributes, DataRoot, Fold, Json, Quiet, Verbose, Workers, parse_fold, worker_count
 from segsuite.cli.terminal import case_progress, print_json, print_scores, print_table, say
 
 __all__ = ["add_to"]
@@ -31,6 +31,11 @@ class Rules(StrEnum):
 
 MOST_NAMED = 20
 """Cases named on the terminal; the tables hold all."""
+
+
+Conventions = Annotated[
+    list[Rules] | None, typer.Option("--convention", help="Also under this tool's rules for what is missing.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -58,12 +63,8 @@ def evaluate(
     thirds: Annotated[bool, typer.Option("--thirds", help="Dice also by lower, middle and upper third.")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Brier score and calibration of saved ones.")] = False,
     by: Annotated[list[str] | None, typer.Option("--by", help="Also split by this attribute of the cases (site).")] = None,
-    attributes: Annotated[
-        Path | None, typer.Option("--attributes", help="TSV or CSV: column `case`, and what else is known, such as site.")
-    ] = None,
-    convention: Annotated[
-        list[Rules] | None, typer.Option("--convention", help="Also under this tool's rules for what is missing.")
-    ] = None,
+    attributes: Attributes = None,
+    convention: Conventions = None,
     workers: Workers = None,
     seed: Annotated[int, typer.Option(help="Of the intervals.")] = 0,
     as_json: Json = False,

@@ -12,6 +12,7 @@ from segsuite.cli.terminal import set_verbosity
 from segsuite.errors import SettingsError
 
 __all__ = [
+    "Attributes",
     "DataRoot",
     "Device",
     "Fold",
@@ -37,6 +38,9 @@ def _verbose(value: bool) -> bool:
     return value
 
 
+Attributes = Annotated[
+    Path | None, typer.Option("--attributes", help="TSV or CSV: column `case`, and what else is known, such as psa or site.")
+]
 DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder that the manifest's paths start from.")]
 Device = Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")]
 Fold = Annotated[str | None, typer.Option("--fold", help="Fold number; for train also: all, none.")]

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from segsuite.cli.options import (
+    Attributes,
     DataRoot,
     Device,
     Fold,
@@ -106,18 +107,12 @@ def predict(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
     save_probabilities: Annotated[bool, typer.Option("--save-probabilities", help="One more volume per class.")] = False,
     series_uid: Annotated[str | None, typer.Option("--series-uid", help="Which series of a DICOM folder.")] = None,
-    attributes: Annotated[
-        Path | None, typer.Option("--attributes", help="TSV or CSV: column `case`, and what else is known, such as psa.")
-    ] = None,
+    attributes: Attributes = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of `inference` in model.json.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Segment also what looks like another kind of image.")] = False,
-    isolate: Annotated[
-        bool, typer.Option("--isolate/--no-isolate", help="In a process of its own: a crash or a hang costs one case.")
-    ] = True,
+    isolate: Annotated[bool, typer.Option("--isolate/--no-isolate", help="So that a crash or a hang costs one case.")] = True,
     time_limit: Annotated[float | None, typer.Option("--time-limit", min=1, help="Seconds for one case.")] = None,
-    watched: Annotated[
-        bool, typer.Option("--watch", help="The input is a folder; segment what arrives in it, until SIGTERM or Ctrl-C.")
-    ] = False,
+    watched: Annotated[bool, typer.Option("--watch", help="The input is a folder: segment what arrives in it.")] = False,
     device: Device = "auto",
     workers: Workers = None,
     as_json: Json = False,

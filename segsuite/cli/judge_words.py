@@ -58,6 +58,7 @@ def evaluate(
     surface: Annotated[Surface, typer.Option("--surface", help="Boundary voxels, or elements by area.")] = Surface.voxels,
     instances: Annotated[list[str] | None, typer.Option("--instances", help="Count this label's separate objects.")] = None,
     least_iou: Annotated[float, typer.Option("--least-iou", min=0.01, max=1.0, help="Overlap of matching objects.")] = 0.1,
+    size: Annotated[list[float] | None, typer.Option("--size", help="ml between small and large objects: 0.1 and 1.")] = None,
     tubes: Annotated[list[str] | None, typer.Option("--tubes", help="Compare this label's centre line, foot to head.")] = None,
     topology: Annotated[list[str] | None, typer.Option("--topology", help="Count this label's pieces and holes.")] = None,
     thirds: Annotated[bool, typer.Option("--thirds", help="Dice also by lower, middle and upper third.")] = False,
@@ -72,7 +73,7 @@ def evaluate(
     verbose: Verbose = False,
 ) -> None:
     """Dice, volumes and surface distances in mm. A missing prediction counts as missed; a killed evaluation goes on."""
-    from segsuite.verbs.evaluating import TOLERANCES_MM, Measures
+    from segsuite.verbs.evaluating import SIZE_EDGES_ML, TOLERANCES_MM, Measures
     from segsuite.verbs.evaluating import evaluate as run_evaluate
 
     measures = Measures(
@@ -80,6 +81,7 @@ def evaluate(
         surface=surface.value,
         instances=instances or (),
         least_iou=least_iou,
+        size_edges_ml=tuple(size or SIZE_EDGES_ML),
         tubes=tubes or (),
         topology=topology or (),
         thirds=thirds,

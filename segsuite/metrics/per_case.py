@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,9 @@ import numpy as np
 from segsuite.metrics.along_axis import centre_line_distance_mm, dice_per_third
 from segsuite.metrics.instances import (
     lesion_f1_score,
+    lesion_precision_per_size,
     lesion_precision_score,
+    lesion_recall_per_size,
     lesion_recall_score,
     match_instances,
     panoptic_quality_score,
@@ -97,6 +100,7 @@ class Scoring:
         ignore_label: Voxels that the reference marks with it count for neither mask.
         instance_labels: Structures whose separate objects (lesions) are counted too.
         least_iou: Least overlap from which two objects match.
+        size_edges_ml: Between small, larger and largest objects, which are also counted apart.
         tube_labels: Structures that run from foot to head, whose centre lines are compared.
         thirds: Dice also in the lower, middle and upper third of all structures together.
         topology_labels: Structures whose pieces, tunnels and cavities are counted.
@@ -108,6 +112,7 @@ class Scoring:
     ignore_label: int | None = None
     instance_labels: tuple[int, ...] = ()
     least_iou: float = 0.1
+    size_edges_ml: tuple[float, ...] = ()
     tube_labels: tuple[int, ...] = ()
     thirds: bool = False
     topology_labels: tuple[int, ...] = ()
@@ -144,7 +149,8 @@ def measure_case(
             mask_p, mask_r, spacing_mm=spacing_mm, tolerances_mm=scoring.tolerances_mm, surface_pass=surface
         )
         if label in scoring.instance_labels:
-            values |= measure_instances(mask_p, mask_r, least_iou=scoring.least_iou)
+            edges = scoring.size_edges_ml
+            values |= measure_instances(mask_p, mask_r, least_iou=scoring.least_iou, size_edges_ml=edges, spacing_mm=spacing_mm)
         if label in scoring.tube_labels:
             apart = centre_line_distance_mm(mask_p, mask_r, spacing_mm=spacing_mm, axis=axis)
             values |= {"centre_line_distance": (apart, "mm"), "cl_dice": (cl_dice_score(mask_p, mask_r), "1")}
@@ -159,19 +165,29 @@ def measure_case(
     return measurements
 
 
-def measure_instances(predicted: Mask, reference: Mask, *, least_iou: float) -> dict[str, tuple[float, str]]:
+def measure_instances(
+    predicted: Mask, reference: Mask, *, least_iou: float, size_edges_ml: Sequence[float], spacing_mm: Spacing
+) -> dict[str, tuple[float, str]]:
     """Every metric of the separate objects of one structure.
 
     Args:
         predicted: Boolean (i, j, k).
         reference: Boolean on the same grid.
         least_iou: Least overlap of a match.
+        size_edges_ml: Ascending; recall (by real size) and precision (by predicted size) also within each bin.
+        spacing_mm: Voxel size along i, j, k.
 
     Returns:
         Metric name to value and unit.
     """
     matches = match_instances(predicted, reference, least_iou=least_iou)
-    return {
+    voxel_ml = float(np.prod(spacing_mm)) / 1000
+    edges = [edge / voxel_ml for edge in size_edges_ml]
+    bins = _names_of_bins(size_edges_ml)
+    recalls, precisions = (count(matches, edges=edges) for count in (lesion_recall_per_size, lesion_precision_per_size))
+    per_size = {f"lesion_recall_{name}": (value, "1") for name, value in zip(bins, recalls, strict=True)}
+    per_size |= {f"lesion_precision_{name}": (value, "1") for name, value in zip(bins, precisions, strict=True)}
+    whole = {
         "lesion_f1": (lesion_f1_score(matches), "1"),
         "lesion_recall": (lesion_recall_score(matches), "1"),
         "lesion_precision": (lesion_precision_score(matches), "1"),
@@ -179,6 +195,7 @@ def measure_instances(predicted: Mask, reference: Mask, *, least_iou: float) -> 
         "false_positives": (float(matches.n_false_positive), "count"),
         "false_negatives": (float(matches.n_false_negative), "count"),
     }
+    return whole | per_size
 
 
 def measure_probability(
@@ -280,6 +297,13 @@ def mean_of_scored(values: Sequence[float]) -> float:
     """Mean of the numbers that are not ``nan``; ``nan`` if there is none."""
     scored = [value for value in values if not math.isnan(value)]
     return sum(scored) / len(scored) if scored else math.nan
+
+
+def _names_of_bins(edges_ml: Sequence[float]) -> list[str]:
+    if not edges_ml:
+        return ["of_any_size"]
+    inner = [f"{low:g}_to_{high:g}ml" for low, high in pairwise(edges_ml)]
+    return [f"below_{edges_ml[0]:g}ml", *inner, f"from_{edges_ml[-1]:g}ml"]
 
 
 def _topology(predicted: Mask, reference: Mask) -> dict[str, tuple[float, str]]:

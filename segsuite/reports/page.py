@@ -11,7 +11,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from segsuite.errors import InputError, OutputError
-from segsuite.files import write_text
+from segsuite.files import hash_of_file, write_text
 from segsuite.reports.conventions import CONVENTIONS, means_under
 from segsuite.reports.figures import agreement_of_volumes, overlap_against_volume, reliability, spread
 from segsuite.reports.overlays import COLOURS, as_data_uri, overlay_figure
@@ -53,6 +53,7 @@ def write_report(run: Path, *, images: bool = True, most_megabytes: float = 15.0
         "plan": _plan(run / "plan.json"),
         "settings": _text(run / "settings.yaml"),
         "versions": _versions(run / "versions.json"),
+        "model": _model(run / "model" / "model.json"),
     }
     if not any(parts.values()):
         raise OutputError(f"{run} must hold a training, predictions or an evaluation to report, got none of them.")
@@ -93,7 +94,7 @@ def _evaluation(folder: Path, *, images: bool, most_bytes: int) -> dict[str, Any
         "figures": _figures(folder, measurements, metrics),
         "pictures": [_picture(folder, case, float(means[case]), cases) for case in shown],
         "viewer": viewer,
-        "niivue": viewer_script() if viewer else "",
+        "niivue": viewer_script() if viewer and viewer["cases"] else "",
         "table": _case_table(measurements),
         "n_most": MOST_ROWS,
         "problems": cases[cases["reason"] != ""][["case", "reason"]].to_dict("records"),
@@ -225,6 +226,15 @@ def _plan(path: Path) -> list[tuple[str, str]] | None:
         value = plan.get(key, plan.get("strides") if key == "stages" else "")
         rows.append((key, str(value) if value != "" else "", reason))
     return rows  # type: ignore[return-value]
+
+
+def _model(path: Path) -> dict[str, str] | None:
+    """Which weights made the masks of a run; an ensemble has the hash of its description."""
+    if not path.is_file():
+        return None
+    description = json.loads(path.read_text(encoding="utf-8"))
+    weights = description.get("weights", {"file": path.name, "sha256": hash_of_file(path)})
+    return {**weights, "name": description.get("name", path.parent.parent.name), "pipeline": description["pipeline"]}
 
 
 def _versions(path: Path) -> dict[str, Any] | None:

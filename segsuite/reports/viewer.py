@@ -62,7 +62,7 @@ def viewer_of(cases: Sequence[LayeredCase], names: Mapping[int, str], *, most_by
         most_bytes: Cases that would make the page larger are left out, and a note says so.
 
     Returns:
-        ``cases``, ``data`` (JSON), ``notes``; ``None`` if no case fits.
+        ``cases`` (none if none fits), ``data`` (JSON), ``notes``; ``None`` if there is no case.
 
     Raises:
         GridError: A mask lies on another grid than its image.
@@ -84,7 +84,7 @@ def viewer_of(cases: Sequence[LayeredCase], names: Mapping[int, str], *, most_by
         notes.append(
             f"Left out, because the page would be larger than {limit}: {', '.join(left_out)}. `segsuite view` shows them."
         )
-    if not kept:
+    if not cases:
         return None
     # a closing tag inside the data would end the script
     return {"cases": kept, "data": json.dumps(kept).replace("</", "<\\/"), "notes": notes}

@@ -17,10 +17,13 @@ from segsuite.metrics.per_case import Scoring
 from segsuite.reports.exports import write_exports
 from segsuite.reports.tables import read_evaluation, write_summary
 
-__all__ = ["TOLERANCES_MM", "Evaluation", "Measures", "evaluate"]
+__all__ = ["SIZE_EDGES_ML", "TOLERANCES_MM", "Evaluation", "Measures", "evaluate"]
 
 TOLERANCES_MM = (1.0, 2.0)
 """Surface Dice is reported at these tolerances unless others are asked for."""
+
+SIZE_EDGES_ML = (0.1, 1.0)
+"""Objects are also counted apart below, between and above these volumes unless others are asked for."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Measures:
         surface: What a surface is: boundary voxels, or elements weighted by area.
         instances: Structures whose separate objects (lesions) are counted too.
         least_iou: Least overlap from which two objects match.
+        size_edges_ml: Between small, larger and largest objects, which are also counted apart.
         tubes: Structures that run from foot to head: distance of centre lines, centre-line Dice.
         topology: Structures whose pieces and holes are counted.
         thirds: Dice also in the lower, middle and upper third of all structures together.
@@ -42,6 +46,7 @@ class Measures:
     surface: Literal["voxels", "area"] = "voxels"
     instances: Sequence[str] = ()
     least_iou: float = 0.1
+    size_edges_ml: Sequence[float] = SIZE_EDGES_ML
     tubes: Sequence[str] = ()
     topology: Sequence[str] = ()
     thirds: bool = False
@@ -66,6 +71,7 @@ class Measures:
             ignore_label=ignore_label,
             instance_labels=_labels_named(self.instances, structures, option="--instances"),
             least_iou=self.least_iou,
+            size_edges_ml=tuple(sorted(self.size_edges_ml)),
             tube_labels=_labels_named(self.tubes, structures, option="--tubes"),
             thirds=self.thirds,
             topology_labels=_labels_named(self.topology, structures, option="--topology"),

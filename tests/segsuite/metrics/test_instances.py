@@ -9,7 +9,9 @@ from scipy import ndimage
 
 from segsuite.metrics.instances import (
     lesion_f1_score,
+    lesion_precision_per_size,
     lesion_precision_score,
+    lesion_recall_per_size,
     lesion_recall_score,
     match_instances,
     panoptic_quality_score,
@@ -36,6 +38,23 @@ def test_worked_by_hand() -> None:
     assert lesion_recall_score(matches) == pytest.approx(2 / 3)
     assert lesion_f1_score(matches) == pytest.approx(2 / 3)
     assert panoptic_quality_score(matches) == pytest.approx((3 / 4 + 1 / 2) / 3)
+
+
+def test_per_size_worked_by_hand() -> None:
+    """Real objects of 4, 2 and 1 voxels, of which the first two are found; predicted ones of 3, 1 and 2, the last invented."""
+    matches = match_instances(PREDICTED, REFERENCE, least_iou=0.5)
+    assert (matches.reference_sizes, matches.is_found) == ((4, 2, 1), (True, True, False))
+    assert (matches.predicted_sizes, matches.is_real) == ((3, 1, 2), (True, True, False))
+    assert lesion_recall_per_size(matches, edges=[2, 4]) == [0, 1, 1]
+    assert lesion_precision_per_size(matches, edges=[2, 4])[:2] == [1, 0.5]
+    assert math.isnan(lesion_precision_per_size(matches, edges=[2, 4])[2])
+    assert lesion_recall_per_size(matches, edges=[]) == pytest.approx([lesion_recall_score(matches)])
+
+
+def test_one_side_without_objects_per_size() -> None:
+    missed = match_instances(line(), REFERENCE, least_iou=0.5)
+    assert lesion_recall_per_size(missed, edges=[2]) == [0, 0]
+    assert all(math.isnan(value) for value in lesion_precision_per_size(missed, edges=[2]))
 
 
 def test_threshold_decides_what_counts() -> None:

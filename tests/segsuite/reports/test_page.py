@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -32,6 +33,7 @@ class TestReportOfARun:
         for heading in headings:
             assert f"<h2>{heading}</h2>" in text
         assert "peripheral_zone" in text
+        assert json.loads((tiny_run.model / "model.json").read_text())["weights"]["sha256"] in text
         assert text.count("data:image/png") >= 4
 
     def test_without_images_no_voxel_is_shown(self, tiny_run: RunFolder, tmp_path: Path) -> None:
@@ -77,6 +79,7 @@ class TestReportOfARun:
     def test_page_keeps_to_its_size_and_says_what_is_left_out(self, tiny_run: RunFolder) -> None:
         text = write_report(tiny_run.root, most_megabytes=5.001).read_text(encoding="utf-8")
         assert "viewer-data" not in text
+        assert "Left out, because the volumes of the page would be larger than 0 MB" in text
         assert len(write_report(tiny_run.root).read_bytes()) < 15e6
 
     def test_conventions_subgroups_and_calibration_are_shown_where_they_were_asked_for(

@@ -62,7 +62,10 @@ def test_what_does_not_fit_into_the_page_is_named(case: LayeredCase) -> None:
     shown = viewer_of([case, other], {}, most_bytes=int(1.9 * size))
     assert [entry["name"] for entry in shown["cases"]] == ["a<b"]
     assert "larger than 0 MB: second" in shown["notes"][0]
-    assert viewer_of([case], {}, most_bytes=10) is None
+    nothing = viewer_of([case], {}, most_bytes=10)
+    assert nothing["cases"] == []
+    assert "Left out" in nothing["notes"][0]
+    assert viewer_of([], {}, most_bytes=10) is None
 
 
 def test_mask_on_another_grid_is_refused(case: LayeredCase, tmp_path: Path, write_nifti: Callable[..., Path]) -> None:

@@ -80,10 +80,8 @@ def viewer_of(cases: Sequence[LayeredCase], names: Mapping[int, str], *, most_by
         notes += [f"{case.name}: {note}"] if note else []
         size += n_bytes
     if left_out:
-        limit = f"{most_bytes / 1e6:.0f} MB"
-        notes.append(
-            f"Left out, because the page would be larger than {limit}: {', '.join(left_out)}. `segsuite view` shows them."
-        )
+        reason = f"the volumes of the page would be larger than {most_bytes / 1e6:.0f} MB"
+        notes.append(f"Left out, because {reason}: {', '.join(left_out)}. `segsuite view` shows them.")
     if not cases:
         return None
     # a closing tag inside the data would end the script

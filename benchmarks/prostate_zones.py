@@ -35,15 +35,20 @@ PAPER = [
 ]  # fmt: skip
 UNLABELLED = ["co_training.unlabelled_share=0.25"]
 TASKS = {"sdm": 0.5, "gland": 0.25, "recon": 0.1, "presence": 0.1}
+# said here, so that the phantom config may change for the demo without changing the matrix
+FIXED = ["network.flat_stages=1", "network.dropout=0.1", "co_training.share=0.33"]
 SCALES = {
     "cpu": {
         "shape": (64, 64, 24), "spacing": (1.5, 1.5, 3.0), "cases": (32, 16, 20), "steps": 300, "wide": [14, 28, 58, 118],
-        "settings": ["training.batch_size=2", "image.spacing_mm=[1.5,1.5,3.0]", "image.patch_size=[40,40,16]"],
+        "settings": [
+            *FIXED, "training.batch_size=2", "image.spacing_mm=[1.5,1.5,3.0]", "image.patch_size=[40,40,16]",
+            "image.region_mm=null", "network.channels=[12,24,48,96]", "training.learning_rate=4e-3",
+        ],
     },
     "gpu": {
         "shape": (200, 200, 28), "spacing": (0.5, 0.5, 3.0), "cases": (96, 48, 40), "steps": 12000, "wide": [40, 78, 156, 312],
         "settings": [
-            "image.spacing_mm=[0.5,0.5,3.0]", "image.region_mm=[84,84,null]", "image.patch_size=[168,168,32]",
+            *FIXED, "image.spacing_mm=[0.5,0.5,3.0]", "image.region_mm=[84,84,null]", "image.patch_size=[168,168,32]",
             "network.channels=[32,64,128,256]", "training.batch_size=2", "training.learning_rate=1e-3",
         ],
     },

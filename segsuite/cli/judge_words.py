@@ -105,12 +105,7 @@ def evaluate(
         )
     if as_json:
         print_json(evaluation.summary)
-    print_scores(evaluation.summary)
-    if convention:
-        _print_conventions(out, [rules.value for rules in convention])
-    for case, reason in list(evaluation.problems.items())[:MOST_NAMED]:
-        say(f"case {case} counts as missed: {reason}")
-    say(f"{out / 'metrics_per_case.csv'}, {out / 'metrics_summary.json'}")
+    _show_evaluation(evaluation, out, convention)
     raise typer.Exit(evaluation.exit_code)
 
 
@@ -194,6 +189,15 @@ def view(
     from segsuite.verbs.judging import write_viewer
 
     say(str(write_viewer(image, masks or [], out, labels=labels)))
+
+
+def _show_evaluation(evaluation: Any, out: Path, convention: list[Rules] | None) -> None:
+    print_scores(evaluation.summary)
+    if convention:
+        _print_conventions(out, [rules.value for rules in convention])
+    for case, reason in list(evaluation.problems.items())[:MOST_NAMED]:
+        say(f"case {case} counts as missed: {reason}")
+    say(f"{out / 'metrics_per_case.csv'}, {out / 'metrics_summary.json'}")
 
 
 def _places(shares: tuple[float, ...]) -> str:

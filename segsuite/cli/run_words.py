@@ -155,9 +155,7 @@ def predict(
             outcome = run_predict(model, inputs, out, on_start=progress.start, **how)
     if as_json:
         print_json({"done": outcome.n_done, "skipped": outcome.n_skipped, "failed": outcome.failures})
-    say(f"{out}: {outcome.n_done} done, {outcome.n_skipped} were done before, {len(outcome.failures)} failed")
-    if outcome.n_done:
-        say(f"the network was busy {outcome.busy_share:.0%} of the time, otherwise it waited for reading or writing")
+    _show_outcome(outcome, out)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -183,3 +181,9 @@ def slurm(
     wishes = JobArray(jobs, hours, cores, memory, gpus, partition)
     path = write_job_array(script, model, inputs, out, wishes, more=more)
     say(f"{path}: submit it with `sbatch {path}`")
+
+
+def _show_outcome(outcome: Any, out: Path) -> None:
+    say(f"{out}: {outcome.n_done} done, {outcome.n_skipped} were done before, {len(outcome.failures)} failed")
+    if outcome.n_done:
+        say(f"the network was busy {outcome.busy_share:.0%} of the time, otherwise it waited for reading or writing")

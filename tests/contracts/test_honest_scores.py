@@ -47,6 +47,7 @@ def means(predictions: Path, references: Path, surface: Literal["voxels", "area"
     return {name: {m: entry[m]["mean"] for m in NEVER_BETTER} for name, entry in summary["structures"].items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", ["drop the file", "empty the mask", "shift by a slice"])
 @settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10_000))

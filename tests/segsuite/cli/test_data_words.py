@@ -5,9 +5,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 Command = Callable[..., tuple[int, str, str]]
 
 
+@pytest.mark.slow
 def test_import_check_split_plan(segsuite: Command, cohort_folder: Path, tmp_path: Path) -> None:
     manifest = tmp_path / "m.json"
     assert (

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from segsuite.engines.forecast import plan_with_forecast
 
 
+@pytest.mark.slow
 def test_plan_comes_with_what_it_will_take(cohort_folder: Path) -> None:
     content = plan_with_forecast(cohort_folder / "manifest.json", data_root=None, device="cpu", workers=1)
     forecast = content["forecast"]

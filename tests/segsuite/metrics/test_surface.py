@@ -125,6 +125,7 @@ def test_missed_structure_is_infinitely_far() -> None:
     assert surface_dice_score(distances, tolerance_mm=1e6) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_real_pairs_agree_with_monai(real_data: Path) -> None:
     from segsuite.volumes.grid import resample

@@ -29,6 +29,7 @@ def test_repeat_scan_has_the_same_anatomy_and_another_image() -> None:
     assert not np.array_equal(first.image, second.image)
 
 
+@pytest.mark.slow
 def test_every_zone_is_one_component_on_the_final_grid() -> None:
     for seed in range(8):
         zones = phantom(seed).zones
@@ -57,6 +58,7 @@ def test_lesion_is_dark_and_in_the_gland() -> None:
     assert case.image[case.lesion].mean() < 0.75 * case.image[healthy].mean()
 
 
+@pytest.mark.slow
 def test_two_raters_agree_about_as_published_raters_do() -> None:
     """Expert against expert on PROSTATEx (Meyer et al., ISBI 2019): TZ .88, PZ .82, DPU .61, AFS .51."""
     scores: dict[str, list[float]] = {name: [] for name in ZONES}

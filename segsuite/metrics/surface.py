@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
@@ -28,6 +30,8 @@ __all__ = [
     "surface_voxels",
 ]
 
+NEAR_STEPS = 64
+"""Steps on the grid that are tried from every point before anything else."""
 TREE_COST_PER_POINT = 12
 """A nearest-neighbour tree costs about as much per point that has to look for its neighbour as a distance transform per 12
 voxels of the box."""
@@ -96,25 +100,62 @@ def nearest_distances_mm(first: Mask, second: Mask, *, spacing_mm: Spacing) -> t
     spacing = np.asarray(spacing_mm)
     low = np.minimum(points_a.min(axis=0), points_b.min(axis=0))
     high = np.maximum(points_a.max(axis=0), points_b.max(axis=0)) + 1
-    shared_a, shared_b = second[tuple(points_a.T)], first[tuple(points_b.T)]
-    n_looking = np.count_nonzero(~shared_a) + np.count_nonzero(~shared_b)
-    if n_looking * TREE_COST_PER_POINT < 2 * np.prod(high - low):
-        return (
-            _nearest_by_tree(points_a * spacing, points_b * spacing, shared_a),
-            _nearest_by_tree(points_b * spacing, points_a * spacing, shared_b),
-        )
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    from_b = ndimage.distance_transform_edt(~second[box], sampling=spacing)
-    from_a = ndimage.distance_transform_edt(~first[box], sampling=spacing)
-    return from_b[first[box]], from_a[second[box]]
+    steps = _near_steps(tuple(float(size) for size in spacing_mm))
+    from_a, far_a = _nearest_by_steps(points_a - low, second[box], steps)
+    from_b, far_b = _nearest_by_steps(points_b - low, first[box], steps)
+    n_far = np.count_nonzero(far_a) + np.count_nonzero(far_b)
+    if n_far * TREE_COST_PER_POINT < 2 * np.prod(high - low):
+        from_a[far_a] = _nearest_by_tree(points_a[far_a] * spacing, points_b * spacing)
+        from_b[far_b] = _nearest_by_tree(points_b[far_b] * spacing, points_a * spacing)
+        return from_a, from_b
+    to_b = ndimage.distance_transform_edt(~second[box], sampling=spacing)
+    to_a = ndimage.distance_transform_edt(~first[box], sampling=spacing)
+    return to_b[first[box]], to_a[second[box]]
 
 
-def _nearest_by_tree(points: FloatArray, others: FloatArray, shared: Mask) -> FloatArray:
-    """Distance of each point to the nearest other one; points that are shared are at distance 0 and not searched for."""
-    distances = np.zeros(len(points))
-    if not shared.all():
-        distances[~shared] = cKDTree(others, balanced_tree=False, compact_nodes=False).query(points[~shared])[0]
-    return distances
+@lru_cache(maxsize=16)
+def _near_steps(spacing_mm: tuple[float, ...]) -> tuple[NDArray[np.int64], FloatArray]:
+    """The nearest steps from a grid point to others and their lengths, the shortest first; none in between is left out."""
+    reach = 2 * (math.prod(spacing_mm) * NEAR_STEPS) ** (1 / len(spacing_mm))
+    sides = [np.arange(-int(reach / size), int(reach / size) + 1) for size in spacing_mm]
+    steps = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, len(spacing_mm))
+    lengths = np.sqrt(((steps * np.asarray(spacing_mm)) ** 2).sum(axis=1))
+    order = np.argsort(lengths, kind="stable")
+    chosen = order[lengths[order] <= reach][:NEAR_STEPS]
+    return steps[chosen], lengths[chosen]
+
+
+def _nearest_by_steps(
+    points: NDArray[np.int64], others: Mask, steps: tuple[NDArray[np.int64], FloatArray]
+) -> tuple[FloatArray, Mask]:
+    """Try the nearest steps from all points at once: most surfaces that are compared lie close to each other.
+
+    Returns:
+        Distance of each point, and where none of the steps led to another one.
+    """
+    offsets, lengths = steps
+    margin = np.abs(offsets).max(axis=0)
+    padded = np.pad(others, [(int(m), int(m)) for m in margin])
+    strides = np.array([math.prod(padded.shape[axis + 1 :]) for axis in range(padded.ndim)])
+    flat, at, moves = padded.ravel(), (points + margin) @ strides, offsets @ strides
+    distances, left = np.zeros(len(points)), np.arange(len(points))
+    for move, length in zip(moves, lengths, strict=True):
+        hit = flat[at + move]
+        distances[left[hit]] = length
+        left, at = left[~hit], at[~hit]
+        if not len(left):
+            break
+    far = np.zeros(len(points), dtype=bool)
+    far[left] = True
+    return distances, far
+
+
+def _nearest_by_tree(points: FloatArray, others: FloatArray) -> FloatArray:
+    if not len(points):
+        return np.zeros(0)
+    found: FloatArray = cKDTree(others, balanced_tree=False, compact_nodes=False).query(points)[0]
+    return found
 
 
 def surface_voxels(mask: Mask) -> Mask:

@@ -51,12 +51,14 @@ PAIRS = {f"random {seed}": blobs(seed) for seed in range(5)} | special()
 
 
 @pytest.mark.parametrize("name", PAIRS)
-@pytest.mark.parametrize("way", ["tree", "transform"])
+@pytest.mark.parametrize("way", ["steps", "tree", "transform"])
 class TestAgainstMonai:
     """MONAI's surfaces are the same boundary voxels, so numbers must agree; it knows no pooled mean."""
 
     def test_distances_and_surface_dice(self, name: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(surface, "TREE_COST_PER_POINT", 0 if way == "tree" else 10**9)
+        monkeypatch.setattr(surface, "TREE_COST_PER_POINT", 10**9 if way == "transform" else 0)
+        monkeypatch.setattr(surface, "NEAR_STEPS", 10_000 if way == "steps" else 1)
+        surface._near_steps.cache_clear()
         predicted, reference = PAIRS[name]
         distances = surface_distances_mm(predicted, reference, spacing_mm=SPACING)
         tensors = [torch.from_numpy(mask)[None, None].float() for mask in (predicted, reference)]
@@ -98,6 +100,18 @@ def test_surface_is_voxels_with_an_open_face() -> None:
     cube[1:4, 1:4, 1:4] = True
     assert surface_voxels(cube).sum() == 26
     assert surface_voxels(np.ones((3, 3, 3), dtype=bool)).sum() == 26
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), SPACING, (0.5, 0.5, 3.0), (5.0, 0.7, 0.7)])
+def test_steps_leave_no_nearer_grid_point_out(spacing: tuple[float, ...]) -> None:
+    """A slow second implementation: all steps in a large cube, sorted."""
+    surface._near_steps.cache_clear()
+    steps, lengths = surface._near_steps(spacing)
+    cube = np.stack(np.meshgrid(*[np.arange(-30, 31)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    every = np.sort(np.linalg.norm(cube * spacing, axis=1))
+    assert len(steps) == surface.NEAR_STEPS
+    np.testing.assert_allclose(lengths, every[: len(lengths)])
+    assert len({tuple(step) for step in steps}) == len(steps)
 
 
 def test_both_ways_of_searching_agree(monkeypatch: pytest.MonkeyPatch) -> None:

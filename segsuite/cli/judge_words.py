@@ -24,15 +24,22 @@ class Surface(StrEnum):
 class Rules(StrEnum):
     """See ``reports.conventions.CONVENTIONS``."""
 
+    segsuite = "segsuite"
     monai = "monai"
     nnunet = "nnunet"
     metricsreloaded = "metricsreloaded"
 
 
+class Axis(StrEnum):
+    """See ``verbs.evaluating.BODY_AXES``."""
+
+    left_right = "left-right"
+    back_front = "back-front"
+    foot_head = "foot-head"
+
+
 MOST_NAMED = 20
 """Cases named on the terminal; the tables hold all."""
-
-
 Conventions = Annotated[
     list[Rules] | None, typer.Option("--convention", help="Also under this tool's rules for what is missing.")
 ]
@@ -59,9 +66,10 @@ def evaluate(
     instances: Annotated[list[str] | None, typer.Option("--instances", help="Count this label's separate objects.")] = None,
     least_iou: Annotated[float, typer.Option("--least-iou", min=0.01, max=1.0, help="Overlap of matching objects.")] = 0.1,
     size: Annotated[list[float] | None, typer.Option("--size", help="ml between small and large objects: 0.1 and 1.")] = None,
-    tubes: Annotated[list[str] | None, typer.Option("--tubes", help="Compare this label's centre line, foot to head.")] = None,
+    tubes: Annotated[list[str] | None, typer.Option("--tubes", help="Compare this label's centre line along the axis.")] = None,
     topology: Annotated[list[str] | None, typer.Option("--topology", help="Count this label's pieces and holes.")] = None,
     thirds: Annotated[bool, typer.Option("--thirds", help="Dice also by lower, middle and upper third.")] = False,
+    axis: Annotated[Axis, typer.Option("--axis", help="Of thirds and tubes.")] = Axis.foot_head,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Brier score and calibration of saved ones.")] = False,
     by: Annotated[list[str] | None, typer.Option("--by", help="Also split by this attribute of the cases (site).")] = None,
     attributes: Attributes = None,
@@ -73,22 +81,22 @@ def evaluate(
     verbose: Verbose = False,
 ) -> None:
     """Dice, volumes and surface distances in mm. A missing prediction counts as missed; a killed evaluation goes on."""
-    from segsuite.verbs.evaluating import SIZE_EDGES_ML, TOLERANCES_MM, Measures
-    from segsuite.verbs.evaluating import evaluate as run_evaluate
+    from segsuite.verbs import evaluating
 
-    measures = Measures(
-        tuple(tolerance or TOLERANCES_MM),
+    measures = evaluating.Measures(
+        tuple(tolerance or evaluating.TOLERANCES_MM),
         surface=surface.value,
         instances=instances or (),
         least_iou=least_iou,
-        size_edges_ml=tuple(size or SIZE_EDGES_ML),
+        size_edges_ml=tuple(size or evaluating.SIZE_EDGES_ML),
         tubes=tubes or (),
         topology=topology or (),
         thirds=thirds,
+        axis=axis.value,
         probabilities=probabilities,
     )
     with case_progress("evaluating") as progress:
-        evaluation = run_evaluate(
+        evaluation = evaluating.evaluate(
             predictions,
             references,
             out,
@@ -103,9 +111,7 @@ def evaluate(
             on_start=progress.start,
             on_case=progress.case,
         )
-    if as_json:
-        print_json(evaluation.summary)
-    _show_evaluation(evaluation, out, convention)
+    _show_evaluation(evaluation, out, convention, as_json=as_json)
     raise typer.Exit(evaluation.exit_code)
 
 
@@ -191,7 +197,9 @@ def view(
     say(str(write_viewer(image, masks or [], out, labels=labels)))
 
 
-def _show_evaluation(evaluation: Any, out: Path, convention: list[Rules] | None) -> None:
+def _show_evaluation(evaluation: Any, out: Path, convention: list[Rules] | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json(evaluation.summary)
     print_scores(evaluation.summary)
     if convention:
         _print_conventions(out, [rules.value for rules in convention])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ import numpy as np
 
 from segsuite.engines.pairing import Pair
 from segsuite.errors import InputError, VolumeError
-from segsuite.metrics.per_case import Measurement, Scoring, measure_case, measure_probability
+from segsuite.metrics.per_case import HIGHER_IS_BETTER, Measurement, Scoring, measure_case, measure_probability
 from segsuite.metrics.probability import Calibration
 from segsuite.shapes import FloatArray, LabelMap
 from segsuite.volumes.grid import require_same_grid
@@ -23,6 +24,7 @@ __all__ = ["EvaluatedCase", "evaluate_pairs"]
 
 QUEUED_PER_WORKER = 32
 """Cases handed to each process ahead of time; more would only fill memory."""
+WORST_OF_UNIT = {"mm": math.inf, "%": 100.0}
 WORST_PROBABILITY = 1.0
 """Brier score and calibration error where there is no prediction."""
 
@@ -83,12 +85,12 @@ def _evaluate(pair: Pair, scoring: Scoring, probabilities: bool) -> EvaluatedCas
     if pair.labelled is not None:
         known = {label: name for label, name in scoring.structures.items() if name in pair.labelled}
         scoring = replace(scoring, structures=known)
-    axis = reference.grid.body_axes.index(2)
-    upwards = (axis, bool(reference.grid.affine[2, axis] > 0))
+    axis = reference.grid.body_axes.index(scoring.body_axis)
+    upwards = (axis, bool(reference.grid.affine[scoring.body_axis, axis] > 0))
     measurements = measure_case(predicted, reference.labels, scoring, spacing_mm=reference.spacing_mm, upwards=upwards)
     calibrations: Mapping[str, Calibration] = {}
     if probabilities and reason:
-        worst = {m.name: m for m in measurements if m.metric == "dice" and m.status != "empty"}
+        worst = {m.name: m for m in measurements if m.metric == "dice"}
         measurements += [
             replace(m, metric=metric, value=WORST_PROBABILITY) for m in worst.values() for metric in ("brier", "ece")
         ]
@@ -98,7 +100,7 @@ def _evaluate(pair: Pair, scoring: Scoring, probabilities: bool) -> EvaluatedCas
         )
         measurements += judged
     if reason:
-        measurements = [replace(m, status=_unmeasured(m)) for m in measurements]
+        measurements = [_without_prediction(m) for m in measurements]
     return EvaluatedCase(pair, measurements, reference.grid.diagonal_mm, reason, calibrations)
 
 
@@ -129,5 +131,14 @@ def _probability(pair: Pair, reference: Volume, label: int) -> FloatArray:
     return found
 
 
-def _unmeasured(measurement: Measurement) -> str:
-    return "no prediction" if measurement.status == "missed" else measurement.status
+def _without_prediction(measurement: Measurement) -> Measurement:
+    """Nobody said that a structure is not there, so it was not rightly left out: what has no value gets the worst one.
+
+    Otherwise taking away the file of a prediction that invents a structure would improve that structure's mean.
+    """
+    value = measurement.value
+    if math.isnan(value) and measurement.metric.startswith(HIGHER_IS_BETTER):
+        value = 0.0
+    elif math.isnan(value) and measurement.unit in WORST_OF_UNIT:
+        value = WORST_OF_UNIT[measurement.unit]
+    return replace(measurement, value=value, status="no prediction")

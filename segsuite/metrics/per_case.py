@@ -101,8 +101,9 @@ class Scoring:
         instance_labels: Structures whose separate objects (lesions) are counted too.
         least_iou: Least overlap from which two objects match.
         size_edges_ml: Between small, larger and largest objects, which are also counted apart.
-        tube_labels: Structures that run from foot to head, whose centre lines are compared.
-        thirds: Dice also in the lower, middle and upper third of all structures together.
+        tube_labels: Structures that run along ``body_axis``, whose centre lines are compared.
+        thirds: Dice also in the lower, middle and upper third of all structures together, along ``body_axis``.
+        body_axis: 0 left to right, 1 back to front, 2 foot to head.
         topology_labels: Structures whose pieces, tunnels and cavities are counted.
         surface: One of ``SURFACES``.
     """
@@ -115,6 +116,7 @@ class Scoring:
     size_edges_ml: tuple[float, ...] = ()
     tube_labels: tuple[int, ...] = ()
     thirds: bool = False
+    body_axis: Literal[0, 1, 2] = 2
     topology_labels: tuple[int, ...] = ()
     surface: Literal["voxels", "area"] = "voxels"
 
@@ -129,7 +131,7 @@ def measure_case(
         reference: Integers on the same grid.
         scoring: What is measured.
         spacing_mm: Voxel size along i, j, k.
-        upwards: Array axis between foot and head, and whether it runs from foot to head.
+        upwards: Array axis along ``body_axis``, and whether it runs the same way (from foot to head).
 
     Returns:
         One measurement per structure and metric.

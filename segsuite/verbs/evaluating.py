@@ -17,11 +17,13 @@ from segsuite.metrics.per_case import Scoring
 from segsuite.reports.exports import write_exports
 from segsuite.reports.tables import read_evaluation, write_summary
 
-__all__ = ["SIZE_EDGES_ML", "TOLERANCES_MM", "Evaluation", "Measures", "evaluate"]
+__all__ = ["BODY_AXES", "SIZE_EDGES_ML", "TOLERANCES_MM", "Evaluation", "Measures", "evaluate"]
 
 TOLERANCES_MM = (1.0, 2.0)
 """Surface Dice is reported at these tolerances unless others are asked for."""
 
+BODY_AXES: dict[str, Literal[0, 1, 2]] = {"left-right": 0, "back-front": 1, "foot-head": 2}
+"""Along which thirds and tubes run; the lower third is where an axis begins."""
 SIZE_EDGES_ML = (0.1, 1.0)
 """Objects are also counted apart below, between and above these volumes unless others are asked for."""
 
@@ -36,9 +38,10 @@ class Measures:
         instances: Structures whose separate objects (lesions) are counted too.
         least_iou: Least overlap from which two objects match.
         size_edges_ml: Between small, larger and largest objects, which are also counted apart.
-        tubes: Structures that run from foot to head: distance of centre lines, centre-line Dice.
+        tubes: Structures that run along ``axis``: distance of centre lines, centre-line Dice.
         topology: Structures whose pieces and holes are counted.
-        thirds: Dice also in the lower, middle and upper third of all structures together.
+        thirds: Dice also in the lower, middle and upper third of all structures together, along ``axis``.
+        axis: One of ``BODY_AXES``.
         probabilities: Brier score and calibration error, where probabilities were saved beside the masks.
     """
 
@@ -50,6 +53,7 @@ class Measures:
     tubes: Sequence[str] = ()
     topology: Sequence[str] = ()
     thirds: bool = False
+    axis: Literal["left-right", "back-front", "foot-head"] = "foot-head"
     probabilities: bool = False
 
     def scoring(self, structures: Mapping[int, str], *, ignore_label: int | None) -> Scoring:
@@ -74,6 +78,7 @@ class Measures:
             size_edges_ml=tuple(sorted(self.size_edges_ml)),
             tube_labels=_labels_named(self.tubes, structures, option="--tubes"),
             thirds=self.thirds,
+            body_axis=BODY_AXES[self.axis],
             topology_labels=_labels_named(self.topology, structures, option="--topology"),
             surface=self.surface,
         )

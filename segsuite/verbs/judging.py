@@ -110,11 +110,12 @@ def conventions(folder: Path, names: Sequence[str]) -> tuple[pd.DataFrame, list[
         Means side by side, segsuite's first, and the differences.
     """
     measurements, cases = read_evaluation(folder)
-    found = differences(measurements, cases, names)
+    others = [name for name in names if name != "segsuite"]
+    found = differences(measurements, cases, others)
     columns = [field.name for field in fields(Difference)]
     table = pd.DataFrame([asdict(difference) for difference in found], columns=columns)
     write_text(folder / "conventions.csv", table.to_csv(index=False, na_rep="left out"))
-    return means_under(measurements, cases, ["segsuite", *names]), found
+    return means_under(measurements, cases, ["segsuite", *others]), found
 
 
 def _repeats(folder: Path) -> list[Path]:

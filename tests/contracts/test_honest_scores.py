@@ -73,3 +73,26 @@ def test_harm_never_helps(tmp_path_factory: pytest.TempPathFactory, harm: str, s
             assert change <= 1e-9 if metric.startswith(HIGHER_IS_BETTER) else change >= -1e-9, (structure, metric)
     if changed:
         assert any(after[name]["dice"] < before[name]["dice"] for name in before)
+
+
+@pytest.mark.slow
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 10_000))
+def test_dropping_a_bad_prediction_never_helps_either(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    """Predictions that miss, invent and misplace structures; amounts (ml, counts) are no scores and are not asked."""
+    draw = np.random.default_rng(seed)
+    root = tmp_path_factory.mktemp("bad")
+    references, predictions = ([blocks(draw, absent=0.4) for _ in range(4)] for _ in range(2))
+    references.append(blocks(draw, absent=0.0))  # so that both structures have a name
+    predictions.append(references[-1])
+    for name, cases in (("references", references), ("bad", predictions), ("less", predictions)):
+        write(root / name, cases)
+    (root / "less" / f"c{int(draw.integers(len(references)))}.nii.gz").unlink()
+    surface: Literal["voxels", "area"] = "area" if seed % 2 else "voxels"
+    before, after = (means(root / folder, root / "references", surface) for folder in ("bad", "less"))
+    for structure, metrics in before.items():
+        for metric, value in metrics.items():
+            if value is None or metric == "absolute_volume_difference":
+                continue
+            change = after[structure][metric] - value
+            assert change <= 1e-9 if metric.startswith(HIGHER_IS_BETTER) else change >= -1e-9, (structure, metric)

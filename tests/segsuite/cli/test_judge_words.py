@@ -37,9 +37,21 @@ def test_everything_that_can_be_asked_for_at_once(segsuite: Command, cohort_fold
     labels = shutil.copytree(cohort_folder / "labels", tmp_path / "predictions")
     (labels / "phantom_0001.nii.gz").unlink()
     (tmp_path / "known.tsv").write_text("case\tsite\nphantom_0000\tA\nphantom_0001\tB\n")
-    words = ["--by", "site", "--attributes", tmp_path / "known.tsv", "--surface", "area", "--thirds", "-j", 1]
+    words = [
+        "--by",
+        "site",
+        "--attributes",
+        tmp_path / "known.tsv",
+        "--surface",
+        "area",
+        "--thirds",
+        "--axis",
+        "back-front",
+        "-j",
+        1,
+    ]
     words += ["--topology", "transition_zone", "--tubes", "distal_prostatic_urethra", "--instances", "peripheral_zone"]
-    words += ["--convention", "monai", "--convention", "nnunet"]
+    words += ["--convention", "segsuite", "--convention", "monai", "--convention", "nnunet"]
     code, _, err = segsuite("evaluate", labels, cohort_folder / "manifest.json", "--out", tmp_path / "evaluation", *words)
     assert code == 2
     assert "case phantom_0001, dice: peripheral_zone is without a prediction: monai leaves it out" in err

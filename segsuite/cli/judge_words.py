@@ -177,7 +177,7 @@ def overlay(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Draw a picture for a paper: three slices with the outlines of masks."""
+    """Draw a picture for a paper: slices in three planes with the outlines of masks."""
     from segsuite.verbs.judging import draw_overlay
 
     say(str(draw_overlay(image, mask, reference, out, dpi=dpi)))

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import segsuite
 from segsuite.engines.evaluation import EvaluatedCase
 from segsuite.engines.pairing import Pair
 from segsuite.files import hash_of_json, make_folder, writing_to
@@ -54,7 +55,7 @@ class EvaluationTables:
             OutputError: A table cannot be written.
         """
         self.folder, self.attributes = make_folder(folder), tuple(attributes)
-        how = hash_of_json([asdict(scoring), self.attributes, probabilities])
+        how = hash_of_json([segsuite.__version__, asdict(scoring), self.attributes, probabilities])
         self._fingerprints = {pair.case_id: _fingerprint(pair, how) for pair in pairs}
         self.done = {
             case for case, fingerprint in _rows(_partial(folder, JOURNAL)) if self._fingerprints.get(case) == fingerprint
@@ -105,6 +106,8 @@ class EvaluationTables:
             for name, table in self._tables.items():
                 with writing_to(self.folder / name):
                     table.path.replace(self.folder / name)
+            for name in {CALIBRATION} - set(self._tables):  # an earlier evaluation's would be shown as this one's
+                (self.folder / name).unlink(missing_ok=True)
 
 
 class _OpenTable:

@@ -1,6 +1,6 @@
 """A 3-D convolution that is not slow for a single small patch on a CPU; the same numbers and the same weights as torch's own.
 
-Torch computes a batch of one with few features by a path without oneDNN, which takes up to ten times as long. There the patch
+Torch computes a batch of one with few features by a path without oneDNN, which is much slower. There the patch
 is given as several: its slices, where the kernel stays within slices, or its two halves.
 """
 

@@ -15,8 +15,10 @@ import pandas as pd
 
 from segsuite.metrics.per_case import HIGHER_IS_BETTER
 
-__all__ = ["CONVENTIONS", "Convention", "Difference", "differences", "means_under"]
+__all__ = ["CONVENTIONS", "CONVENTIONS_FILE", "Convention", "Difference", "differences", "means_under"]
 
+CONVENTIONS_FILE = "conventions.csv"
+"""In an evaluation folder: what was treated otherwise, where that was asked for."""
 Rule = Literal["left out", "perfect", "worst", "infinite"]
 OVERLAPS = ("dice", "iou", "surface_dice")
 DISTANCES = ("hd", "hd95", "assd", "masd")

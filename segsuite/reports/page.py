@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from segsuite.errors import InputError, OutputError
 from segsuite.files import hash_of_file, write_text
-from segsuite.reports.conventions import CONVENTIONS, means_under
+from segsuite.reports.conventions import CONVENTIONS, CONVENTIONS_FILE, means_under
 from segsuite.reports.figures import agreement_of_volumes, overlap_against_volume, reliability, spread
 from segsuite.reports.overlays import COLOURS, as_data_uri, overlay_figure
 from segsuite.reports.rendering import metric_title, render
@@ -151,9 +151,9 @@ def _viewer(folder: Path, shown: list[str], cases: pd.DataFrame, names: dict[int
 
 def _conventions(folder: Path, measurements: pd.DataFrame, cases: pd.DataFrame) -> dict[str, Any] | None:
     """Only where the evaluation was asked for them."""
-    if not (folder / "conventions.csv").is_file():
+    if not (folder / CONVENTIONS_FILE).is_file():
         return None
-    asked = pd.read_csv(folder / "conventions.csv", dtype=str)
+    asked = pd.read_csv(folder / CONVENTIONS_FILE, dtype=str)
     names = [name for name in CONVENTIONS if name != "segsuite" and name in set(asked["convention"])]
     table = means_under(measurements, cases, ["segsuite", *names])
     table = table[table["metric"].isin(("dice", "hd95", "assd"))]

@@ -14,6 +14,7 @@ from segsuite.engines.inputs import with_attributes
 from segsuite.engines.pairing import Pair, find_pairs, structures_of
 from segsuite.errors import SettingsError, closest_hint
 from segsuite.metrics.per_case import Scoring
+from segsuite.reports.conventions import CONVENTIONS_FILE
 from segsuite.reports.exports import write_exports
 from segsuite.reports.tables import read_evaluation, write_summary
 
@@ -166,6 +167,7 @@ def evaluate(
             if on_case is not None and pair.case_id in tables.done:
                 on_case(pair.case_id)
         evaluate_pairs(left, scoring, probabilities=measures.probabilities, workers=workers, on_case=collect)
+    (out / CONVENTIONS_FILE).unlink(missing_ok=True)  # an earlier evaluation's
     summary = write_summary(out, by=by, seed=seed)
     measurements, cases = read_evaluation(out)
     write_exports(out, summary, measurements, cases)

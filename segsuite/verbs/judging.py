@@ -12,7 +12,7 @@ from segsuite.data.label_table import read_label_table
 from segsuite.errors import SettingsError
 from segsuite.files import make_folder, write_atomically, write_text
 from segsuite.reports.comparison import Comparison, compare_evaluations
-from segsuite.reports.conventions import Difference, differences, means_under
+from segsuite.reports.conventions import CONVENTIONS_FILE, Difference, differences, means_under
 from segsuite.reports.overlays import overlay_figure
 from segsuite.reports.ranking import Ranked, rank_evaluations
 from segsuite.reports.repeats import RepeatComparison, compare_repeats
@@ -114,7 +114,7 @@ def conventions(folder: Path, names: Sequence[str]) -> tuple[pd.DataFrame, list[
     found = differences(measurements, cases, others)
     columns = [field.name for field in fields(Difference)]
     table = pd.DataFrame([asdict(difference) for difference in found], columns=columns)
-    write_text(folder / "conventions.csv", table.to_csv(index=False, na_rep="left out"))
+    write_text(folder / CONVENTIONS_FILE, table.to_csv(index=False, na_rep="left out"))
     return means_under(measurements, cases, ["segsuite", *others]), found
 
 

@@ -232,7 +232,7 @@ def _read_nifti(path: Path) -> tuple[NDArray[Any], Affine, dict[str, Any]]:
 
 
 def _opened(path: Path) -> Any:
-    """A NIfTI-1 or -2 image; gzip is undone by isal, which is more than twice as fast as zlib."""
+    """A NIfTI-1 or -2 image; gzip is undone by isal, which is faster than zlib."""
     if not path.name.lower().endswith(".gz"):
         return nib.load(path)  # type: ignore[attr-defined]
     content = igzip.decompress(path.read_bytes())

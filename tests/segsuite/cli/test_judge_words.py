@@ -13,7 +13,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from segsuite.cli import judge_words
 from segsuite.engines.run_folder import RunFolder
+from segsuite.metrics.per_case import SURFACES
+from segsuite.reports.conventions import CONVENTIONS
+from segsuite.verbs.evaluating import BODY_AXES
 
 pytestmark = pytest.mark.slow
 Command = Callable[..., tuple[int, str, str]]
@@ -65,6 +69,13 @@ def test_everything_that_can_be_asked_for_at_once(segsuite: Command, cohort_fold
     )
     assert code == 1
     assert "Predict with --save-probabilities" in err
+
+
+def test_choices_are_what_the_house_knows() -> None:
+    """The command line spells them out, because help must load nothing heavy."""
+    assert [rules.value for rules in judge_words.Rules] == list(CONVENTIONS)
+    assert [surface.value for surface in judge_words.Surface] == list(SURFACES)
+    assert [axis.value for axis in judge_words.Axis] == list(BODY_AXES)
 
 
 def test_saved_probabilities_are_judged(segsuite: Command, tiny_run: RunFolder, tmp_path: Path) -> None:

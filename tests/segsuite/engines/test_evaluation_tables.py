@@ -90,6 +90,14 @@ def test_attributes_become_columns_and_bins_a_table(pairing: Pairing, tmp_path: 
     assert (calibration[-1]["probability"], calibration[-1]["positives"]) == ("1.92", "1")
 
 
+def test_bins_of_an_earlier_evaluation_do_not_stay(pairing: Pairing, tmp_path: Path) -> None:
+    with opened(tmp_path / "e", pairing, probabilities=True):
+        pass
+    assert (tmp_path / "e" / "calibration.csv").is_file()
+    finish(tmp_path / "e", pairing)
+    assert names(tmp_path / "e") == TABLES
+
+
 def test_what_was_interrupted_has_no_name_and_goes_on(pairing: Pairing, tmp_path: Path) -> None:
     interrupt(tmp_path / "e", pairing, after=2)
     assert all(name.startswith(".") for name in names(tmp_path / "e"))

@@ -39,7 +39,7 @@ def test_one_is_not_enough(two_runs: list[Path]) -> None:
         compare(two_runs[:1], metrics=["dice"])
 
 
-def test_ranking_and_conventions_of_evaluations(two_runs: list[Path]) -> None:
+def test_ranking_and_conventions_of_evaluations(two_runs: list[Path], cohort_folder: Path) -> None:
     ranked = rank(two_runs, metric="dice")
     assert [entry.name for entry in ranked] == ["all", "less"]
     table, differences = conventions(two_runs[1] / "evaluation", ["monai", "nnunet"])
@@ -48,6 +48,8 @@ def test_ranking_and_conventions_of_evaluations(two_runs: list[Path]) -> None:
     lines = (two_runs[1] / "evaluation" / "conventions.csv").read_text().splitlines()
     assert len(lines) == 1 + len(differences)
     assert lines[1].startswith("phantom_0002,peripheral_zone,dice,monai,0.0,left out")
+    evaluate(two_runs[1] / "predictions", cohort_folder / "manifest.json", two_runs[1] / "evaluation")
+    assert not (two_runs[1] / "evaluation" / "conventions.csv").exists(), "a new evaluation was not asked for it"
 
 
 def test_repeated_trainings_are_found_in_their_folders(two_runs: list[Path], tmp_path: Path) -> None:

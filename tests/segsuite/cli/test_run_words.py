@@ -70,7 +70,9 @@ def test_interrupt_exits_with_130(tiny_run: RunFolder, tmp_path: Path, signal_: 
     for number in range(200):  # so many that no machine is done before the signal comes
         os.link(tiny_run.root / "cohort" / "images" / "phantom_0000.nii.gz", scans / f"scan_{number}.nii.gz")
     command = [sys.executable, "-m", "segsuite", "predict", str(tiny_run.model), str(scans)]
+    here = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would the child
     process = subprocess.Popen([*command, "--out", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True, env=os.environ)
+    signal.signal(signal.SIGINT, here)
     ledger = tmp_path / "out" / "ledger.jsonl"
     while process.poll() is None and not ledger.is_file():
         time.sleep(0.01)

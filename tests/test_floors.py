@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
-    0: ["errors", "shapes", "seeding", "shipped", "files"],
+    0: ["errors", "shapes", "seeding", "shipped", "files", "extras"],
     1: ["volumes"],
     2: ["data", "networks", "losses", "metrics"],
     3: ["engines"],
@@ -17,8 +17,9 @@ FLOORS = {
     5: ["settings"],
     6: ["pipeline"],
     7: ["verbs"],
-    8: ["cli"],
-    9: ["__main__"],
+    8: ["service"],
+    9: ["cli"],
+    10: ["__main__"],
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 MODULES = sorted((ROOT / "segsuite").rglob("*.py"))

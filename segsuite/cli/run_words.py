@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -113,6 +113,7 @@ def predict(
     isolate: Annotated[bool, typer.Option("--isolate/--no-isolate", help="So that a crash or a hang costs one case.")] = True,
     time_limit: Annotated[float | None, typer.Option("--time-limit", min=1, help="Seconds for one case.")] = None,
     watched: Annotated[bool, typer.Option("--watch", help="The input is a folder: segment what arrives in it.")] = False,
+    engine: Annotated[str | None, typer.Option("--engine", help="ray, or ray:workers=8,cpus=4,gpus=0.5: a cluster.")] = None,
     device: Device = "auto",
     workers: Workers = None,
     as_json: Json = False,
@@ -124,6 +125,7 @@ def predict(
     SIGTERM finishes the case in hand.
     """
     from segsuite.engines.inputs import parse_shard
+    from segsuite.engines.ray_options import parse_engine
     from segsuite.verbs.predicting import predict as run_predict
     from segsuite.verbs.spreading import watch
 
@@ -145,6 +147,7 @@ def predict(
         "threads": workers,
         "isolate": isolate,
         "time_limit_s": time_limit,
+        "cluster": parse_engine(engine),
     }
     with stop_on_sigterm() as stop, case_progress("predicting") as progress:
         how |= {"stop": stop, "on_case": progress.case}
@@ -153,10 +156,7 @@ def predict(
             outcome = watch(model, inputs[0], out, **how)
         else:
             outcome = run_predict(model, inputs, out, on_start=progress.start, **how)
-    if as_json:
-        print_json({"done": outcome.n_done, "skipped": outcome.n_skipped, "failed": outcome.failures})
-    _show_outcome(outcome, out)
-    raise typer.Exit(outcome.exit_code)
+    _show_outcome(outcome, out, as_json=as_json)
 
 
 def slurm(
@@ -183,7 +183,10 @@ def slurm(
     say(f"{path}: submit it with `sbatch {path}`")
 
 
-def _show_outcome(outcome: Any, out: Path) -> None:
+def _show_outcome(outcome: Any, out: Path, *, as_json: bool) -> NoReturn:
+    if as_json:
+        print_json({"done": outcome.n_done, "skipped": outcome.n_skipped, "failed": outcome.failures})
     say(f"{out}: {outcome.n_done} done, {outcome.n_skipped} were done before, {len(outcome.failures)} failed")
     if outcome.n_done:
         say(f"the network was busy {outcome.busy_share:.0%} of the time, otherwise it waited for reading or writing")
+    raise typer.Exit(outcome.exit_code)

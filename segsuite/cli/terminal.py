@@ -20,6 +20,7 @@ from rich.table import Table
 __all__ = [
     "CaseProgress",
     "case_progress",
+    "end_on_sigterm",
     "print_json",
     "print_problem",
     "print_scores",
@@ -156,6 +157,16 @@ def stop_on_sigterm() -> Iterator[Callable[[], bool]]:
     before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
     try:
         yield asked.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def end_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block like an interrupt, so that whatever it holds is let go."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
     finally:
         signal.signal(signal.SIGTERM, before)
 

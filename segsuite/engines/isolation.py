@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from segsuite.engines.inputs import InputCase
-from segsuite.engines.ledger import Ledger, LedgerLine, now
+from segsuite.engines.ledger import Ledger
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
 from segsuite.engines.segmentation import Predictor
 from segsuite.errors import InputError, ModelError
@@ -93,7 +93,7 @@ def predict_isolated(
         if len(seen.in_hand) == 1:
             culprit = next(case for case in left if case.case_id == seen.in_hand[0])
             reason = f"the process that segmented it {seen.death}"
-            _put_down(culprit, reason, out, options)
+            Ledger(out, shard=options.shard).put_down(culprit.case_id, culprit.output, reason)
             results[culprit.case_id] = reason
             on_case(culprit.case_id, reason)
             left.remove(culprit)
@@ -103,11 +103,6 @@ def predict_isolated(
 def _counted(results: dict[str, str]) -> Outcome:
     failures = {case: result for case, result in results.items() if result not in ("done", "skipped")}
     return Outcome(list(results.values()).count("done"), list(results.values()).count("skipped"), failures)
-
-
-def _put_down(case: InputCase, reason: str, out: Path, options: BatchOptions) -> None:
-    line = LedgerLine(case.case_id, "failed", case.output, input_hash="", model_hash="", reason=reason, time=now())
-    Ledger(out, shard=options.shard).append(line)
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,16 @@ class Ledger:
         mask = self.folder / line.output
         return mask.is_file() and hash_of_file(mask) == line.output_hash
 
+    def put_down(self, case: str, output: str, reason: str) -> None:
+        """Write that a case failed in a process that can no longer say so.
+
+        Args:
+            case: Case id.
+            output: Where its mask would be.
+            reason: What is known.
+        """
+        self.append(LedgerLine(case, "failed", output, input_hash="", model_hash="", reason=reason, time=now()))
+
     def append(self, line: LedgerLine) -> None:
         """Write one line through to the disk.
 

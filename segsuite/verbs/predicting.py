@@ -10,6 +10,7 @@ from segsuite.engines.inputs import InputCase, find_inputs, take_shard, with_att
 from segsuite.engines.isolation import predict_isolated
 from segsuite.engines.model_folder import read_model_folder
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
+from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.segmentation import Predictor
 from segsuite.files import make_folder, write_text
 
@@ -34,6 +35,7 @@ def predict(
     threads: int | None = None,
     isolate: bool = False,
     time_limit_s: float | None = None,
+    cluster: RayOptions | None = None,
     choose: Callable[[Sequence[InputCase]], list[InputCase]] = list,
     stop: Callable[[], bool] = lambda: False,
     on_start: Callable[[int], None] | None = None,
@@ -58,6 +60,7 @@ def predict(
         threads: Of the network on a CPU; ``None``: one per core.
         isolate: In a process of its own, so that a case that kills it costs only itself.
         time_limit_s: For one case; needs ``isolate``.
+        cluster: Spread the cases over a Ray cluster instead.
         choose: Which of the cases to segment now.
         stop: When true, the case in hand is finished and the rest is left.
         on_start: Called with the number of cases.
@@ -79,6 +82,11 @@ def predict(
     table = "".join(f"{value}\t{name}\n" for name, value in folder.labels.items())
     write_text(make_folder(out) / "labels.tsv", f"index\tname\n{table}")
     options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force)
+    if cluster is not None:
+        from segsuite.engines.ray_cluster import predict_on_ray  # Ray is an extra
+
+        load = partial(open_predictor, folder.path.resolve(), device=device, overrides=tuple(overrides), threads=threads)
+        return predict_on_ray(cases, load, out, options, cluster=cluster, stop=stop, on_case=on_case)
     if isolate:
         return predict_isolated(cases, load, out, options, time_limit_s=time_limit_s, stop=stop, on_case=on_case)
     return predict_cases(cases, load(), out, options, stop=stop, on_case=on_case)

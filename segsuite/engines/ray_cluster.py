@@ -1,0 +1,220 @@
+"""Batch inference on a Ray cluster: workers that hold one model each; what a dead worker had in hand goes to another.
+
+Cases travel in small batches. A batch is repeated as it is when its worker dies: the ledger skips what is done. A batch that
+kills twice is taken apart, and a single case that kills twice is put down as failed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from segsuite.engines.inputs import InputCase
+from segsuite.engines.ledger import Ledger
+from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
+from segsuite.engines.ray_options import RayOptions
+from segsuite.engines.segmentation import Predictor
+from segsuite.errors import InputError, SettingsError
+
+__all__ = ["predict_on_ray"]
+
+MOST_DEATHS = 2
+"""Of one batch; then it is taken apart, or its only case is put down."""
+POLL_SECONDS = 0.5
+
+
+@dataclass(eq=False)
+class _Batch:
+    cases: list[InputCase]
+    n_deaths: int = 0
+
+
+@dataclass
+class _Results:
+    """What is known so far."""
+
+    outcomes: dict[str, str] = field(default_factory=dict)
+    n_left: int = 0
+
+    def outcome(self) -> Outcome:
+        results = list(self.outcomes.values())
+        failures = {case: result for case, result in self.outcomes.items() if result not in ("done", "skipped")}
+        return Outcome(results.count("done"), results.count("skipped"), failures, self.n_left)
+
+
+class _Segmenter:
+    """Runs on a node of the cluster, in a process of its own."""
+
+    def __init__(self, load: Callable[[], Predictor], out: Path, options: BatchOptions) -> None:
+        self.load, self.out, self.options = load, out, options
+        self.predictor: Predictor | None = None
+        self.stopped = False
+
+    def segment(self, cases: list[InputCase]) -> tuple[dict[str, str], int]:
+        """Results of the cases, and how many were left."""
+        if self.predictor is None:  # not in __init__: an error there would look like a dead worker
+            self.predictor = self.load()
+        results: dict[str, str] = {}
+        outcome = predict_cases(
+            cases, self.predictor, self.out, self.options, stop=lambda: self.stopped, on_case=results.__setitem__
+        )
+        return results, outcome.n_left
+
+    def stop(self) -> None:
+        """Finish the case in hand; comes in while ``segment`` runs."""
+        self.stopped = True
+
+
+def predict_on_ray(
+    cases: Sequence[InputCase],
+    load: Callable[[], Predictor],
+    out: Path,
+    options: BatchOptions,
+    *,
+    cluster: RayOptions,
+    stop: Callable[[], bool] = lambda: False,
+    on_case: Callable[[str, str], None] = ignore,
+) -> Outcome:
+    """As ``predict_cases``, on a cluster whose nodes all see inputs, model and output folder under the same paths.
+
+    Args:
+        cases: All cases.
+        load: Opens the model; called on the nodes, so it must be picklable.
+        out: Folder of the masks and of the ledgers, one per worker.
+        options: How; its shard is that of no worker.
+        cluster: What each worker takes.
+        stop: When true, the cases in hand are finished and the rest is left.
+        on_case: Called with case id and ``done``, ``skipped`` or the reason of a failure.
+
+    Returns:
+        Counts and failures.
+
+    Raises:
+        SettingsError: The cluster has no room for a single worker.
+        InputError: The model cannot be opened, or the output folder not be written.
+    """
+    with _connected(cluster.address):
+        waiting = deque(_Batch(list(cases[at : at + cluster.batch])) for at in range(0, len(cases), cluster.batch))
+        crew = _Crew(min(_worker_count(cluster), len(waiting)), load, out.resolve(), options, cluster)
+        return _work_off(waiting, crew, stop, on_case)
+
+
+def _work_off(waiting: deque[_Batch], crew: _Crew, stop: Callable[[], bool], on_case: Callable[[str, str], None]) -> Outcome:
+    results, was_told = _Results(), False
+    while waiting or crew.in_hand:
+        if stop() and not was_told:
+            was_told = True
+            results.n_left += sum(len(batch.cases) for batch in waiting)
+            waiting.clear()
+            crew.stop()
+        crew.hand_out(waiting)
+        for batch, answer in crew.finished():
+            if answer is None:
+                _after_death(batch, waiting, crew, results, on_case)
+                continue
+            found, n_left = answer
+            results.n_left += n_left
+            for case_id, result in found.items():
+                results.outcomes[case_id] = result
+                on_case(case_id, result)
+    return results.outcome()
+
+
+def _after_death(
+    batch: _Batch, waiting: deque[_Batch], crew: _Crew, results: _Results, on_case: Callable[[str, str], None]
+) -> None:
+    if batch.n_deaths < MOST_DEATHS:
+        waiting.appendleft(batch)
+    elif len(batch.cases) > 1:
+        waiting.extendleft(_Batch([case]) for case in reversed(batch.cases))
+    else:
+        case, reason = batch.cases[0], f"the worker that segmented it died, {batch.n_deaths} times"
+        crew.ledger.put_down(case.case_id, case.output, reason)
+        results.outcomes[case.case_id] = reason
+        on_case(case.case_id, reason)
+
+
+class _Crew:
+    """The workers and what each has in hand; a dead one is replaced."""
+
+    def __init__(self, n: int, load: Callable[[], Predictor], out: Path, options: BatchOptions, cluster: RayOptions) -> None:
+        self.load, self.out, self.options = load, out, options
+        self.n, self.ledger = n, Ledger(out)
+        kind: Any = ray.remote(_Segmenter)
+        # a second thread, so that `stop` is heard while a batch is in hand
+        self.kind = kind.options(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_concurrency=2)
+        self.idle: list[tuple[int, Any]] = [(number, self._hire(number)) for number in range(n)]
+        self.in_hand: dict[Any, tuple[int, Any, _Batch]] = {}
+
+    def hand_out(self, waiting: deque[_Batch]) -> None:
+        while waiting and self.idle:
+            number, worker = self.idle.pop(0)
+            batch = waiting.popleft()
+            self.in_hand[worker.segment.remote(batch.cases)] = (number, worker, batch)
+
+    def finished(self) -> Iterator[tuple[_Batch, tuple[dict[str, str], int] | None]]:
+        """Batches that are over, with their results; ``None``: the worker died of it."""
+        ready, _ = ray.wait(list(self.in_hand), timeout=POLL_SECONDS)
+        for reference in ready:
+            number, worker, batch = self.in_hand.pop(reference)
+            try:
+                answer = ray.get(reference)
+            except RayTaskError as error:
+                raise error.cause if isinstance(error.cause, InputError) else error from None
+            except RayActorError as error:
+                batch.n_deaths += not error.preempted
+                answer, worker = None, self._hire(number)
+            self.idle.append((number, worker))
+            yield batch, answer
+
+    def stop(self) -> None:
+        for _, worker, _ in self.in_hand.values():
+            worker.stop.remote()
+
+    def _hire(self, number: int) -> Any:
+        shard = (number + 1, self.n)  # names a ledger of its own
+        how = BatchOptions(
+            shard, self.options.overwrite, self.options.save_probabilities, self.options.series_uid, self.options.force
+        )
+        return self.kind.remote(self.load, self.out, how)
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[None]:
+    """A connection to the cluster, ended by its maker only."""
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing dials out
+    ray.init(
+        address=address or None, include_dashboard=None if address else False, log_to_driver=False, logging_level=logging.ERROR
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _worker_count(cluster: RayOptions) -> int:
+    """As many as were asked for, or as fit into the cluster as it is."""
+    if cluster.workers:
+        return cluster.workers
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    fits = int(resources.get("CPU", 0) / cluster.cpus)
+    if cluster.gpus:
+        fits = min(fits, int(resources.get("GPU", 0) / cluster.gpus + 1e-6))
+    if fits < 1:
+        raise SettingsError(
+            f"The cluster must have room for a worker of {cluster.cpus:g} CPUs and {cluster.gpus:g} GPUs, got "
+            f"{resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs."
+        )
+    return fits

@@ -1,0 +1,1 @@
+"""The model behind a door of HTTP: images in, masks out."""

@@ -1,0 +1,129 @@
+"""A local cluster of two workers, one of which is killed in the middle."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segsuite.data.transforms import Normalisation, Preprocessing
+from segsuite.engines.inputs import find_inputs
+from segsuite.engines.ledger import read_ledger
+from segsuite.engines.prediction import BatchOptions, Outcome
+from segsuite.engines.ray_options import RayOptions
+from segsuite.engines.segmentation import Request, Segmentation, segment_rows
+from segsuite.errors import ModelError
+from segsuite.volumes.volume import Volume
+
+ray = pytest.importorskip("ray", reason="needs the extra: pip install 'segsuite[ray]'")
+pytestmark = pytest.mark.slow
+
+
+class Troubled:
+    """Calls bright voxels structure 1; writes down its process; a first voxel of 1 kills it."""
+
+    structures = {1: "bright"}
+    n_channels = 1
+    sha256 = "v1"
+
+    def __init__(self, notes: Path) -> None:
+        self.notes = notes
+
+    def segment(self, volume: Volume, request: Request) -> Segmentation:
+        with (self.notes / f"{os.getpid()}").open("a") as stream:
+            stream.write(f"{request.case_id}\n")
+        time.sleep(0.3)
+        if int(volume.array[0, 0, 0, 0]) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return segment_rows(volume, Preprocessing(None, (Normalisation(),)), self.rows, class_labels=(0, 1))
+
+    def rows(self, image: np.ndarray) -> Iterator[np.ndarray]:
+        for row in image[0]:
+            yield np.stack([row <= 1, row > 1])[:, None].astype(np.float32)
+
+
+def missing(notes: Path) -> Troubled:
+    raise ModelError("the weights are missing")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    """Two places; workers find this module as pytest does."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(
+        num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+        runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}},
+    )  # fmt: skip
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def run(tmp_path: Path, write_nifti: Callable[..., Path]) -> Callable[..., Outcome]:
+    from segsuite.engines.ray_cluster import predict_on_ray
+
+    (tmp_path / "notes").mkdir()
+
+    def predict(*troubles: int, load: Callable[[Path], Troubled] = Troubled, **how: object) -> Outcome:
+        for number, trouble in enumerate(troubles):
+            image = np.random.default_rng(number).random((6, 5, 4)).astype(np.float32)
+            image[0, 0, 0] = trouble
+            write_nifti(tmp_path / "scans" / f"s{number:02d}.nii.gz", image)
+        cases = find_inputs([tmp_path / "scans"], n_channels=1)
+        opened = partial(load, tmp_path / "notes")
+        return predict_on_ray(cases, opened, tmp_path / "out", BatchOptions(), cluster=RayOptions(workers=2, batch=3), **how)
+
+    return predict
+
+
+def test_a_killed_worker_loses_no_case(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+
+    def kill_one() -> None:
+        while len([path for path in notes.iterdir() if path.read_text().count("\n") >= 2]) < 2:
+            time.sleep(0.02)
+        os.kill(int(next(notes.iterdir()).name), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    told: dict[str, str] = {}
+    outcome = run(*[0] * 14, on_case=told.__setitem__)
+    killer.join()
+    names = {f"s{number:02d}" for number in range(14)}
+    assert (outcome.failures, outcome.exit_code) == ({}, 0)
+    assert outcome.n_done + outcome.n_skipped == 14
+    assert set(told) == names
+    assert len(list(notes.iterdir())) == 3, "the dead worker has a successor"
+    lines = read_ledger(tmp_path / "out")
+    assert {case: line.status for case, line in lines.items()} == dict.fromkeys(names, "done")
+    assert {path.name for path in (tmp_path / "out").glob("*.nii.gz")} == {f"{name}.nii.gz" for name in names}
+    again = run()
+    assert (again.n_done, again.n_skipped) == (0, 14)
+
+
+def test_a_case_that_kills_is_put_down_alone(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    outcome = run(0, 1, 0, 0)
+    assert set(outcome.failures) == {"s01"}
+    assert "the worker that segmented it died" in read_ledger(tmp_path / "out")["s01"].reason
+    assert outcome.n_done + outcome.n_skipped == 3
+    assert outcome.exit_code == 2
+
+
+def test_an_end_in_time_leaves_the_rest(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    outcome = run(*[0] * 12, stop=lambda: len(list((tmp_path / "notes").iterdir())) == 2)
+    assert outcome.exit_code == 130
+    assert 0 < outcome.n_done < 12
+    assert outcome.n_done + outcome.n_left == 12
+    assert len(read_ledger(tmp_path / "out")) == outcome.n_done
+
+
+def test_a_model_that_cannot_be_opened_is_one_error(run: Callable[..., Outcome]) -> None:
+    with pytest.raises(ModelError, match="the weights are missing"):
+        run(0, 0, load=missing)

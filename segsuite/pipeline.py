@@ -46,6 +46,10 @@ class Recipe(Protocol):
     def train(self, settings: Any, run: RunFolder, runtime: Runtime) -> None:
         """Train and export the model folder into the run."""
 
+
+class Opener(Protocol):
+    """What ``pipelines/<name>/predictor.py`` offers."""
+
     def load_predictor(self, model: Path, *, device: str, overrides: Mapping[str, Any]) -> Predictor:
         """Open a model folder for prediction."""
 
@@ -78,6 +82,12 @@ class Pipeline:
     def recipe(self) -> Recipe:
         """Its ``recipe.py``; importing it loads torch."""
         found: Recipe = self._part("recipe")
+        return found
+
+    @property
+    def opener(self) -> Opener:
+        """Its ``predictor.py``; importing it loads torch, and nothing that only training needs."""
+        found: Opener = self._part("predictor")
         return found
 
     @property

@@ -30,7 +30,7 @@ def score(
 ) -> None:
     """Write scores.tsv: each scan's deviation score, how rare it is among held-out healthy subjects, who is near, doubts."""
     from pipelines.cohort_contrast.judging import score_cohort
-    from pipelines.cohort_contrast.recipe import load_predictor
+    from pipelines.cohort_contrast.predictor import load_predictor
     from segsuite.engines.inputs import parse_shard
 
     predictor = load_predictor(model, device=device, overrides={"maps": "none"})
@@ -51,7 +51,7 @@ def map_subjects(
 ) -> None:
     """Write a saliency volume per scan on its own grid, and where the groups differ, with family-wise error."""
     from pipelines.cohort_contrast.judging import map_cohort
-    from pipelines.cohort_contrast.recipe import load_predictor
+    from pipelines.cohort_contrast.predictor import load_predictor
 
     predictor = load_predictor(model, device=device, overrides={"maps": kind})
     outcome, found = map_cohort(predictor, manifest, out, data_root=data_root, n_permutations=permutations)
@@ -70,7 +70,7 @@ def probe(
 ) -> None:
     """What the common and the salient space know of attributes, scored on scans that training has not seen."""
     from pipelines.cohort_contrast.judging import probe_cohort, read_judged
-    from pipelines.cohort_contrast.recipe import load_predictor
+    from pipelines.cohort_contrast.predictor import load_predictor
 
     predictor = load_predictor(model, device=device, overrides={})
     names = [name.strip() for name in attributes.split(",") if name.strip()]
@@ -109,7 +109,7 @@ def audit(
     from pipelines.cohort_contrast.audit import audit_cohort
     from pipelines.cohort_contrast.embedding import embed
     from pipelines.cohort_contrast.judging import read_judged
-    from pipelines.cohort_contrast.recipe import load_predictor
+    from pipelines.cohort_contrast.predictor import load_predictor
 
     predictor = load_predictor(model, device=device, overrides={})
     judged = read_judged(predictor, manifest, data_root=data_root)

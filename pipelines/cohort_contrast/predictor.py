@@ -16,7 +16,7 @@ from pipelines.cohort_contrast.subjects import fixed_window, placed_back, within
 from segsuite.data.transforms import Preprocessing, prepare_image, prepare_labels
 from segsuite.engines.devices import choose_device
 from segsuite.engines.model_folder import ModelFolder
-from segsuite.engines.model_predictor import check_overrides
+from segsuite.engines.model_predictor import check_overrides, model_of_pipeline
 from segsuite.engines.segmentation import Request, Segmentation
 from segsuite.errors import ModelError, SettingsError, VolumeError, closest_hint
 from segsuite.files import hash_of_json
@@ -25,7 +25,7 @@ from segsuite.volumes.grid import require_same_grid, resample
 from segsuite.volumes.reading import read_labels
 from segsuite.volumes.volume import Volume
 
-__all__ = ["MAPS", "CohortPredictor", "saliency_of"]
+__all__ = ["MAPS", "CohortPredictor", "load_predictor", "saliency_of"]
 
 MAPS = ("gradients", "occlusion", "none")
 REGION = 1
@@ -174,3 +174,17 @@ def saliency_of(network: TwoBranches, image: torch.Tensor, baseline: torch.Tenso
     if options["maps"] == "occlusion":
         return occlusion(network, image, baseline)
     return integrated_gradients(network, image, baseline, steps=int(options["steps"]))
+
+
+def load_predictor(model: Path, *, device: str, overrides: Mapping[str, Any]) -> CohortPredictor:
+    """Open a model folder of this pipeline.
+
+    Args:
+        model: Model or run folder.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        overrides: Of ``inference`` in ``model.json``.
+
+    Returns:
+        The predictor.
+    """
+    return CohortPredictor(model_of_pipeline(model, pipeline="cohort_contrast"), device=device, overrides=overrides)

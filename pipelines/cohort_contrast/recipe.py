@@ -14,7 +14,7 @@ from pipelines.cohort_contrast.fitting import fit_branches
 from pipelines.cohort_contrast.module import Independence
 from pipelines.cohort_contrast.network import TwoBranches, build_network
 from pipelines.cohort_contrast.phantom import BrainCohort, write_brain_cohort
-from pipelines.cohort_contrast.predictor import CohortPredictor, saliency_of
+from pipelines.cohort_contrast.predictor import saliency_of
 from pipelines.cohort_contrast.scans import Scans
 from pipelines.cohort_contrast.scoring import outlying_distance
 from pipelines.cohort_contrast.settings import Settings
@@ -28,13 +28,12 @@ from segsuite.engines.devices import choose_device, choose_precision
 from segsuite.engines.finetuning import load_fitting_weights
 from segsuite.engines.model_card import describe
 from segsuite.engines.model_folder import read_model_folder, write_model_folder
-from segsuite.engines.model_predictor import model_of_pipeline
 from segsuite.engines.processes import rank, wait_for_first
 from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import ManifestError
 from segsuite.pipeline import Runtime
 
-__all__ = ["load_predictor", "network_arguments", "train"]
+__all__ = ["network_arguments", "train"]
 
 NAME = "cohort_contrast"
 HEALTHY_FOR_MAPS = 24
@@ -93,20 +92,6 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     facts["effective_rows"] = settings.sampling.batch_size + settings.sampling.memory_rows
     _export(settings, run, cohort, preprocessing, arguments, network, (scans, here), (others, there), facts, minutes, steps)
     write_group_section(run.root, scans, others, there, matrix, facts, seed=settings.seed)
-
-
-def load_predictor(model: Path, *, device: str, overrides: Mapping[str, Any]) -> CohortPredictor:
-    """Open a model folder of this pipeline.
-
-    Args:
-        model: Model or run folder.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        overrides: Of ``inference`` in ``model.json``.
-
-    Returns:
-        The predictor.
-    """
-    return CohortPredictor(model_of_pipeline(model, pipeline=NAME), device=device, overrides=overrides)
 
 
 def network_arguments(settings: Settings, n_channels: int) -> dict[str, Any]:

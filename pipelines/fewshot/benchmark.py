@@ -12,8 +12,7 @@ import pandas as pd
 
 from pipelines.fewshot.bank import Structure
 from pipelines.fewshot.kernels import Kernel, SupportStatistics
-from pipelines.fewshot.predictor import FewshotPredictor, with_new
-from pipelines.fewshot.recipe import load_predictor
+from pipelines.fewshot.predictor import FewshotPredictor, load_predictor, with_new
 from pipelines.fewshot.registration import Support, support_statistics
 from pipelines.fewshot.rules import Rule, make_kernel
 from pipelines.fewshot.scores import harmonic_mean

@@ -37,7 +37,7 @@ def register(
     device: Device = "auto",
 ) -> None:
     """Teach a model a structure from a few scans, without retraining; what it knew stays exactly as it was."""
-    from pipelines.fewshot.recipe import load_predictor
+    from pipelines.fewshot.predictor import load_predictor
     from pipelines.fewshot.registration import register as run
     from pipelines.fewshot.supports import given_supports, supports_of_manifest
 
@@ -53,7 +53,7 @@ def register(
 @app.command(epilog="Example: segsuite fewshot forget MODEL2 --name kidney --out MODEL3")
 def forget(model: Model, name: Name, out: Out, device: Device = "auto") -> None:
     """Write the model without a structure, as if it had never been registered."""
-    from pipelines.fewshot.recipe import load_predictor
+    from pipelines.fewshot.predictor import load_predictor
     from pipelines.fewshot.registration import forget as run
 
     run(load_predictor(model, device=device, overrides={}), name, out)
@@ -106,7 +106,7 @@ def benchmark(
 
 
 def _print_structures(model: Path, device: str, *, as_json: bool) -> list[dict[str, object]]:
-    from pipelines.fewshot.recipe import load_predictor
+    from pipelines.fewshot.predictor import load_predictor
     from pipelines.fewshot.registration import described_supports
 
     predictor = load_predictor(model, device=device, overrides={})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,14 @@ from pipelines.fewshot.kernels import Array
 from pipelines.fewshot.network import Bias, KernelNetwork, OpenNetwork, build_network
 from pipelines.fewshot.rules import BaseKernels, Rule, blended_base
 from segsuite.engines.model_folder import ModelFolder
-from segsuite.engines.model_predictor import ModelPredictor
+from segsuite.engines.model_predictor import ModelPredictor, model_of_pipeline
 from segsuite.engines.segmentation import Request, Segmentation
 from segsuite.errors import ModelError, SettingsError
 from segsuite.shapes import LabelMap
 from segsuite.volumes.components import keep_largest_component, keep_largest_component_per_label
 from segsuite.volumes.volume import Volume
 
-__all__ = ["COMPETITIONS", "FewshotPredictor", "wins_in_the_open", "with_new"]
+__all__ = ["COMPETITIONS", "FewshotPredictor", "load_predictor", "wins_in_the_open", "with_new"]
 
 COMPETITIONS = ("closed", "open")
 PRESENT = 0.5
@@ -162,3 +163,17 @@ def _base_kernels(network: KernelNetwork) -> BaseKernels:
         return made
 
     return BaseKernels(directions, update)
+
+
+def load_predictor(model: Path, *, device: str, overrides: Mapping[str, Any]) -> FewshotPredictor:
+    """Open a model folder of this pipeline.
+
+    Args:
+        model: Model or run folder.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        overrides: Of ``inference`` in ``model.json``.
+
+    Returns:
+        The predictor.
+    """
+    return FewshotPredictor(model_of_pipeline(model, pipeline="fewshot"), device=device, overrides=overrides)

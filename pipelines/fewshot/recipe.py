@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import SettingsError, closest_hint
 from segsuite.pipeline import Runtime
 
-__all__ = ["load_predictor", "train"]
+__all__ = ["train"]
 
 NAME = "fewshot"
 
@@ -98,20 +98,6 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     )
     if rank() == 0:
         _export(settings, run, cohort, preprocessing, arguments, module, taught, validation, windows, base, minutes)
-
-
-def load_predictor(model: Path, *, device: str, overrides: Mapping[str, Any]) -> FewshotPredictor:
-    """Open a model folder of this pipeline.
-
-    Args:
-        model: Model or run folder.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        overrides: Of ``inference`` in ``model.json``.
-
-    Returns:
-        The predictor.
-    """
-    return FewshotPredictor(model_of_pipeline(model, pipeline=NAME), device=device, overrides=overrides)
 
 
 def _split_classes(novel: Sequence[str], cohort: Cohort) -> tuple[list[int], list[int]]:

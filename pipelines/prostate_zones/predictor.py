@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipelines.prostate_zones.case_report import describe_zones
 from pipelines.prostate_zones.input_gate import doubts_about_gland, doubts_about_image
+from pipelines.prostate_zones.network import build_network
 from pipelines.prostate_zones.postprocess import tidy_zones
 from segsuite.data.transforms import region_box
-from segsuite.engines.model_predictor import ModelPredictor
+from segsuite.engines.model_predictor import ModelPredictor, model_of_pipeline
 from segsuite.engines.segmentation import Request, Segmentation
 from segsuite.errors import SettingsError, VolumeError
 from segsuite.shapes import LabelMap
@@ -20,7 +23,7 @@ from segsuite.volumes.components import keep_largest_component
 from segsuite.volumes.cropping import box_without_padding, centred_window
 from segsuite.volumes.volume import Volume
 
-__all__ = ["REGIONS", "ZonePredictor"]
+__all__ = ["REGIONS", "ZonePredictor", "load_predictor"]
 
 REGIONS = ("centre", "search", "whole")
 BOX = re.compile(r"(\d+):(\d+),(\d+):(\d+),(\d+):(\d+)")
@@ -115,3 +118,17 @@ def _offset_mm(labels: LabelMap, volume: Volume) -> float:
     apart = (np.argwhere(labels > 0).mean(axis=0) - middle) * np.asarray(volume.spacing_mm)
     within = [axis for axis, body in enumerate(volume.grid.body_axes) if body != 2]
     return float(np.linalg.norm(apart[within]))
+
+
+def load_predictor(model: Path, *, device: str, overrides: Mapping[str, Any]) -> ZonePredictor:
+    """Open a model folder of this pipeline.
+
+    Args:
+        model: Model or run folder.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        overrides: Of ``inference`` in ``model.json``.
+
+    Returns:
+        The predictor.
+    """
+    return ZonePredictor(model_of_pipeline(model, pipeline="prostate_zones"), build_network, device=device, overrides=overrides)

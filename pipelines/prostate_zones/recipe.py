@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import torch
 from pipelines.prostate_zones.label_tables import CODES, require_order
 from pipelines.prostate_zones.module import SecondStage, ZoneModule
 from pipelines.prostate_zones.network import build_network
-from pipelines.prostate_zones.predictor import ZonePredictor
 from pipelines.prostate_zones.settings import Settings
 from pipelines.prostate_zones.targets import ZoneTargets
 from segsuite.data.augmentation import IntensityAugmentation
@@ -35,7 +34,7 @@ from segsuite.engines.training import BEST
 from segsuite.errors import ModelError, SettingsError, closest_hint
 from segsuite.pipeline import Runtime
 
-__all__ = ["load_predictor", "train"]
+__all__ = ["train"]
 
 NAME = "prostate_zones"
 LEFT_RIGHT = 0
@@ -76,20 +75,6 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     if rank() > 0:
         return
     _export(settings, run, cohort, preprocessing, arguments, module, validation, windows, minutes)
-
-
-def load_predictor(model: Path, *, device: str, overrides: Mapping[str, Any]) -> ZonePredictor:
-    """Open a model folder of this pipeline.
-
-    Args:
-        model: Model or run folder.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        overrides: Of ``inference`` in ``model.json``.
-
-    Returns:
-        The predictor.
-    """
-    return ZonePredictor(model_of_pipeline(model, pipeline=NAME), build_network, device=device, overrides=overrides)
 
 
 def _start(path: str, cohort: Cohort) -> ModelFolder:

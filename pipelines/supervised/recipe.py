@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,14 +24,14 @@ from segsuite.engines.finetuning import inherited_plan, load_fitting_weights
 from segsuite.engines.inference import WindowInference
 from segsuite.engines.model_card import describe, model_card
 from segsuite.engines.model_folder import write_model_folder
-from segsuite.engines.model_predictor import ModelPredictor, model_of_pipeline
+from segsuite.engines.model_predictor import model_of_pipeline
 from segsuite.engines.planning import Plan, plan_once
 from segsuite.engines.processes import rank
 from segsuite.engines.run_folder import RunFolder
 from segsuite.engines.training import BEST
 from segsuite.pipeline import Runtime
 
-__all__ = ["load_predictor", "train"]
+__all__ = ["train"]
 
 
 def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
@@ -79,20 +78,6 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     if rank() > 0:
         return
     _export(settings, run, cohort, plan, arguments, module, validation, windows, minutes)
-
-
-def load_predictor(model: Path, *, device: str, overrides: Mapping[str, Any]) -> ModelPredictor:
-    """Open a model folder of this pipeline.
-
-    Args:
-        model: Model or run folder.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        overrides: Of ``inference`` in ``model.json``.
-
-    Returns:
-        The predictor.
-    """
-    return ModelPredictor(model_of_pipeline(model, pipeline="supervised"), build_network, device=device, overrides=overrides)
 
 
 def _module(

@@ -18,7 +18,7 @@ from segsuite.cli.options import (
     Workers,
     parse_fold,
 )
-from segsuite.cli.terminal import case_progress, print_json, print_scores, say, stop_on_sigterm, training_progress
+from segsuite.cli.terminal import case_progress, print_json, print_scores, print_table, say, stop_on_sigterm, training_progress
 from segsuite.errors import SettingsError
 
 __all__ = ["add_to"]
@@ -114,6 +114,7 @@ def predict(
     time_limit: Annotated[float | None, typer.Option("--time-limit", min=1, help="Seconds for one case.")] = None,
     watched: Annotated[bool, typer.Option("--watch", help="The input is a folder: segment what arrives in it.")] = False,
     engine: Annotated[str | None, typer.Option("--engine", help="ray, or ray:workers=8,cpus=4,gpus=0.5: a cluster.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what memory and time it would take here.")] = False,
     device: Device = "auto",
     workers: Workers = None,
     as_json: Json = False,
@@ -133,18 +134,18 @@ def predict(
         raise SettingsError("--time-limit must have a process that can be ended, got --no-isolate. Leave that away.")
     if watched and len(inputs) != 1:
         raise SettingsError(f"--watch must have one folder, got {len(inputs)} inputs.")
-    how: dict[str, Any] = {
-        "data_root": data_root,
-        "fold": parse_fold(fold),
+    how: dict[str, Any] = {"data_root": data_root, "fold": parse_fold(fold), "device": device, "threads": workers}
+    how |= {"overrides": set_ or ()}
+    if dry_run:
+        _show_forecast(model, inputs, how, as_json=as_json)
+        return
+    how |= {
         "shard": parse_shard(shard),
         "overwrite": overwrite,
         "save_probabilities": save_probabilities,
         "series_uid": series_uid,
         "attributes": attributes,
-        "overrides": set_ or (),
         "force": force,
-        "device": device,
-        "threads": workers,
         "isolate": isolate,
         "time_limit_s": time_limit,
         "cluster": parse_engine(engine),
@@ -181,6 +182,20 @@ def slurm(
     wishes = JobArray(jobs, hours, cores, memory, gpus, partition)
     path = write_job_array(script, model, inputs, out, wishes, more=more)
     say(f"{path}: submit it with `sbatch {path}`")
+
+
+def _show_forecast(model: Path, inputs: list[Path], how: dict[str, Any], *, as_json: bool) -> None:
+    from segsuite.verbs.forecasting import forecast_prediction
+
+    found = forecast_prediction(model, inputs, **how)
+    if as_json:
+        print_json(found)
+        return
+    largest = found["largest"]
+    print_table(("memory", "GB"), list(largest["memory_gb"].items()), title=f"{largest['case']}, {largest['shape']}, at its peak")
+    say(f"{found['cases']} cases, {len(found['unreadable'])} of them unreadable")
+    say(f"peak memory  {found['peak_gb']:.2f} GB of {found['free_gb']:.2f} free")
+    say(f"network      {found['network_minutes']:.1f} minutes, {found['window_seconds']:.3f} s a pass")
 
 
 def _show_outcome(outcome: Any, out: Path, *, as_json: bool) -> NoReturn:

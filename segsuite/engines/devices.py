@@ -84,13 +84,16 @@ def in_fast_layout(network: Network) -> Network:
     """A network with its weights laid out channels last, which convolutions are faster in.
 
     Args:
-        network: 2-D or 3-D.
+        network: With 2-D convolutions, 3-D ones, or both.
 
     Returns:
         The same network.
     """
-    in_3d = any(parameter.ndim == 5 for parameter in network.parameters())
-    return network.to(memory_format=torch.channels_last_3d if in_3d else torch.channels_last)
+    layouts = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in network.parameters():
+        if parameter.ndim in layouts:
+            parameter.data = parameter.data.contiguous(memory_format=layouts[parameter.ndim])
+    return network
 
 
 def set_threads(count: int | None) -> None:

@@ -1,28 +1,40 @@
 """One volume through a network: windows in order, blended, and handed on row by row so that memory stays small.
 
-Rows along the first axis leave as soon as no later window touches them. Only ``classes x patch rows`` of
-probabilities are ever held, never ``classes x volume``.
+Rows along one axis leave as soon as no later window touches them. Only ``classes x patch rows`` of probabilities are ever
+held, never ``classes x volume``; where even these are many, in half precision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
 
 import numpy as np
 import torch
-from monai.data.utils import compute_importance_map
-from monai.utils.enums import BlendMode
 from torch import Tensor
 
 from segsuite.shapes import FloatArray, Image, LabelMap, Size
 from segsuite.volumes.cropping import pad_to_size
 
-__all__ = ["WindowInference", "argmax_rows", "predict_rows", "window_starts"]
+__all__ = ["WindowInference", "argmax_rows", "gaussian_importance", "predict_rows", "row_order", "window_starts"]
 
 
 CPU = torch.device("cpu")
+Held = tuple[int, int, int, int]
+MOST_EXACT_BYTES = 512_000_000
+"""Of the held rows in single precision; beyond, they are held in half precision: sums of probabilities, good to 1/1000."""
+MOST_HELD_BYTES = 1_200_000_000
+"""Of the held rows; beyond, the volume is worked through in parts, whose common windows are computed for both."""
+MOST_BATCH_VALUES = 32_000_000
+"""Outputs of one forward pass; fewer windows go through together where each has many."""
+MARGIN_COLUMNS = 4
+"""Between a part and the window after it: interpolation reaches so far at most, unless voxels are enlarged threefold."""
+PART_VALUES = 4_000_000
+"""Outputs that leave together."""
+SIGMA_SHARE = 0.125
+LEAST_IMPORTANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,70 @@ class WindowInference:
         """Channels of the network's output."""
         return self.n_classes + self.n_extra
 
+    @property
+    def windows_per_pass(self) -> int:
+        """Windows that go through the network together."""
+        return min(self.batch_size, max(1, MOST_BATCH_VALUES // (self.n_outputs * math.prod(self.patch_size))))
+
+    def held_rows(self, shape: Size, *, axis: int = 0, columns: slice | None = None) -> tuple[Held, torch.dtype]:
+        """The rows that are held while windows add up.
+
+        Args:
+            shape: Of the image, (i, j, k).
+            axis: Along which rows leave.
+            columns: See ``predict_rows``.
+
+        Returns:
+            (outputs, rows, the other two axes) and the number format.
+        """
+        _, across, last = row_order(axis)
+        size = [max(n, patch) for n, patch in zip(shape, self.patch_size, strict=True)]
+        starts = self.starts_across(shape, across, columns)
+        width = starts[-1] + self.patch_size[across] - starts[0]
+        held = (self.n_outputs, self.patch_size[axis], width, size[last])
+        return held, torch.float32 if 4 * math.prod(held) <= MOST_EXACT_BYTES else torch.float16
+
+    def parts(self, shape: Size, *, axis: int = 0) -> list[slice]:
+        """Columns of the axis across the rows that are worked through together, so that memory is bounded.
+
+        Args:
+            shape: Of the image, (i, j, k).
+            axis: Along which rows leave.
+
+        Returns:
+            Slices without gaps; one where memory allows it. They end before a window that they need not begin.
+        """
+        across = row_order(axis)[1]
+        n = shape[across]
+        starts = self.starts_across(shape, across, None)
+        for n_windows in range(len(starts), 0, -1):
+            bounds = sorted({0, *(max(0, start - MARGIN_COLUMNS) for start in starts[n_windows::n_windows]), n})
+            parts = [slice(low, high) for low, high in itertools.pairwise(bounds)]
+            if max(self._held_bytes(shape, axis, part) for part in parts) <= MOST_HELD_BYTES:
+                break
+        return parts
+
+    def _held_bytes(self, shape: Size, axis: int, columns: slice) -> int:
+        held, dtype = self.held_rows(shape, axis=axis, columns=columns)
+        return math.prod(held) * dtype.itemsize
+
+    def starts_across(self, shape: Size, across: int, columns: slice | None) -> list[int]:
+        """Where the windows begin that reach some columns.
+
+        Args:
+            shape: Of the image before padding, (i, j, k).
+            across: Axis of the columns.
+            columns: Of the image before padding; ``None``: all.
+
+        Returns:
+            Starts in the padded image.
+        """
+        patch = self.patch_size[across]
+        starts = window_starts(max(shape[across], patch), patch, self.overlap)
+        before = max(0, patch - shape[across]) // 2
+        low, high = (0, shape[across]) if columns is None else (columns.start, columns.stop)
+        return [start for start in starts if start < high + before and start + patch > low + before]
+
 
 def window_starts(length: int, window: int, overlap: float) -> list[int]:
     """Where windows begin along one axis: evenly spread, first at 0, last at the end.
@@ -75,28 +151,60 @@ def window_starts(length: int, window: int, overlap: float) -> list[int]:
     return [round(n * (length - window) / (count - 1)) for n in range(count)]
 
 
-def predict_rows(network: Callable[[Tensor], Tensor], image: Image, windows: WindowInference) -> Iterator[FloatArray]:
-    """Class probabilities of a volume, a few rows of the first axis at a time, in order.
+def row_order(axis: int) -> tuple[int, int, int]:
+    """The axes of rows along one of them: that one first, the others as they were."""
+    others = [other for other in range(3) if other != axis]
+    return axis, others[0], others[1]
+
+
+def predict_rows(
+    network: Callable[[Tensor], Tensor], image: Image, windows: WindowInference, *, axis: int = 0, columns: slice | None = None
+) -> Iterator[FloatArray]:
+    """Class probabilities of a volume, a few rows of one axis at a time, in order.
 
     Args:
-        network: Batch (batch, channels, *patch) to logits (batch, classes, *patch).
+        network: Batch (batch, channels, *patch) to logits (batch, classes, *patch); what it returns is changed in place.
         image: (channels, i, j, k), normalised.
         windows: Size, overlap, flips, device.
+        axis: Along which rows come; along the longest the fewest are held at a time.
+        columns: Of the first other axis: only these, with the numbers that they have in the whole; ``None``: all.
 
     Yields:
-        (outputs, rows, j, k), float32, the classes sum to 1; the rows add up to i.
+        (outputs, rows, the other two axes), float32, the classes sum to 1; the rows add up to the axis.
     """
-    shape = image.shape[1:]
+    order = row_order(axis)
+    shape = (image.shape[1], image.shape[2], image.shape[3])
     padded = pad_to_size(image, windows.patch_size, value=float(image.min()))
     before = [(big - small) // 2 for big, small in zip(padded.shape[1:], shape, strict=True)]
-    crop = tuple(slice(b, b + n) for b, n in zip(before[1:], shape[1:], strict=True))
-    first, last = before[0], before[0] + shape[0]
+    chosen = slice(0, shape[order[1]]) if columns is None else columns
+    shift = before[order[1]] - windows.starts_across(shape, order[1], columns)[0]
+    crop = (slice(chosen.start + shift, chosen.stop + shift), slice(before[order[2]], before[order[2]] + shape[order[2]]))
+    first, last = before[axis], before[axis] + shape[axis]
     done = 0
-    for rows in _blended_rows(network, padded, windows):
+    for rows in _blended_rows(network, padded, windows, shape, order, columns):
         low, high = max(first - done, 0), min(last - done, rows.shape[1])
         done += rows.shape[1]
         if high > low:
             yield rows[(slice(None), slice(low, high), *crop)]
+
+
+def gaussian_importance(patch: Size) -> Tensor:
+    """How much each voxel of a window counts where windows overlap: a Gaussian about the centre, never below 1/1000.
+
+    Args:
+        patch: Window along i, j, k.
+
+    Returns:
+        (i, j, k), float32, in (0, 1].
+
+    Source: as MONAI's sliding window (``mode="gaussian"``, ``sigma_scale=0.125``), which takes seconds to import.
+    """
+    lines = []
+    for size in patch:
+        distance = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
+        lines.append(torch.exp(-0.5 * (distance / (SIGMA_SHARE * size)) ** 2))
+    i, j, k = lines
+    return (i[:, None, None] * j[:, None] * k).clamp_min(LEAST_IMPORTANCE)
 
 
 def argmax_rows(rows: Iterator[FloatArray], *, n_classes: int) -> LabelMap:
@@ -116,32 +224,55 @@ def argmax_rows(rows: Iterator[FloatArray], *, n_classes: int) -> LabelMap:
     return np.concatenate(parts)
 
 
-def _blended_rows(network: Callable[[Tensor], Tensor], image: Image, windows: WindowInference) -> Iterator[FloatArray]:
+def _blended_rows(
+    network: Callable[[Tensor], Tensor],
+    image: Image,
+    windows: WindowInference,
+    shape: Size,
+    order: tuple[int, int, int],
+    columns: slice | None,
+) -> Iterator[FloatArray]:
     patch = windows.patch_size
-    starts = [window_starts(n, p, windows.overlap) for n, p in zip(image.shape[1:], patch, strict=True)]
-    weight = compute_importance_map(patch, mode=BlendMode.GAUSSIAN, sigma_scale=0.125).numpy().astype(np.float32)
-    total = np.zeros((windows.n_outputs, patch[0], *image.shape[2:]), dtype=np.float32)
-    weights = np.zeros(total.shape[1:], dtype=np.float32)
-    planes = list(product(starts[1], starts[2]))
+    starts = [window_starts(image.shape[1 + axis], patch[axis], windows.overlap) for axis in order]
+    starts[1] = windows.starts_across(shape, order[1], columns)
+    outputs_first = (0, *(1 + axis for axis in order))
+    weight = gaussian_importance(patch).permute(order).contiguous()
+    size, dtype = windows.held_rows(shape, axis=order[0], columns=columns)
+    total, weights = torch.zeros(size, dtype=dtype), torch.zeros(size[1:])
+    planes = list(itertools.product(starts[1], starts[2]))
     for number, at in enumerate(starts[0]):
-        for group in range(0, len(planes), windows.batch_size):
-            chosen = planes[group : group + windows.batch_size]
-            views = [(slice(None), slice(j, j + patch[1]), slice(k, k + patch[2])) for j, k in chosen]
-            batch = np.stack([image[(slice(None), slice(at, at + patch[0]), *view[1:])] for view in views])
-            for view, probabilities in zip(views, _forward(network, batch, windows), strict=True):
-                total[(slice(None), *view)] += probabilities * weight
-                weights[view] += weight
-        following = starts[0][number + 1] if number + 1 < len(starts[0]) else at + patch[0]
+        for group in range(0, len(planes), windows.windows_per_pass):
+            places = planes[group : group + windows.windows_per_pass]
+            batch = np.stack([image[(slice(None), *_window((at, *place), order, patch))] for place in places])
+            for place, probabilities in zip(places, _forward(network, batch, windows), strict=True):
+                across = place[0] - starts[1][0]
+                view = (slice(across, across + patch[order[1]]), slice(place[1], place[1] + patch[order[2]]))
+                for held, channel in zip(total, torch.from_numpy(probabilities).permute(outputs_first), strict=True):
+                    held[(slice(None), *view)] += channel * weight
+                weights[(slice(None), *view)] += weight
+        following = starts[0][number + 1] if number + 1 < len(starts[0]) else at + patch[order[0]]
         n_done = following - at
-        yield total[:, :n_done] / weights[None, :n_done]
-        total = np.concatenate([total[:, n_done:], np.zeros_like(total[:, :n_done])], axis=1)
-        weights = np.concatenate([weights[n_done:], np.zeros_like(weights[:n_done])])
+        step = max(1, PART_VALUES // (size[0] * size[2] * size[3]))
+        for row in range(0, n_done, step):
+            part = slice(row, min(row + step, n_done))
+            yield (total[:, part].float() / weights[None, part]).numpy()
+        for held in (*total, weights):
+            held[: len(held) - n_done] = held[n_done:].clone()
+            held[len(held) - n_done :] = 0
+
+
+def _window(starts: Sequence[int], order: tuple[int, int, int], patch: Size) -> tuple[slice, ...]:
+    """The window of an image whose starts are given in the order of rows."""
+    along = dict(zip(order, starts, strict=True))
+    return tuple(slice(along[axis], along[axis] + patch[axis]) for axis in range(3))
 
 
 def _forward(network: Callable[[Tensor], Tensor], batch: FloatArray, windows: WindowInference) -> FloatArray:
     """Probabilities of a batch of windows, averaged over flips. A constant window holds no structure: background."""
     flat = batch.reshape(len(batch), -1)
     informative = flat.max(axis=1) > flat.min(axis=1)
+    if informative.all():
+        return _forward_informative(network, torch.from_numpy(batch), windows)
     result = np.zeros((len(batch), windows.n_outputs, *batch.shape[2:]), dtype=np.float32)
     result[~informative, 0] = 1.0
     if informative.any():
@@ -152,7 +283,7 @@ def _forward(network: Callable[[Tensor], Tensor], batch: FloatArray, windows: Wi
 @torch.inference_mode()
 def _forward_informative(network: Callable[[Tensor], Tensor], batch: Tensor, windows: WindowInference) -> FloatArray:
     axes = windows.mirror_axes
-    flips = [subset for n in range(len(axes) + 1) for subset in combinations(axes, n)]
+    flips = [subset for n in range(len(axes) + 1) for subset in itertools.combinations(axes, n)]
     image = batch.to(windows.device).contiguous(memory_format=torch.channels_last_3d)
     total: Tensor | None = None
     with torch.autocast(windows.device.type, dtype=torch.bfloat16, enabled=windows.precision == torch.bfloat16):
@@ -160,8 +291,10 @@ def _forward_informative(network: Callable[[Tensor], Tensor], batch: Tensor, win
             dims = [axis + 2 for axis in flip]
             output = network(image.flip(dims) if dims else image).float()
             output = output.flip(dims) if dims else output
-            probabilities = output if windows.gives_probabilities else output.softmax(dim=1)
-            total = probabilities if total is None else total + probabilities
+            if not windows.gives_probabilities:
+                for row in output.split(1, dim=2):  # in place: classes x window twice may be too much
+                    row.copy_(row.softmax(dim=1))
+            total = output if total is None else total.add_(output)
     assert total is not None  # noqa: S101 - there is always the empty flip
-    mean: FloatArray = (total / len(flips)).cpu().numpy()
+    mean: FloatArray = (total.div_(len(flips)) if len(flips) > 1 else total).cpu().numpy()
     return mean

@@ -5,14 +5,15 @@ Each native row is interpolated from the few network rows under it, one class af
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segsuite.shapes import FloatArray, LabelMap
+from segsuite.engines.inference import row_order
+from segsuite.shapes import FloatArray, LabelMap, Size
 from segsuite.volumes.grid import AxisMap, Grid, axis_maps, network_grid
 
 __all__ = ["Reduced", "reduce_to_labels"]
@@ -34,51 +35,101 @@ class Reduced:
 
 
 def reduce_to_labels(
-    rows: Iterator[FloatArray], network: Grid, native: Grid, *, keep_probabilities: bool = False, n_extra: int = 0
+    rows: Callable[[slice], Iterator[FloatArray]],
+    network: Grid,
+    native: Grid,
+    *,
+    axis: int = 0,
+    parts: Sequence[slice] | None = None,
+    keep_probabilities: bool = False,
+    n_extra: int = 0,
 ) -> Reduced:
     """Labels on the native grid: probabilities are interpolated linearly, then the largest wins.
 
     Args:
-        rows: Outputs (classes and extra, rows, j, k) on ``network``, in order, as ``predict_rows`` yields them.
+        rows: Columns to outputs (classes and extra, rows, columns, third axis) on ``network``, in order of the rows, as
+            ``predict_rows`` yields them.
         network: From ``volumes.grid.network_grid(native, ...)``.
         native: The image's own grid.
+        axis: Of ``network``, along which the rows come.
+        parts: Columns of the axis across the rows that come together, without gaps; ``None``: all at once.
         keep_probabilities: Also return them on the native grid (classes x volume in memory).
         n_extra: Outputs after the classes that are interpolated and kept but take no part in the decision.
 
     Returns:
         Labels, probabilities if asked for, extra outputs.
     """
-    canonical = network_grid(native, spacing_mm=None)
-    maps = axis_maps(network, canonical)
+    canonical = network_grid(native, spacing_mm=None).reordered(row_order(axis))
+    maps = axis_maps(network.reordered(row_order(axis)), canonical)
     back = axis_maps(canonical, native)
     if maps is None or back is None:
         raise ValueError(f"The network's grid must share its axes with the native one, got {network} and {native}.")
-    reduced = _Rows(maps, canonical, keep_probabilities, n_extra)
-    for part in rows:
-        reduced.add(part)
-    labels, kept, extra = reduced.finish()
+    first, second, third = maps
+    result = _Result(canonical.shape, keep_probabilities, n_extra)
+    for columns, part, across in _parts(second, parts or [slice(0, network.shape[row_order(axis)[1]])]):
+        reduced = _Rows((first, across, third), result, part)
+        for outputs in rows(columns):
+            reduced.add(outputs)
+        reduced.finish()
+    labels, kept, extra = result.arrays()
     return Reduced(_to_native(labels, back), None if kept is None else _to_native(kept, back), _to_native(extra, back))
+
+
+def _parts(across: AxisMap, parts: Sequence[slice]) -> Iterator[tuple[slice, slice, AxisMap]]:
+    """Source columns, the target columns that they decide, and the map between them; together all target columns."""
+    low, high = _reach(across)
+    start = 0
+    for part in parts:
+        stop = int(np.searchsorted(low, part.stop, side="left"))
+        if stop == start:
+            continue
+        columns = slice(int(low[start]), int(high[start:stop].max()) + 1)
+        weights = None if across.weights is None else across.weights[start:stop, columns]
+        coordinates = across.coordinates[start:stop] - columns.start
+        yield columns, slice(start, stop), replace(across, coordinates=coordinates, weights=weights)
+        start = stop
+
+
+def _reach(entry: AxisMap) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The first and the last source index under each target index."""
+    if entry.weights is None:
+        at = np.round(entry.coordinates).astype(np.intp)
+        return at, at
+    used = entry.weights > 0
+    return used.argmax(axis=1), used.shape[1] - 1 - used[:, ::-1].argmax(axis=1)
+
+
+class _Result:
+    """The arrays that all parts write into; labels come with the first outputs, which tell how many classes there are."""
+
+    def __init__(self, shape: Size, keep: bool, n_extra: int) -> None:
+        self.shape, self.keep, self.n_extra = shape, keep, n_extra
+        self.labels: NDArray[np.uint16] | None = None
+        self.kept: NDArray[np.float16] | None = None
+        self.extra: NDArray[np.float16] = np.zeros((n_extra, *shape), dtype=np.float16)
+
+    def open(self, n_classes: int) -> NDArray[np.uint16]:
+        if self.labels is None:
+            dtype = np.uint8 if n_classes <= 256 else np.uint16
+            self.labels = np.zeros(self.shape, dtype=dtype)
+            self.kept = np.zeros((n_classes, *self.shape), dtype=np.float16) if self.keep else None
+        return self.labels
+
+    def arrays(self) -> tuple[LabelMap, NDArray[np.float16] | None, NDArray[np.float16]]:
+        if self.labels is None:
+            raise ValueError("All rows of the volume must come, got none.")
+        return self.labels, self.kept, self.extra
 
 
 class _Rows:
     """Collects network rows and emits canonical native rows as soon as all rows under them are there."""
 
-    def __init__(self, maps: tuple[AxisMap, AxisMap, AxisMap], canonical: Grid, keep: bool, n_extra: int) -> None:
-        self.maps, self.canonical, self.keep, self.n_extra = maps, canonical, keep, n_extra
-        n_out = canonical.shape[0]
-        if maps[0].weights is None:
-            at = np.round(maps[0].coordinates).astype(int)
-            self.low, self.high = at, at
-        else:
-            used = maps[0].weights > 0
-            self.low = used.argmax(axis=1)
-            self.high = used.shape[1] - 1 - used[:, ::-1].argmax(axis=1)
+    def __init__(self, maps: tuple[AxisMap, AxisMap, AxisMap], result: _Result, part: slice) -> None:
+        self.maps, self.result, self.part = maps, result, part
+        self.low, self.high = _reach(maps[0])
         self.pending: FloatArray | None = None
         self.first = 0
-        self.n_done, self.n_out = 0, n_out
-        self.labels: NDArray[np.uint16] | None = None
-        self.kept: NDArray[np.float16] | None = None
-        self.extra: NDArray[np.float16] = np.zeros((n_extra, *canonical.shape), dtype=np.float16)
+        self.n_done, self.n_out = 0, result.shape[0]
 
     def add(self, rows: FloatArray) -> None:
         self.pending = rows if self.pending is None else np.concatenate([self.pending, rows], axis=1)
@@ -94,30 +145,26 @@ class _Rows:
         self.pending = self.pending[:, needed - self.first :].copy()
         self.first = needed
 
-    def finish(self) -> tuple[LabelMap, NDArray[np.float16] | None, NDArray[np.float16]]:
-        if self.n_done < self.n_out or self.labels is None:
+    def finish(self) -> None:
+        if self.n_done < self.n_out:
             raise ValueError(f"All rows of the volume must come, got {self.n_done} of {self.n_out} rows.")
-        return self.labels, self.kept, self.extra
 
     def _emit(self, start: int, stop: int) -> None:
         assert self.pending is not None  # noqa: S101 - only called with rows at hand
-        shape = self.canonical.shape
-        n_classes = len(self.pending) - self.n_extra
-        if self.labels is None:
-            dtype = np.uint8 if n_classes <= 256 else np.uint16
-            self.labels = np.zeros(shape, dtype=dtype)
-            self.kept = np.zeros((n_classes, *shape), dtype=np.float16) if self.keep else None
-        best = np.full((stop - start, *shape[1:]), -1.0, dtype=np.float32)
+        result, at = self.result, (slice(start, stop), self.part)
+        n_classes = len(self.pending) - result.n_extra
+        labels = result.open(n_classes)[at]
+        best = np.full(labels.shape, -1.0, dtype=np.float32)
         for label, probability in enumerate(self.pending):
             moved = self._interpolate(probability, start, stop)
             if label >= n_classes:
-                self.extra[label - n_classes, start:stop] = moved
+                result.extra[(label - n_classes, *at)] = moved
                 continue
             wins = moved > best
-            self.labels[start:stop][wins] = label
+            labels[wins] = label
             np.maximum(best, moved, out=best)
-            if self.kept is not None:
-                self.kept[label, start:stop] = moved
+            if result.kept is not None:
+                result.kept[(label, *at)] = moved
 
     def _interpolate(self, probability: FloatArray, start: int, stop: int) -> FloatArray:
         first, second, third = self.maps

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from segsuite.data.transforms import Preprocessing
 from segsuite.engines.devices import choose_device, choose_precision, in_fast_layout
-from segsuite.engines.inference import WindowInference, predict_rows
+from segsuite.engines.inference import WindowInference, predict_rows, row_order
 from segsuite.engines.model_folder import ModelFolder, read_model_folder
-from segsuite.engines.segmentation import Request, Segmentation, segment_rows
+from segsuite.engines.segmentation import Request, RowSource, Segmentation, segment_rows
 from segsuite.errors import ModelError, SettingsError, closest_hint
 from segsuite.files import hash_of_json
-from segsuite.shapes import FloatArray, Image
+from segsuite.shapes import FloatArray, Image, Size
 from segsuite.volumes.components import keep_largest_component_per_label
 from segsuite.volumes.volume import Volume
 
@@ -75,11 +75,11 @@ class ModelPredictor:
 
     def segment(self, volume: Volume, request: Request) -> Segmentation:
         """One image to its labels on its own grid."""
-        found = self.segment_box(volume, keep_probabilities=request.keep_probabilities)
+        found = self.segment_box(volume, keep_probabilities=request.keep_probabilities, release=request.release)
         return replace(found, labels=keep_largest_component_per_label(found.mask, which=self.largest_component))
 
     def segment_box(
-        self, volume: Volume, *, box: tuple[slice, ...] | None = None, keep_probabilities: bool = False
+        self, volume: Volume, *, box: tuple[slice, ...] | None = None, keep_probabilities: bool = False, release: bool = False
     ) -> Segmentation:
         """Labels of the voxels in a box as the network gives them.
 
@@ -87,6 +87,7 @@ class ModelPredictor:
             volume: Intensities on their own grid.
             box: One slice per axis; ``None``: the region that the model was trained on.
             keep_probabilities: Also return them.
+            release: Give up the voxels once they are prepared.
 
         Returns:
             Labels and extra volumes on the image's own grid.
@@ -94,33 +95,44 @@ class ModelPredictor:
         return segment_rows(
             volume,
             self.preprocessing,
-            self.rows,
+            RowSource(self.rows, self._parts),
             class_labels=self.class_labels,
             extra=self.extra,
             box=box,
             keep_probabilities=keep_probabilities,
+            release=release,
         )
 
     def inference(self, member: ModelFolder) -> dict[str, Any]:
         """How a member is applied: as in its folder, with the overrides."""
         return {**member.description["inference"], **self.overrides}
 
-    def rows(self, image: Image) -> Iterator[FloatArray]:
-        """Probabilities of a prepared image, in order of its first axis."""
+    def rows(self, image: Image, axis: int = 0, columns: slice | None = None) -> Iterator[FloatArray]:
+        """Probabilities of a prepared image, in order of one axis; see ``predict_rows``."""
         if self._network is not None:
-            yield from predict_rows(self._network, image, self.windows(self.model))
+            yield from predict_rows(self._network, image, self.windows(self.model), axis=axis, columns=columns)
             return
         n_outputs = len(self.class_labels) + len(self.extra)
+        shape = [image.shape[1 + other] for other in row_order(axis)]
+        if columns is not None:
+            shape[1] = columns.stop - columns.start
         with tempfile.TemporaryFile() as stream:
             # the sum over members is kept on disk: classes x volume may not fit into memory
-            total = np.memmap(stream, dtype=np.float32, mode="w+", shape=(n_outputs, *image.shape[1:]))
+            total = np.memmap(stream, dtype=np.float32, mode="w+", shape=(n_outputs, *shape))
             for member in self.members:
                 at = 0
-                for part in predict_rows(self._load(member), image, self.windows(member)):
+                for part in predict_rows(self._load(member), image, self.windows(member), axis=axis, columns=columns):
                     total[:, at : at + part.shape[1]] += part
                     at += part.shape[1]
-            for at in range(0, image.shape[1], ROWS_PER_PART):
+            for at in range(0, shape[0], ROWS_PER_PART):
                 yield np.asarray(total[:, at : at + ROWS_PER_PART]) / len(self.members)
+
+    def _parts(self, shape: Size, axis: int) -> list[slice]:
+        return max((self.windows(member).parts(shape, axis=axis) for member in self.members), key=len)
+
+    def first_network(self) -> nn.Module:
+        """The network, of an ensemble that of its first member: to measure what it takes."""
+        return self._network if self._network is not None else self._load(self.members[0])
 
     def network_weights(self, member: ModelFolder) -> dict[str, Tensor]:
         """The tensors of a member that belong to its network."""

@@ -35,14 +35,17 @@ class Waiting:
 class Conveyor(Generic[Item, Fetched]):
     """Fetches ahead in one thread and puts away in another."""
 
-    def __init__(self, fetch: Callable[[Item], Fetched], *, ahead: bool = True) -> None:
+    def __init__(
+        self, fetch: Callable[[Item], Fetched], *, ahead: bool = True, is_large: Callable[[Item], bool] = lambda _: False
+    ) -> None:
         """Set up.
 
         Args:
             fetch: Item to what the middle works on.
             ahead: ``False``: one thing after the other, in the caller's thread.
+            is_large: Whether memory has no room for an item beside another: nothing is fetched ahead of it, nor it itself.
         """
-        self.fetch, self.ahead = fetch, ahead
+        self.fetch, self.ahead, self.is_large = fetch, ahead, is_large
         self.waiting = Waiting()
         self._storing: Future[None] | None = None
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="conveyor") if ahead else None
@@ -62,7 +65,14 @@ class Conveyor(Generic[Item, Fetched]):
                 yield self.fetch(item)
         else:
             pending: Future[Fetched] | None = None
+            was_large = False
             for item in items:
+                large = self.is_large(item)
+                if pending is not None and (large or was_large):
+                    yield self._waited(pending)
+                    pending = None
+                    self._wait_for_store()
+                was_large = large
                 following = self._threads.submit(self.fetch, item)
                 if pending is not None:
                     yield self._waited(pending)

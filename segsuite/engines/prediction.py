@@ -21,11 +21,16 @@ from segsuite.engines.overlap import Conveyor
 from segsuite.engines.segmentation import Predictor, Request, Segmentation
 from segsuite.errors import InputError, OutputError
 from segsuite.files import hash_of_file, hash_of_json, make_folder, write_json
-from segsuite.volumes.reading import image_ending, read_channels
+from segsuite.volumes.reading import image_ending, read_channels, read_grid
 from segsuite.volumes.volume import Volume, require_varied
 from segsuite.volumes.writing import side_volume, write_image, write_mask
 
 __all__ = ["BatchOptions", "Outcome", "ignore", "predict_cases"]
+
+MOST_VOXELS_BESIDE = 60_000_000
+"""Of a case that may be read or written while another is segmented."""
+DICOM_BYTES = 2
+"""Per voxel of a slice."""
 
 
 @dataclass(frozen=True)
@@ -123,13 +128,28 @@ def predict_cases(
     """
     batch = _Batch(predictor, out, options, on_begin, on_case)
     n_begun = 0
-    with Conveyor(batch.read, ahead=ahead) as conveyor:
+    with Conveyor(batch.read, ahead=ahead, is_large=_is_large) as conveyor:
         for read in conveyor.items(_until(stop, cases)):
             if n_begun and stop():
                 break
             n_begun += 1
             conveyor.put_away(batch.segment(read))
+            del read  # or a large one would stay while the next is read
     return replace(batch.outcome(), n_left=len(cases) - n_begun, busy_share=conveyor.waiting.busy_share)
+
+
+def _is_large(case: InputCase) -> bool:
+    """Whether a case should be alone in memory, as far as its files tell."""
+    try:
+        voxels = sum(
+            sum(part.stat().st_size for part in path.iterdir()) / DICOM_BYTES
+            if path.is_dir()
+            else math.prod(read_grid(path).shape)
+            for path in case.images
+        )
+    except (InputError, OSError):
+        return False  # reading says what is wrong
+    return voxels > MOST_VOXELS_BESIDE
 
 
 def _until(stop: Callable[[], bool], cases: Sequence[InputCase]) -> Iterator[InputCase]:
@@ -179,13 +199,16 @@ class _Batch:
             return partial(self._skip, case.case_id)
         found, reason = None, read.reason
         if volume is not None:
-            request = Request(case.case_id, self.options.save_probabilities, self.options.force, case.attributes)
+            release = volume.array.size > MOST_VOXELS_BESIDE
+            request = Request(case.case_id, self.options.save_probabilities, self.options.force, case.attributes, release)
             try:
                 found = self.predictor.segment(volume, request)
             except OutputError:
                 raise
             except (InputError, FileNotFoundError, MemoryError, RuntimeError) as error:
                 reason = _reason(error)
+        if volume is not None:
+            volume.release()  # writing needs only where they lie
         return partial(self._store, read, found, reason)
 
     def _skip(self, case_id: str) -> None:

@@ -4,19 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
 from segsuite.data.transforms import Preprocessing, prepare_image, region_box
 from segsuite.engines.label_reduction import reduce_to_labels
-from segsuite.shapes import FloatArray, Image, LabelMap
+from segsuite.shapes import FloatArray, Image, LabelMap, Size
 from segsuite.volumes.volume import Volume
 
-__all__ = ["Predictor", "Request", "Segmentation", "segment_rows"]
+__all__ = ["Predictor", "Request", "RowSource", "Segmentation", "row_axis", "segment_rows"]
 
-Rows = Callable[[Image], Iterator[FloatArray]]
-"""A prepared image (channels, i, j, k) to outputs (outputs, rows, j, k), in order of its first axis."""
+LONGER = 1.2
+"""Rows come along another axis than the first where that one is so much longer: fewer are held at a time."""
+
+
+def _at_once(shape: Size, axis: int) -> Sequence[slice] | None:
+    return None
+
+
+@dataclass(frozen=True)
+class RowSource:
+    """A network, as ``segment_rows`` asks it.
+
+    Attributes:
+        rows: A prepared image (channels, i, j, k), the axis of the rows and columns of the first other axis, to outputs
+            (outputs, rows, columns, third axis), in order of the rows.
+        parts: Shape of the image and axis to the columns that are asked for together; ``None``: all.
+    """
+
+    rows: Callable[[Image, int, slice], Iterator[FloatArray]]
+    parts: Callable[[Size, int], Sequence[slice] | None] = _at_once
 
 
 @dataclass(frozen=True)
@@ -28,12 +47,14 @@ class Request:
         keep_probabilities: Also return one volume per class.
         force: Segment also what looks like another kind of image.
         attributes: What is known about the case (PSA, a box): from the manifest or from a table.
+        release: The voxels of the volume may be given up as soon as they are prepared: memory is short.
     """
 
     case_id: str = ""
     keep_probabilities: bool = False
     force: bool = False
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    release: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,31 +115,46 @@ class Predictor(Protocol):
 def segment_rows(
     volume: Volume,
     preprocessing: Preprocessing,
-    rows: Rows,
+    source: RowSource,
     *,
     class_labels: Sequence[int],
     extra: Sequence[str] = (),
     box: tuple[slice, ...] | None = None,
     keep_probabilities: bool = False,
+    release: bool = False,
 ) -> Segmentation:
     """One image to its label map on its own grid: the road that all predictors share.
 
     Args:
         volume: Intensities on their own grid.
         preprocessing: What the network was trained with.
-        rows: The network.
+        source: The network.
         class_labels: Integer written for each class.
         extra: Names of the outputs after the classes.
         box: Voxels that the network sees; ``None``: the region of ``preprocessing``. Outside all is background.
         keep_probabilities: Also return them.
+        release: Give up the voxels of the volume once they are prepared.
 
     Returns:
         Labels, probabilities and the extra volumes (0 outside the box).
     """
     inside = region_box(volume, preprocessing.region_mm) if box is None else box
     part = volume.cropped(inside)
+    native = part.grid
     image, network = prepare_image(part, replace(preprocessing, region_mm=None))
-    reduced = reduce_to_labels(rows(image), network, part.grid, keep_probabilities=keep_probabilities, n_extra=len(extra))
+    if release:
+        volume.release()
+        del part
+    axis = row_axis(network.shape)
+    reduced = reduce_to_labels(
+        partial(source.rows, image, axis),
+        network,
+        native,
+        axis=axis,
+        parts=source.parts(network.shape, axis),
+        keep_probabilities=keep_probabilities,
+        n_extra=len(extra),
+    )
     table = np.asarray(class_labels)
     labels: Any = table.astype(np.uint8 if table.max() <= 255 else np.uint16)[reduced.labels]
     shape = volume.grid.shape
@@ -128,6 +164,16 @@ def segment_rows(
         probabilities[0] = _placed(reduced.probabilities[0], inside, shape, outside=1.0)
     volumes = {name: _placed(channel, inside, shape) for name, channel in zip(extra, reduced.extra, strict=True)}
     return Segmentation(_placed(labels, inside, shape), probabilities, volumes, class_labels=tuple(class_labels))
+
+
+def row_axis(shape: Size) -> int:
+    """The axis along which an image is worked through.
+
+    Args:
+        shape: Of the image on the network's grid.
+    """
+    longest = int(np.argmax(shape))
+    return longest if shape[longest] > LONGER * shape[0] else 0
 
 
 def _placed(part: Any, box: tuple[slice, ...], shape: tuple[int, ...], *, outside: float = 0.0) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -33,6 +32,8 @@ class SliceNetwork(nn.Module):
         Raises:
             ModelError: The file does not hold this encoder's weights.
         """
+        import segmentation_models_pytorch as smp  # loads slowly; 3-D does without
+
         super().__init__()
         self.network = smp.create_model(
             architecture, encoder_name=encoder, encoder_weights=None, in_channels=in_channels, classes=out_channels

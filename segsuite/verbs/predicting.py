@@ -109,5 +109,5 @@ def open_predictor(model: Path, *, device: str, overrides: Sequence[str], thread
     from segsuite.settings import parsed_overrides
 
     set_threads(threads)
-    recipe = find_pipeline(read_model_folder(model).pipeline).recipe
-    return recipe.load_predictor(model, device=device, overrides=parsed_overrides(overrides))
+    opener = find_pipeline(read_model_folder(model).pipeline).opener
+    return opener.load_predictor(model, device=device, overrides=parsed_overrides(overrides))

@@ -101,6 +101,15 @@ class Grid:
         affine[:3, 3] += affine[:3, :3] @ np.array([part.start for part in box], dtype=np.float64)
         return Grid(tuple(part.stop - part.start for part in box), affine)
 
+    def reordered(self, order: tuple[int, int, int]) -> Grid:
+        """The same voxels with their axes in another order.
+
+        Args:
+            order: Which axis comes first, second, third.
+        """
+        i, j, k = order
+        return Grid((self.shape[i], self.shape[j], self.shape[k]), self.affine[:, [i, j, k, 3]])
+
     def corner_distance_voxels(self, other: Grid) -> float:
         """Largest distance between the same corner of both grids, in voxels of the smaller spacing."""
         corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=np.float64)

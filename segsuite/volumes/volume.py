@@ -36,6 +36,10 @@ class Volume:
         """Voxel size in mm along i, j, k."""
         return self.grid.spacing_mm
 
+    def release(self) -> None:
+        """Give up the voxels; where they lie stays known. For volumes that fill the memory and were used for the last time."""
+        object.__setattr__(self, "array", self.array[:, :0].copy())
+
     def cropped(self, box: tuple[slice, ...]) -> Volume:
         """The part inside a box, at its place in the body.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from segsuite.errors import OutputError, VolumeError
 from segsuite.files import write_atomically
-from segsuite.volumes.reading import ITK_ENDINGS, NIFTI_ENDINGS, image_ending, read_volume
+from segsuite.volumes.reading import ITK_ENDINGS, NIFTI_ENDINGS, image_ending, read_stored
 from segsuite.volumes.volume import Volume
 
 __all__ = ["is_side_volume", "side_volume", "write_image", "write_mask"]
@@ -133,11 +133,11 @@ def _write_itk(path: Path, array: NDArray[Any], like: Volume) -> None:
 
 def _require_equal(path: Path, array: NDArray[Any], like: Volume, *, final: Path) -> None:
     """The read-back check: shape, affine and voxels as meant."""
-    written = read_volume(path)
-    apart = float(np.abs(written.grid.affine - like.grid.affine).max())
-    same = np.array_equal(written.array[0], np.asarray(array, dtype=np.float32), equal_nan=True)
-    if written.grid.shape != like.grid.shape or apart > AFFINE_TOLERANCE or not same:
+    voxels, grid = read_stored(path)
+    apart = float(np.abs(grid.affine - like.grid.affine).max())
+    same = np.array_equal(voxels, array, equal_nan=np.issubdtype(array.dtype, np.floating))
+    if grid.shape != like.grid.shape or apart > AFFINE_TOLERANCE or not same:
         raise OutputError(
-            f"{final} must read back as written, got shape {written.grid.shape} (meant {like.grid.shape}), affine "
+            f"{final} must read back as written, got shape {grid.shape} (meant {like.grid.shape}), affine "
             f"{apart:.2g} off, voxels {'equal' if same else 'changed'}. Check the disk, then run again."
         )

@@ -34,9 +34,9 @@ class TestEveryPipeline:
 
         walk(PIPELINES[name].settings_class)
 
-    def test_recipe_offers_train_and_load_predictor(self, name: str) -> None:
+    def test_recipe_trains_and_predictor_opens(self, name: str) -> None:
         assert callable(PIPELINES[name].recipe.train)
-        assert callable(PIPELINES[name].recipe.load_predictor)
+        assert callable(PIPELINES[name].opener.load_predictor)
 
 
 def test_the_house_names_no_pipeline() -> None:

@@ -10,7 +10,7 @@ import torch
 from pipelines.cohort_contrast.audit import audit_cohort, border_facts, near_duplicates, permuted_groups
 from pipelines.cohort_contrast.embedding import embed
 from pipelines.cohort_contrast.judging import read_judged
-from pipelines.cohort_contrast.recipe import load_predictor
+from pipelines.cohort_contrast.predictor import load_predictor
 from segsuite.pipeline import Runtime
 from segsuite.verbs.runs import train
 from tests.pipelines.cohort_contrast.conftest import QUICK, two_groups

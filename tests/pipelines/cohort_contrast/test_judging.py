@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipelines.cohort_contrast.judging import map_cohort, probe_cohort, read_judged, score_cohort
-from pipelines.cohort_contrast.recipe import load_predictor
+from pipelines.cohort_contrast.predictor import load_predictor
 from segsuite.data.manifest import Manifest, write_manifest
 from segsuite.engines.segmentation import Request
 from segsuite.errors import ManifestError, VolumeError

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.cohort_contrast.recipe import load_predictor
+from pipelines.cohort_contrast.predictor import load_predictor
 from segsuite.engines.segmentation import Request
 from segsuite.errors import SettingsError
 from segsuite.pipeline import Runtime

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.cohort_contrast.recipe import load_predictor
+from pipelines.cohort_contrast.predictor import load_predictor
 from segsuite.engines.model_predictor import model_of_pipeline
 from segsuite.errors import ManifestError, ModelError
 from segsuite.pipeline import Runtime

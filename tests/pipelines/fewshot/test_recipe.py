@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 from pipelines.fewshot.bank import is_novel
-from pipelines.fewshot.recipe import load_predictor
+from pipelines.fewshot.predictor import load_predictor
 from pipelines.fewshot.registration import forget, register
 from pipelines.fewshot.rules import BaseKernels, Rule, make_kernel
 from pipelines.fewshot.supports import supports_of_manifest

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pipelines.fewshot.recipe import load_predictor
+from pipelines.fewshot.predictor import load_predictor
 from pipelines.fewshot.registration import Support, described_supports, register
 from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import GridError, OutputError, SettingsError, VolumeError

@@ -19,7 +19,7 @@ from segsuite.engines.inputs import find_inputs
 from segsuite.engines.isolation import predict_isolated
 from segsuite.engines.ledger import read_ledger
 from segsuite.engines.prediction import BatchOptions, Outcome
-from segsuite.engines.segmentation import Request, Segmentation, segment_rows
+from segsuite.engines.segmentation import Request, RowSource, Segmentation, segment_rows
 from segsuite.errors import ModelError, OutputError, VolumeError
 from segsuite.volumes.volume import Volume
 
@@ -44,10 +44,10 @@ class Troubled:
         elif trouble == 4:
             raise VolumeError("this is no such image")
         plain = Preprocessing(None, (Normalisation(),))
-        return segment_rows(volume, plain, self.rows, class_labels=(0, 1))
+        return segment_rows(volume, plain, RowSource(self.rows), class_labels=(0, 1))
 
-    def rows(self, image: np.ndarray) -> Iterator[np.ndarray]:
-        for row in image[0]:
+    def rows(self, image: np.ndarray, axis: int, columns: slice) -> Iterator[np.ndarray]:
+        for row in np.moveaxis(image[0], axis, 0)[:, columns]:
             yield np.stack([row <= 1, row > 1])[:, None].astype(np.float32)
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -12,9 +12,12 @@ from segsuite.volumes.grid import Grid, network_grid, resample
 TILT = np.array([[1, 0, 0, 3], [0, 0.96, -0.28, 5], [0, 0.28, 0.96, -8], [0, 0, 0, 1]])
 
 
-def in_parts(probabilities: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    for start in range(0, probabilities.shape[1], size):
-        yield probabilities[:, start : start + size]
+def in_parts(probabilities: np.ndarray, size: int) -> Callable[[slice], Iterator[np.ndarray]]:
+    def rows(columns: slice) -> Iterator[np.ndarray]:
+        for start in range(0, probabilities.shape[1], size):
+            yield probabilities[:, start : start + size, columns]
+
+    return rows
 
 
 def smooth_probabilities(shape: tuple[int, ...]) -> np.ndarray:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -34,6 +35,33 @@ def test_never_more_than_one_ahead() -> None:
         for number in conveyor.items(range(6)):
             time.sleep(0.01)
             assert max(begun) <= number + 1
+
+
+@pytest.mark.parametrize("large", [{2}, {0, 1, 2, 3}, set()])
+def test_a_large_item_is_alone(large: set[int]) -> None:
+    present: set[int] = set()
+    most = 0
+
+    def fetch(number: int) -> int:
+        nonlocal most
+        present.add(number)
+        assert not large & present or len(present) == 1, f"{present} together"
+        most = max(most, len(present))
+        return number
+
+    def store(number: int) -> None:
+        time.sleep(0.02)
+        present.discard(number)
+
+    with Conveyor(fetch, is_large=large.__contains__) as conveyor:
+        order = []
+        for number in conveyor.items(range(4)):
+            time.sleep(0.02)
+            order.append(number)
+            conveyor.put_away(partial(store, number))
+    assert order == [0, 1, 2, 3]
+    assert not present
+    assert most == (1 if len(large) == 4 else most)
 
 
 def test_without_threads_all_happens_here() -> None:

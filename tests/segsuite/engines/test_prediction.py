@@ -14,7 +14,7 @@ from segsuite.engines import prediction
 from segsuite.engines.inputs import find_inputs, with_attributes
 from segsuite.engines.ledger import read_ledger
 from segsuite.engines.prediction import BatchOptions, Outcome, predict_cases
-from segsuite.engines.segmentation import Request, Segmentation, segment_rows
+from segsuite.engines.segmentation import Request, RowSource, Segmentation, segment_rows
 from segsuite.errors import OutputError, VolumeError
 from segsuite.volumes.reading import read_volume
 from segsuite.volumes.volume import Volume
@@ -34,11 +34,12 @@ class BrightIsSeven:
 
     def segment(self, volume: Volume, request: Request) -> Segmentation:
         plain = Preprocessing(None, (Normalisation(),))
-        return segment_rows(volume, plain, self.rows, class_labels=(0, 7), keep_probabilities=request.keep_probabilities)
+        source = RowSource(self.rows)
+        return segment_rows(volume, plain, source, class_labels=(0, 7), keep_probabilities=request.keep_probabilities)
 
-    def rows(self, image: np.ndarray) -> Iterator[np.ndarray]:
+    def rows(self, image: np.ndarray, axis: int, columns: slice) -> Iterator[np.ndarray]:
         self.n_seen += 1
-        for row in image[0]:
+        for row in np.moveaxis(image[0], axis, 0)[:, columns]:
             yield np.stack([row <= 1, row > 1])[:, None].astype(np.float32)
 
 
@@ -133,7 +134,7 @@ def test_full_disk_ends_the_run_and_keeps_what_is_done(scans: Path, tmp_path: Pa
 
 def test_empty_mask_is_noted(scans: Path, tmp_path: Path) -> None:
     blind = BrightIsSeven()
-    blind.rows = lambda image: iter([np.stack([np.ones_like(image[0]), np.zeros_like(image[0])])])
+    blind.rows = lambda image, axis, columns: iter([np.stack([np.ones_like(image[0]), np.zeros_like(image[0])])])
     run(scans, tmp_path / "out", blind)
     assert read_ledger(tmp_path / "out")["s0"].notes == ("no bright found",)
 

@@ -18,7 +18,7 @@ from segsuite.engines.inputs import find_inputs
 from segsuite.engines.ledger import read_ledger
 from segsuite.engines.prediction import BatchOptions, Outcome
 from segsuite.engines.ray_options import RayOptions
-from segsuite.engines.segmentation import Request, Segmentation, segment_rows
+from segsuite.engines.segmentation import Request, RowSource, Segmentation, segment_rows
 from segsuite.errors import ModelError
 from segsuite.volumes.volume import Volume
 
@@ -42,10 +42,10 @@ class Troubled:
         time.sleep(0.3)
         if int(volume.array[0, 0, 0, 0]) == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        return segment_rows(volume, Preprocessing(None, (Normalisation(),)), self.rows, class_labels=(0, 1))
+        return segment_rows(volume, Preprocessing(None, (Normalisation(),)), RowSource(self.rows), class_labels=(0, 1))
 
-    def rows(self, image: np.ndarray) -> Iterator[np.ndarray]:
-        for row in image[0]:
+    def rows(self, image: np.ndarray, axis: int, columns: slice) -> Iterator[np.ndarray]:
+        for row in np.moveaxis(image[0], axis, 0)[:, columns]:
             yield np.stack([row <= 1, row > 1])[:, None].astype(np.float32)
 
 

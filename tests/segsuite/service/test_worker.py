@@ -15,7 +15,7 @@ import pytest
 from segsuite.data.transforms import Normalisation, Preprocessing
 from segsuite.engines.inputs import InputCase
 from segsuite.engines.prediction import BatchOptions
-from segsuite.engines.segmentation import Request, Segmentation, segment_rows
+from segsuite.engines.segmentation import Request, RowSource, Segmentation, segment_rows
 from segsuite.errors import ModelError
 from segsuite.service.worker import Worker
 from segsuite.volumes.volume import Volume
@@ -36,10 +36,10 @@ class Troubled:
             os.kill(os.getpid(), signal.SIGKILL)
         elif trouble == 2:
             time.sleep(600)
-        return segment_rows(volume, Preprocessing(None, (Normalisation(),)), self.rows, class_labels=(0, 1))
+        return segment_rows(volume, Preprocessing(None, (Normalisation(),)), RowSource(self.rows), class_labels=(0, 1))
 
-    def rows(self, image: np.ndarray) -> Iterator[np.ndarray]:
-        for row in image[0]:
+    def rows(self, image: np.ndarray, axis: int, columns: slice) -> Iterator[np.ndarray]:
+        for row in np.moveaxis(image[0], axis, 0)[:, columns]:
             yield np.stack([row <= 1, row > 1])[:, None].astype(np.float32)
 
 

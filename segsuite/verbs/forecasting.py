@@ -1,0 +1,90 @@
+"""The word predict with --dry-run: what it would take here, without writing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from segsuite.engines.inputs import InputCase, find_inputs
+from segsuite.engines.memory import forecast_case, measure_window
+from segsuite.engines.model_folder import read_model_folder
+from segsuite.engines.model_predictor import ModelPredictor
+from segsuite.errors import InputError, SettingsError
+from segsuite.verbs.predicting import open_predictor
+from segsuite.volumes.grid import Grid
+from segsuite.volumes.reading import read_grid
+
+__all__ = ["forecast_prediction"]
+
+
+def forecast_prediction(
+    model: Path,
+    inputs: Sequence[Path],
+    *,
+    data_root: Path | None = None,
+    fold: int | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Memory and time of a prediction, from the headers of the images and one real pass of the network.
+
+    Args:
+        model: Model or run folder.
+        inputs: As ``predict`` takes them.
+        data_root: For manifests.
+        fold: For manifests, only this fold.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        threads: Of the network on a CPU; ``None``: one per core.
+        overrides: ``key=value`` of how the model is applied.
+
+    Returns:
+        ``cases``, ``unreadable`` (case to reason), ``largest`` (case, shape, memory by part in GB), ``peak_gb``, ``free_gb``,
+        ``network_minutes``, ``window_seconds``; JSON values.
+
+    Raises:
+        SettingsError: A model that does not go over an image in windows.
+    """
+    folder = read_model_folder(model)
+    predictor = open_predictor(folder.path, device=device, overrides=overrides, threads=threads)
+    if not isinstance(predictor, ModelPredictor):
+        raise SettingsError(f"--dry-run must have a model that goes over an image in windows, got one of `{folder.pipeline}`.")
+    cases = find_inputs(inputs, n_channels=predictor.n_channels, data_root=data_root, fold=fold)
+    cost = measure_window(predictor)
+    found, unreadable = dict[str, Any](), dict[str, str]()
+    for case in cases:
+        try:
+            grid = read_grid(case.images[0])
+        except (InputError, FileNotFoundError) as error:
+            unreadable[case.case_id] = str(error)
+            continue
+        found[case.case_id] = (grid, forecast_case(predictor, grid, cost, bytes_per_voxel=_stored_bytes(case, grid)))
+    if not found:
+        raise SettingsError(f"--dry-run must have at least one readable image, got none of {len(cases)}: {unreadable}.")
+    largest = max(found, key=lambda case_id: found[case_id][1].peak_bytes)
+    grid, forecast = found[largest]
+    return {
+        "cases": len(cases),
+        "unreadable": unreadable,
+        "largest": {
+            "case": largest,
+            "shape": list(grid.shape),
+            "memory_gb": {name: round(n_bytes / 1e9, 3) for name, n_bytes in forecast.parts.items()},
+        },
+        "peak_gb": round(forecast.peak_bytes / 1e9, 2),
+        "free_gb": round(psutil.virtual_memory().available / 1e9, 2),
+        "network_minutes": round(sum(entry[1].seconds for entry in found.values()) / 60, 2),
+        "window_seconds": round(cost.seconds, 4),
+    }
+
+
+def _stored_bytes(case: InputCase, grid: Grid) -> int:
+    """Per voxel, for plain files by their size, else two."""
+    path = case.images[0]
+    if path.is_dir() or path.name.lower().endswith(".gz"):
+        return 2
+    return max(1, round(path.stat().st_size / float(np.prod(grid.shape))))

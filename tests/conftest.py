@@ -78,6 +78,38 @@ def write_nifti() -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture
+def write_series(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a folder of four MR slices of 14 x 10 pixels."""
+    pydicom = pytest.importorskip("pydicom", reason="needs the extra: pip install 'segsuite[dicom]'")
+    from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
+    def write(name: str, *, n_slices: int = 4) -> Path:
+        folder = tmp_path / "series" / name
+        folder.mkdir(parents=True)
+        study, series, frame = (generate_uid(entropy_srcs=[name, kind]) for kind in ("study", "series", "frame"))
+        for number in range(n_slices):
+            meta = pydicom.dataset.FileMetaDataset()
+            meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = MRImageStorage, ExplicitVRLittleEndian
+            meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[name, str(number)])
+            data = pydicom.dataset.FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+            data.SOPClassUID, data.SOPInstanceUID = MRImageStorage, meta.MediaStorageSOPInstanceUID
+            data.StudyInstanceUID, data.SeriesInstanceUID, data.FrameOfReferenceUID = study, series, frame
+            data.PatientID, data.PatientName, data.Modality, data.SeriesNumber = name, "Doe^Jo", "MR", 3
+            data.PatientBirthDate, data.PatientSex, data.StudyDate, data.StudyTime = "", "", "20260101", "120000"
+            data.AccessionNumber, data.ReferringPhysicianName, data.StudyID, data.InstanceNumber = "", "", "", number + 1
+            data.ImagePositionPatient, data.ImageOrientationPatient = [5.0, 7.0, 3.0 * number], [1, 0, 0, 0, 1, 0]
+            data.PixelSpacing, data.SliceThickness, data.PositionReferenceIndicator = [0.6, 0.5], 3.0, ""
+            data.Rows, data.Columns, data.SamplesPerPixel, data.PhotometricInterpretation = 10, 14, 1, "MONOCHROME2"
+            data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 0
+            pixels = np.random.default_rng(number).integers(0, 999, (10, 14), dtype=np.uint16)
+            data.PixelData = pixels.tobytes()
+            data.save_as(folder / f"{n_slices - number}.dcm", enforce_file_format=True)
+        return folder
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with real cases; the test is skipped, saying so, where it is not."""

@@ -1,4 +1,4 @@
-"""Words about data: manifest import, check, split; plan."""
+"""Words about data: manifest import, check, split; plan; dicomseg."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import typer
 
 from segsuite.cli.options import DataRoot, Device, Json, Quiet, Seed, Verbose, Workers, worker_count
 from segsuite.cli.terminal import case_progress, print_json, print_table, say
+from segsuite.errors import SettingsError
+from segsuite.extras import require_extra
 
 __all__ = ["add_to"]
 
@@ -23,6 +25,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the words."""
     app.add_typer(manifest_app, name="manifest")
     app.command("plan", epilog="Example: segsuite plan M.json")(plan)
+    app.command("dicomseg", epilog="Example: segsuite dicomseg masks --series scans --out segmentations")(dicomseg)
 
 
 @manifest_app.command("import", epilog="Example: segsuite manifest import imagesTr_parent --out M.json --layout nnunet")
@@ -139,3 +142,29 @@ def plan(
     rows = [(key, chosen.get(key, chosen.get(shown.get(key, ""), "")), why) for key, why in chosen["reasons"].items()]
     print_table(("choice", "value", "reason"), rows, title="plan")
     print_table(("what", "forecast"), list(content["forecast"].items()), title="what it will take")
+
+
+def dicomseg(
+    source: Annotated[Path, typer.Argument(help="A mask, a folder of masks, or a DICOM segmentation (.dcm).")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A .dcm file or a folder; of a DICOM segmentation, the mask.")],
+    series: Annotated[
+        Path | None, typer.Option("--series", help="The slices that the mask lies on; a folder of folders.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option("--labels", help="Default: labels.tsv beside the masks.")] = None,
+    made_by: Annotated[str, typer.Option("--made-by", help="The model, for the object's algorithm.")] = "segsuite",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Masks as DICOM segmentations with coded names, for an archive; and back."""
+    require_extra("dicom", "highdicom", "pydicom", purpose="`segsuite dicomseg`")
+    from segsuite.verbs.exchanging import export_masks, import_segmentation
+
+    if source.suffix.lower() == ".dcm":
+        names = import_segmentation(source, out)
+        say(f"{out}: {', '.join(f'{number} {name}' for number, name in names.items())}")
+        return
+    if series is None:
+        raise SettingsError("A mask must have --series, the folder of the slices that it was made from, got none.")
+    table = labels or (source if source.is_dir() else source.parent) / "labels.tsv"
+    failures = export_masks(source, series, table, out, made_by=made_by, on_file=lambda name, result: say(f"{name}: {result}"))
+    raise typer.Exit(2 if failures else 0)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from segsuite.errors import VolumeError
 from segsuite.shapes import Affine, FloatArray
 
-__all__ = ["affine_of_slices", "read_dicom_series"]
+__all__ = ["affine_of_slices", "read_dicom_series", "read_slices"]
 
 MAX_GAP_DEVIATION = 0.05
 """Slice distances may differ from their median by this share; a missing slice differs by 1."""
@@ -21,14 +21,20 @@ MAX_TILT_DEGREES = 0.5
 
 
 def read_dicom_series(folder: Path, *, series_uid: str | None = None) -> tuple[NDArray[np.float32], Affine]:
-    """The voxels and the affine of one series.
+    """The voxels and the affine of one series; see ``read_slices``."""
+    voxels, affine, _ = read_slices(folder, series_uid=series_uid)
+    return voxels, affine
+
+
+def read_slices(folder: Path, *, series_uid: str | None = None) -> tuple[NDArray[np.float32], Affine, list[Path]]:
+    """The voxels and the affine of one series, and which file holds which slice.
 
     Args:
         folder: Holds the slices directly.
         series_uid: Which series, if the folder holds several.
 
     Returns:
-        Intensities (i, j, k) after rescale slope and intercept, and the affine to RAS+ mm.
+        Intensities (i, j, k) after rescale slope and intercept, the affine to RAS+ mm, and the files along k.
 
     Raises:
         VolumeError: No series, several without a choice, mixed orientation, missing or doubled slices, gantry tilt.
@@ -50,7 +56,7 @@ def read_dicom_series(folder: Path, *, series_uid: str | None = None) -> tuple[N
     if len(shapes) > 1:
         raise VolumeError(f"{folder}: the slices of series {uid} must have one size, got {sorted(shapes)}.")
     order, affine = affine_of_slices(positions, orientations, slices[0][3], where=f"{folder}, series {uid}")
-    return np.stack([slices[index][0] for index in order], axis=-1), affine
+    return np.stack([slices[index][0] for index in order], axis=-1), affine, [Path(files[index]) for index in order]
 
 
 def affine_of_slices(

@@ -1,0 +1,97 @@
+"""Peak memory of predicting one large CT with many labels, against what `predict --dry-run` says before.
+
+    python benchmarks/memory.py --out WORK [--labels 100] [--shape 512 512 600] [--patch 64]
+
+The CT is noise and the network has random weights: memory and time do not depend on what is seen. Network: spacing 1.5 mm,
+8 to 64 channels. The peak is the highest resident memory of the command and of the process that it segments in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import psutil
+import torch
+
+from pipelines.supervised.network import build_network
+from segsuite.data.transforms import Normalisation, Preprocessing
+from segsuite.engines.model_folder import write_model_folder
+
+
+def write_ct(path: Path, shape: tuple[int, int, int]) -> None:
+    draw = np.random.default_rng(0)
+    voxels = draw.integers(-1000, 1000, size=shape, dtype=np.int16)
+    nib.save(nib.Nifti1Image(voxels, np.diag([-0.8, -0.8, 1.0, 1.0])), path)
+
+
+def write_model(folder: Path, n_labels: int, patch: int) -> Path:
+    torch.manual_seed(0)
+    arguments = {
+        "kind": "unet", "in_channels": 1, "out_channels": 1 + n_labels, "channels": [8, 16, 32, 64], "kernels": [[3, 3, 3]] * 4,
+        "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2], [2, 2, 2]], "n_supervised": 1,
+    }  # fmt: skip
+    preprocessing = Preprocessing((1.5, 1.5, 1.5), (Normalisation("window", low=-1000, high=1000, mean=0.0, std=500.0),))
+    inference = {"patch_size": [patch] * 3, "overlap": 0.25, "mirror_axes": [], "precision": "float32", "largest_component": []}
+    labels = {"background": 0, **{f"structure_{n}": n for n in range(1, n_labels + 1)}}
+    description = {
+        "pipeline": "supervised", "name": "noise", "labels": labels, "class_labels": list(range(n_labels + 1)),
+        "channels": {"0": "CT"}, "preprocessing": preprocessing.to_json(), "network": arguments, "inference": inference,
+    }  # fmt: skip
+    return write_model_folder(folder, weights=build_network(arguments).state_dict(), description=description, card="noise").path
+
+
+def watched(command: list[str]) -> tuple[float, float]:
+    """Seconds, and the largest resident memory of the whole process tree at one moment, in GB."""
+    started, highest = time.monotonic(), 0
+    process = psutil.Popen(command)
+    while process.poll() is None:
+        try:
+            family = [process, *process.children(recursive=True)]
+            highest = max(highest, max(member.memory_info().rss for member in family))
+        except psutil.NoSuchProcess:
+            pass
+        time.sleep(0.02)
+    if process.returncode:
+        raise SystemExit(process.returncode)
+    return time.monotonic() - started, highest / 1e9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--labels", type=int, default=100)
+    parser.add_argument("--shape", type=int, nargs=3, default=(512, 512, 600))
+    parser.add_argument("--patch", type=int, default=64)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    ct = options.out / "ct.nii.gz"
+    write_ct(ct, tuple(options.shape))
+    model = write_model(options.out / "model", options.labels, options.patch)
+    command = [
+        sys.executable,
+        "-m",
+        "segsuite",
+        "predict",
+        str(model),
+        str(ct),
+        "--out",
+        str(options.out / "masks"),
+        "--overwrite",
+    ]
+    forecast = json.loads(subprocess.run([*command, "--dry-run", "--json"], check=True, capture_output=True, text=True).stdout)
+    print(json.dumps(forecast["largest"]), flush=True)
+    seconds, peak = watched(command)
+    print(f"{options.labels} labels on {'x'.join(map(str, options.shape))}, patch {options.patch}")
+    print(f"peak memory  forecast {forecast['peak_gb']:.2f} GB, measured {peak:.2f} GB")
+    print(f"time         network forecast {forecast['network_minutes']:.1f} min, whole command {seconds / 60:.1f} min")
+
+
+if __name__ == "__main__":
+    main()

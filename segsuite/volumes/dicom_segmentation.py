@@ -1,0 +1,167 @@
+"""Label maps as DICOM Segmentation objects and back, by highdicom, with coded names of structures. Needs the extra ``dicom``."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import highdicom
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+import segsuite
+from segsuite.errors import OutputError, VolumeError
+from segsuite.files import write_atomically
+from segsuite.shapes import LabelMap
+from segsuite.volumes.dicom import read_slices
+from segsuite.volumes.grid import Grid, back_to_grid, require_same_grid
+from segsuite.volumes.volume import Volume
+
+__all__ = ["code_of", "read_dicom_segmentation", "write_dicom_segmentation"]
+
+KEYWORDS = {
+    "peripheral_zone": "PeripheralZoneOfTheProstate",
+    "transition_zone": "TransitionZoneOfTheProstate",
+    "distal_prostatic_urethra": "ProstaticUrethra",
+    "anterior_fibromuscular_stroma": "AnteriorFibromuscularStromaOfProstate",
+    "seminal_vesicles": "SeminalVesicle",
+    "right_kidney": "Kidney",
+    "left_kidney": "Kidney",
+}
+"""Our names whose SNOMED CT keyword in DICOM's dictionary is another; of the rest, `liver` is looked up as `Liver`."""
+
+OWN_SCHEME = "99SEGSUITE"
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def code_of(name: str) -> Code:
+    """What a structure is called in DICOM.
+
+    Args:
+        name: As in a label table.
+
+    Returns:
+        Its SNOMED CT code where DICOM's dictionary has one under this name, else a private code (scheme ``99SEGSUITE``).
+    """
+    keyword = KEYWORDS.get(name, "".join(word.capitalize() for word in name.split("_")))
+    try:
+        found: Code = getattr(codes.SCT, keyword)
+    except AttributeError:
+        return Code(hashlib.sha256(name.encode()).hexdigest()[:12], OWN_SCHEME, name[:64])
+    return found
+
+
+def write_dicom_segmentation(
+    path: Path,
+    mask: Volume,
+    series: Path,
+    structures: Mapping[int, str],
+    *,
+    made_by: str,
+    series_uid: str | None = None,
+) -> None:
+    """Write a label map as a DICOM Segmentation that refers to the series that it was made from; read it back and compare.
+
+    Args:
+        path: ``.dcm``.
+        mask: Label map on the series' grid.
+        series: Folder with the slices.
+        structures: Integer to name; integers without a name are an error, names without a voxel are left out.
+        made_by: The model, for the object's algorithm.
+        series_uid: Which series of the folder.
+
+    Raises:
+        VolumeError: Nothing is drawn, or a label without a name.
+        GridError: The mask lies on another grid than the series.
+        OutputError: The file cannot be written, or does not read back equal.
+    """
+    voxels, affine, files = read_slices(series, series_uid=series_uid)
+    grid = Grid(voxels.shape, affine)
+    require_same_grid(grid, mask.grid, names=(str(series), str(mask.path)))
+    present = [int(value) for value in np.unique(mask.labels) if value]
+    if not present:
+        raise VolumeError(f"{mask.path} must have at least one structure for a DICOM segmentation, got an empty mask.")
+    unnamed = [value for value in present if value not in structures]
+    if unnamed:
+        raise VolumeError(f"{mask.path} must have labels of {dict(structures)}, got {unnamed} too. Give the right --labels.")
+    numbered = np.zeros(mask.labels.shape, dtype=np.uint8)
+    for number, value in enumerate(present, start=1):
+        numbered[mask.labels == value] = number
+    described = [_described(number, structures[value], made_by) for number, value in enumerate(present, start=1)]
+    slices = [pydicom.dcmread(file) for file in files]
+    with warnings.catch_warnings():
+        # the patient's name is as the scanner wrote it; highdicom would like it in parts
+        warnings.filterwarnings("ignore", message=".*unlikely to represent the intended person name.*")
+        built = highdicom.seg.Segmentation(
+            source_images=slices,
+            pixel_array=numbered.transpose(2, 1, 0),
+            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=described,
+            series_instance_uid=highdicom.UID(),
+            series_number=int(slices[0].get("SeriesNumber") or 0) + 1000,
+            sop_instance_uid=highdicom.UID(),
+            instance_number=1,
+            manufacturer="segsuite",
+            manufacturer_model_name="segsuite",
+            software_versions=segsuite.__version__,
+            device_serial_number="0",
+            series_description=f"segsuite {made_by}"[:64],
+            omit_empty_frames=False,
+        )
+    write_atomically(path, partial(_save, built))
+    again, names = read_dicom_segmentation(path)
+    expected = {number: structures[value] for number, value in enumerate(present, start=1)}
+    if names != expected or not np.array_equal(back_to_grid(again.labels, again.grid, grid), numbered):
+        raise OutputError(f"{path} must read back as written, got {names} instead of {expected}, or other voxels.")
+
+
+def read_dicom_segmentation(path: Path) -> tuple[Volume, dict[int, str]]:
+    """A DICOM Segmentation as a label map on the grid of its frames.
+
+    Args:
+        path: ``.dcm``.
+
+    Returns:
+        The label map, and segment number to label.
+
+    Raises:
+        VolumeError: No DICOM segmentation, overlapping segments, or frames that fill no regular volume.
+    """
+    try:
+        found = highdicom.seg.segread(path)
+        volume = found.get_volume(combine_segments=True)
+    except (ValueError, TypeError, RuntimeError, AttributeError, OSError, pydicom.errors.InvalidDicomError) as error:
+        raise VolumeError(f"{path} must be a DICOM segmentation of one regular volume without overlap, got: {error}") from error
+    names = {int(number): str(found.get_segment_description(number).SegmentLabel) for number in found.segment_numbers}
+    labels: LabelMap = np.ascontiguousarray(volume.array)
+    grid = Grid((labels.shape[0], labels.shape[1], labels.shape[2]), _LPS_TO_RAS @ np.asarray(volume.affine))
+    return _as_stored(labels, grid, path), names
+
+
+def _as_stored(labels: NDArray[Any], grid: Grid, path: Path) -> Volume:
+    """(frames, rows, columns) to (columns, rows, frames), as a series is read."""
+    return Volume(labels.transpose(2, 1, 0)[None], grid.reordered((2, 1, 0)), path)
+
+
+def _described(number: int, name: str, made_by: str) -> highdicom.seg.SegmentDescription:
+    return highdicom.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=name[:64],
+        segmented_property_category=codes.SCT.AnatomicalStructure,
+        segmented_property_type=code_of(name),
+        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
+            name=made_by[:64], version=segsuite.__version__, family=codes.DCM.ArtificialIntelligence
+        ),
+    )
+
+
+def _save(built: Any, path: Path) -> None:
+    built.save_as(path)

@@ -123,6 +123,8 @@ class TrainingSettings(Group):
     """How many held-out cases validation looks at; evaluation looks at all."""
     patience: int = Field(default=0, ge=0)
     """Stop after so many validations without a better score, and export the best; 0: train to the end, export the last."""
+    target: float | None = Field(default=None, gt=0, le=1)
+    """Stop as soon as validation reaches this mean Dice, and export the best; `max_minutes` and `max_steps` hold all the same."""
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     """AdamW, Adam, or SGD with Nesterov momentum 0.99."""
     learning_rate: float = Field(default=4e-3, gt=0)
@@ -142,10 +144,17 @@ class TrainingSettings(Group):
     precision: Precision = "auto"
     """Number format of the convolutions; auto takes bfloat16 where the hardware has it."""
 
+    @property
+    def may_stop_early(self) -> bool:
+        """Whether the best weights are exported, not the last."""
+        return bool(self.patience) or self.target is not None
+
     @model_validator(mode="after")
     def _limited(self) -> TrainingSettings:
         if self.max_minutes is None and self.max_steps is None:
             raise ValueError("training must end: give `max_minutes` or `max_steps`")
+        if self.may_stop_early and not self.epochs_per_validation:
+            raise ValueError("`patience` and `target` must have validations to judge by: give `epochs_per_validation`")
         return self
 
 

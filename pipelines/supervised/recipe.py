@@ -152,7 +152,7 @@ def _export(
 ) -> None:
     """Write the model folder: the averaged weights, of the best validation if training could stop early."""
     best = run.checkpoints / BEST
-    if settings.training.patience and best.is_file():
+    if settings.training.may_stop_early and best.is_file():
         module.load_state_dict(torch.load(best, weights_only=True)["state_dict"])
     average = module.average.module.eval()
     wanted = settings.inference.largest_component

@@ -43,6 +43,7 @@ class Budget:
         steps_per_epoch: Steps between checkpoints.
         epochs_per_validation: Epochs between validations of whole cases; 0: only at the end.
         patience: Validations without a better score before stopping; 0: never.
+        target: Validation score that is good enough to stop; ``None``: none is.
     """
 
     max_steps: int | None
@@ -50,6 +51,7 @@ class Budget:
     steps_per_epoch: int
     epochs_per_validation: int
     patience: int = 0
+    target: float | None = None
 
 
 def budget_of(training: Mapping[str, Any]) -> Budget:
@@ -61,7 +63,7 @@ def budget_of(training: Mapping[str, Any]) -> Budget:
     Returns:
         The budget.
     """
-    return Budget(**{field.name: training[field.name] for field in fields(Budget)})
+    return Budget(**{field.name: training[field.name] for field in fields(Budget) if field.name in training})
 
 
 class TrainingClock(pl.Callback):
@@ -186,16 +188,17 @@ class History(pl.Callback):
 
 
 class Checkpoints(pl.Callback):
-    """Saves ``last.ckpt`` after every epoch and ``best.ckpt`` when the validation score rises; stops when it does not."""
+    """Saves ``last.ckpt`` after every epoch and ``best.ckpt`` when the score rises; stops when it does not, or is good enough."""
 
-    def __init__(self, folder: Path, patience: int) -> None:
+    def __init__(self, folder: Path, patience: int, target: float | None) -> None:
         """Set up.
 
         Args:
             folder: Where.
             patience: Validations without a rise before stopping; 0: never.
+            target: Score that is good enough; ``None``: none is.
         """
-        self.folder, self.patience = folder, patience
+        self.folder, self.patience, self.target = folder, patience, target
         self.best, self.n_since_best = -1.0, 0
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -208,7 +211,8 @@ class Checkpoints(pl.Callback):
             trainer.save_checkpoint(self.folder / BEST, weights_only=True)
         else:
             self.n_since_best += 1
-        if self.patience and self.n_since_best >= self.patience:
+        tired = bool(self.patience) and self.n_since_best >= self.patience
+        if tired or (self.target is not None and self.best >= self.target):
             trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -281,7 +285,7 @@ def fit(
         limit_val_batches=1.0 if validation is not None and budget.epochs_per_validation else 0,
         num_sanity_val_steps=0,
         gradient_clip_val=clip_norm,
-        callbacks=[clock, history, Checkpoints(run.checkpoints, budget.patience)],
+        callbacks=[clock, history, Checkpoints(run.checkpoints, budget.patience, budget.target)],
         plugins=[AtomicCheckpoints()],
         logger=TensorBoardLogger(run.root, name="tensorboard", version=""),
         enable_checkpointing=False,

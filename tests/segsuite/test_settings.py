@@ -3,10 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from pipelines.supervised.settings import Settings
 from segsuite.errors import SettingsError
-from segsuite.settings import as_yaml, read_config, validated
+from segsuite.settings import TrainingSettings, as_yaml, read_config, validated
 
 
 def write(path: Path, text: str) -> str:
@@ -72,3 +73,11 @@ def test_training_must_end() -> None:
 def test_code_in_a_config_is_text(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="must be YAML"):
         read_config(write(tmp_path / "a.yaml", "name: !!python/object/apply:os.system ['true']\n"))
+
+
+def test_stopping_early_needs_validations() -> None:
+    for early in ({"patience": 3}, {"target": 0.9}):
+        with pytest.raises(ValidationError, match="must have validations to judge by"):
+            TrainingSettings(epochs_per_validation=0, **early)
+        assert TrainingSettings(**early).may_stop_early
+    assert not TrainingSettings().may_stop_early

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from segsuite.engines.model_folder import read_model_folder
 from segsuite.engines.run_folder import RunFolder
 from segsuite.pipeline import Runtime
 from segsuite.verbs.predicting import predict
@@ -60,6 +61,14 @@ def test_early_stop_exports_the_best(tiny_overrides: list[str], tmp_path: Path) 
     assert (run.checkpoints / "best.ckpt").is_file()
     steps = [int(line.split(",")[0]) for line in run.history.read_text().splitlines()[1:]]
     assert max(steps) < 40
+
+
+def test_training_ends_when_the_target_is_reached(tiny_overrides: list[str], tmp_path: Path) -> None:
+    wanted = ["training.target=0.000001", "training.epochs_per_validation=1", "training.max_steps=400"]
+    run = train("supervised/phantom", overrides=[*tiny_overrides, *wanted], out=tmp_path / "run", runtime=HERE)
+    steps = [int(line.split(",")[0]) for line in run.history.read_text().splitlines()[1:]]
+    assert max(steps) < 400
+    assert read_model_folder(run.model).description["training"]["validation_dice"]
 
 
 def test_slices_are_trained_and_predicted_too(tiny_overrides: list[str], tmp_path: Path) -> None:

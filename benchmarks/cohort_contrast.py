@@ -37,7 +37,11 @@ from segsuite.metrics.probes import Probe, area_under_curve, probe_attribute, to
 DIMENSIONS = 16
 MEDICAL = PRESETS["medical"]
 ROWS: dict[str, tuple[Weights, Independence, int]] = {
-    "mixing, joint 3": (PRESETS["separated"], Independence(mixing=0.5), DIMENSIONS),
+    "separated": (PRESETS["separated"], Independence(), DIMENSIONS),
+    "separated, mixing": (PRESETS["separated"], Independence(mixing=0.5), DIMENSIONS),
+    "separated, mixing 0.2": (PRESETS["separated"], Independence(mixing=0.2), DIMENSIONS),
+    "joint 3, mixing": (replace(MEDICAL, joint=3.0), Independence(mixing=0.5), DIMENSIONS),
+    "joint 3": (replace(MEDICAL, joint=3.0), Independence(), DIMENSIONS),
     "align+uniform": (replace(MEDICAL, salient=0.0, null=0.0, joint=0.0), Independence(), DIMENSIONS),
     "vision": (PRESETS["vision"], Independence(), DIMENSIONS),
     "medical": (MEDICAL, Independence(), DIMENSIONS),

@@ -277,7 +277,7 @@ def separation_terms(
         "null": mean_of(null_pull(view, diseased, bandwidth=tau_s) for view in salient),
         "joint": mean_of(
             joint_entropy(
-                c,
+                with_share_of_gradient(c, weights.joint_on_common),
                 salient_targets(s, everyone),
                 common_bandwidth=tau_c,
                 salient_bandwidth=tau_s,
@@ -290,6 +290,19 @@ def separation_terms(
     of_salient = terms["salient_alignment"] + weights.uniformity * terms["salient_uniformity"]
     pulls = weights.null * terms["null"] + weights.joint * terms["joint"]
     return {"loss": of_common + weights.salient * of_salient + pulls, **terms}
+
+
+def with_share_of_gradient(values: Tensor, share: float) -> Tensor:
+    """The same values, of whose gradient only a share passes.
+
+    Args:
+        values: Any shape.
+        share: 0: none; 1: all.
+
+    Returns:
+        Same shape.
+    """
+    return values if share == 1.0 else share * values + (1 - share) * values.detach()
 
 
 def _as_groups(groups: Tensor) -> Tensor:

@@ -80,6 +80,8 @@ class LossSettings(Group):
     """Instead of the preset's weight of the pull of healthy subjects to the null point."""
     joint_weight: float | None = Field(default=None, ge=0)
     """Instead of the preset's weight of the joint entropy."""
+    joint_on_common: float | None = Field(default=None, ge=0, le=1)
+    """Instead of the preset's share of the joint entropy's gradient that reaches the common branch."""
     kind: Literal["pooled", "split", "per_anchor"] = "pooled"
     """Of the salient uniformity."""
 
@@ -89,7 +91,7 @@ class IndependenceSettings(Group):
 
     erase: bool = True
     """After training, erase from the salient space what the common one says of how healthy subjects vary."""
-    mixing: float = Field(default=0.5, ge=0, lt=1)
+    mixing: float = Field(default=0.0, ge=0, lt=1)
     """Largest share of a healthy image that salient views are blended with."""
     penalty: Literal["", "hsic", "distance_correlation"] = ""
     """Between both spaces of the diseased."""

@@ -20,6 +20,8 @@ class Weights:
         uniformity: Of uniformity against alignment, in both spaces.
         kind: Of the salient uniformity: ``pooled``, ``split`` or ``per_anchor``.
         include_self: Whether a row is its own neighbour in the joint entropy, as in the authors' code.
+        joint_on_common: Share of the joint entropy's gradient that reaches the common branch. The published weights treat both
+            branches alike: enough for the salient one costs the common one what it should hold.
         common_bandwidth: Of kernels on the sphere of the common space.
         salient_bandwidth: Of kernels in the salient space.
     """
@@ -30,12 +32,13 @@ class Weights:
     uniformity: float = 2.0
     kind: str = "pooled"
     include_self: bool = False
+    joint_on_common: float = 1.0
     common_bandwidth: float = 0.5
     salient_bandwidth: float = 0.5
 
 
 PRESETS: Mapping[str, Weights] = {
-    "separated": Weights(1.0, 10.0, 3.0),
+    "separated": Weights(1.0, 10.0, 10.0, joint_on_common=0.3),
     "vision": Weights(1000.0, 1000.0, 10.0),
     "medical": Weights(1.0, 10.0, 10.0),
     "medical_strong_null": Weights(1.0, 100.0, 10.0),
@@ -54,4 +57,6 @@ def weights_of(loss: Mapping[str, Any]) -> Weights:
         The preset with its overrides.
     """
     given = {key: loss[f"{key}_weight"] for key in ("null", "joint") if loss.get(f"{key}_weight") is not None}
+    if loss.get("joint_on_common") is not None:
+        given["joint_on_common"] = loss["joint_on_common"]
     return replace(PRESETS[loss["preset"]], kind=loss["kind"], **given)

@@ -21,7 +21,7 @@ from pipelines.cohort_contrast.losses import (
     split_uniformity,
     uniformity,
 )
-from pipelines.cohort_contrast.weights import PRESETS
+from pipelines.cohort_contrast.weights import PRESETS, Weights
 
 
 def rows(n: int, d: int, seed: int = 0) -> Tensor:
@@ -263,6 +263,24 @@ def test_remembered_rows_are_neighbours_but_neither_aligned_nor_pulled() -> None
         torch.testing.assert_close(wide[name], plain[name])
     both = torch.cat([on_sphere(common[0]), old[0]]), torch.cat([on_sphere(common[1]), old[0]])
     torch.testing.assert_close(wide["common_uniformity"], (uniformity(both[0]) + uniformity(both[1])) / 2)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_only_a_share_of_the_joint_entropy_moves_the_common_branch(share: float) -> None:
+    """Numbers stay; the common gradient is that of the other terms plus the share; the salient one is untouched."""
+
+    def gradients(weights: Weights) -> tuple[float, Tensor, Tensor]:
+        common, salient, diseased = batch()
+        leaves = [view.clone().requires_grad_() for view in (*common, *salient)]
+        loss = separation_terms((leaves[0], leaves[1]), (leaves[2], leaves[3]), diseased, weights)["loss"]
+        loss.backward()
+        return float(loss), torch.cat([leaf.grad for leaf in leaves[:2]]), torch.cat([leaf.grad for leaf in leaves[2:]])
+
+    whole, without = gradients(PRESETS["medical"]), gradients(replace(PRESETS["medical"], joint=0.0))
+    found = gradients(replace(PRESETS["medical"], joint_on_common=share))
+    assert found[0] == pytest.approx(whole[0])
+    torch.testing.assert_close(found[1], without[1] + share * (whole[1] - without[1]))
+    torch.testing.assert_close(found[2], whole[2])
 
 
 def test_the_total_is_the_weighted_sum_of_its_terms() -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:  # torch is loaded by the words that need it
+    from pipelines.fewshot.predictor import FewshotPredictor
 
 __all__ = ["app"]
 
@@ -15,6 +20,7 @@ Model = Annotated[Path, typer.Argument(help="A model folder, or the run folder t
 Name = Annotated[str, typer.Option("--name", help="The structure.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the new model.")]
 Device = Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")]
+Entries = list[dict[str, object]]
 Json = Annotated[bool, typer.Option("--json", help="Machine output on standard output.")]
 
 
@@ -69,12 +75,19 @@ def list_structures(model: Model, device: Device = "auto", as_json: Json = False
 @app.command(epilog="Example: segsuite fewshot validate MODEL2")
 def validate(
     model: Model,
+    manifest: Annotated[Path | None, typer.Option("--manifest", "-m", help="Also measure on its labelled cases.")] = None,
+    data_root: Annotated[Path | None, typer.Option("--data-root", help="Folder that the manifest's paths start from.")] = None,
+    fold: Annotated[int | None, typer.Option("--fold", help="Only this fold's cases.")] = None,
     least: Annotated[float, typer.Option("--least", min=0, max=1, help="Exit with 2 where less is to be expected.")] = 0.5,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Estimate each new structure's Dice by leaving one support out; no image is needed, the model holds what it takes."""
-    entries = _print_structures(model, device, as_json=as_json)
+    """Estimate each new structure's Dice by leaving one support out: no image is needed, the model holds what it takes.
+
+    With a manifest it is measured too, on the cases that were no supports, and the measured mean counts for --least.
+    """
+    measure = None if manifest is None else partial(_measure, manifest=manifest, data_root=data_root, fold=fold)
+    entries = _print_structures(model, device, as_json=as_json, measure=measure)
     doubtful = [entry["name"] for entry in entries if entry["expected_dice"] is None or entry["expected_dice"] < least]
     if doubtful:
         typer.echo(f"not to be trusted before you have looked at masks: {', '.join(doubtful)}", err=True)
@@ -105,12 +118,32 @@ def benchmark(
     typer.echo(as_markdown(scores))
 
 
-def _print_structures(model: Path, device: str, *, as_json: bool) -> list[dict[str, object]]:
+def _measure(predictor: FewshotPredictor, entries: Entries, *, manifest: Path, data_root: Path | None, fold: int | None) -> None:
+    """Put the measured mean into each structure's entry, in place of what was to be expected."""
+    import pandas as pd
+
+    from pipelines.fewshot.validation import measured_dice
+
+    rows = measured_dice(predictor, manifest, data_root=data_root, fold=fold, tell=lambda case: typer.echo(case, err=True))
+    scores = pd.DataFrame(rows).astype({"dice": float})
+    for entry in entries:
+        mine = scores[scores["structure"] == entry["name"]]["dice"].dropna()
+        entry["measured_dice"] = entry["expected_dice"] = round(float(mine.mean()), 4) if len(mine) else None
+        entry["measured_cases"] = len(mine)
+        measured = f"{entry['measured_dice']}, least {mine.min():.4f}, on {len(mine)} cases" if len(mine) else "on no case"
+        typer.echo(f"    {entry['name']}: Dice measured {measured}", err=True)
+
+
+def _print_structures(
+    model: Path, device: str, *, as_json: bool, measure: Callable[[FewshotPredictor, Entries], None] | None = None
+) -> Entries:
     from pipelines.fewshot.predictor import load_predictor
     from pipelines.fewshot.registration import described_supports
 
     predictor = load_predictor(model, device=device, overrides={})
     entries = described_supports(predictor)
+    if measure is not None:
+        measure(predictor, entries)
     if as_json:
         typer.echo(json.dumps(entries, indent=1))
         return entries

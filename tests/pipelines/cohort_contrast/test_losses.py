@@ -274,7 +274,7 @@ def test_only_a_share_of_the_joint_entropy_moves_the_common_branch(share: float)
         leaves = [view.clone().requires_grad_() for view in (*common, *salient)]
         loss = separation_terms((leaves[0], leaves[1]), (leaves[2], leaves[3]), diseased, weights)["loss"]
         loss.backward()
-        return float(loss), torch.cat([leaf.grad for leaf in leaves[:2]]), torch.cat([leaf.grad for leaf in leaves[2:]])
+        return loss.item(), torch.cat([leaf.grad for leaf in leaves[:2]]), torch.cat([leaf.grad for leaf in leaves[2:]])
 
     whole, without = gradients(PRESETS["medical"]), gradients(replace(PRESETS["medical"], joint=0.0))
     found = gradients(replace(PRESETS["medical"], joint_on_common=share))

@@ -28,6 +28,11 @@ def test_register_list_validate_forget(fewshot_run: RunFolder, tmp_path: Path, c
     assert 0 <= entry["expected_dice"] <= 1
     assert run("validate", tmp_path / "a", "--least", 0) == 0
     assert run("validate", tmp_path / "a", "--least", 1) == 2
+    capsys.readouterr()
+    assert run("validate", tmp_path / "a", "--manifest", manifest, "--least", 0, "--json") == 0
+    measured = json.loads(capsys.readouterr().out)[0]
+    assert measured["measured_cases"] == 3, "six cases, three of them supports"
+    assert 0 <= measured["measured_dice"] == measured["expected_dice"] <= 1
     assert run("forget", tmp_path / "a", "--name", "bladder", "--out", tmp_path / "b") == 0
     assert run("forget", tmp_path / "a", "--name", "blader", "--out", tmp_path / "c") == 1
 

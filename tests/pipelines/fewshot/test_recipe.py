@@ -134,6 +134,18 @@ def test_frozen_features_of_a_supervised_model(tiny_run: RunFolder, tiny_fewshot
     assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in pairs)
 
 
+def test_slices_are_taught_registered_and_predicted_too(tiny_fewshot: list[str], tmp_path: Path) -> None:
+    flat = [text for text in tiny_fewshot if "patch_size" not in text] + [
+        "plan.dimensions=2",
+        "plan.batch_size=4",
+        "training.max_steps=4",
+    ]
+    run = train("fewshot/phantom", overrides=flat, out=tmp_path / "run", runtime=HERE)
+    assert read_model_folder(run.model).description["network"]["extractor"]["kind"] == "slice_network"
+    assert predict(run.model, [image(run)], tmp_path / "p", device="cpu").n_done == 1
+    assert read_labels(tmp_path / "p" / "phantom_0000.nii.gz").labels.shape == read_volume(image(run)).grid.shape
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [

@@ -1,7 +1,8 @@
-"""Words about data: manifest import, check, split; plan; dicomseg."""
+"""Words about data: manifest import, check, split; plan; cache gc; dicomseg."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,9 +22,13 @@ manifest_app = typer.Typer(
 )
 
 
+cache_app = typer.Typer(help="Prepared cases on disk.", epilog="Example: segsuite cache gc cache --keep 50", no_args_is_help=True)
+
+
 def add_to(app: typer.Typer) -> None:
     """Register the words."""
     app.add_typer(manifest_app, name="manifest")
+    app.add_typer(cache_app, name="cache")
     app.command("plan", epilog="Example: segsuite plan M.json")(plan)
     app.command("dicomseg", epilog="Example: segsuite dicomseg masks --series scans --out segmentations")(dicomseg)
 
@@ -142,6 +147,25 @@ def plan(
     rows = [(key, chosen.get(key, chosen.get(shown.get(key, ""), "")), why) for key, why in chosen["reasons"].items()]
     print_table(("choice", "value", "reason"), rows, title="plan")
     print_table(("what", "forecast"), list(content["forecast"].items()), title="what it will take")
+
+
+@cache_app.command("gc", epilog="Example: segsuite cache gc RUN/cache --keep 50")
+def gc(
+    folder: Annotated[Path, typer.Argument(help="RUN/cache, or what --cache-dir was.")],
+    keep: Annotated[float, typer.Option("--keep", min=0, help="GB that may stay.")] = 0.0,
+    idle: Annotated[float, typer.Option("--idle", min=0, help="Hours: what was taken up later than that stays.")] = 24.0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Delete prepared cases until the rest fits, longest unused first; training makes again what it misses."""
+    from segsuite.data.cache import clear_cache
+
+    done = clear_cache(folder, most_bytes=round(keep * 1e9), idle_seconds=idle * 3600)
+    if as_json:
+        print_json(asdict(done))
+    freed, kept = (n_bytes / 1e9 for n_bytes in (done.freed_bytes, done.kept_bytes))
+    say(f"{folder}: {done.n_removed} cases removed ({freed:.2f} GB), {done.n_kept} left ({kept:.2f} GB)")
 
 
 def dicomseg(

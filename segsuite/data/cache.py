@@ -7,6 +7,8 @@ kill leaves nothing that looks complete.
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import time
 import uuid
@@ -31,7 +33,7 @@ from segsuite.volumes.grid import Grid, require_same_grid
 from segsuite.volumes.reading import read_channels, read_grid, read_labels
 from segsuite.volumes.volume import require_varied
 
-__all__ = ["CacheForecast", "PreparedCase", "as_classes", "forecast_cache", "prepare_cases"]
+__all__ = ["CacheForecast", "Cleared", "PreparedCase", "as_classes", "clear_cache", "forecast_cache", "prepare_cases"]
 
 CACHE_VERSION = 1
 """Part of every key: a change of the cache's content makes old entries unseen instead of wrong."""
@@ -135,10 +137,60 @@ def prepare_cases(
         folder = cache_dir / key
         if not folder.is_dir():
             _fill(folder, case, manifest, data_root, preprocessing)
+        os.utime(folder)  # what was used last goes last
         return PreparedCase(case, folder)
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
         return list(pool.map(prepare, zip(cases, keys, strict=True)))
+
+
+@dataclass(frozen=True)
+class Cleared:
+    """What clearing a cache did.
+
+    Attributes:
+        n_removed: Prepared cases that are gone.
+        freed_bytes: That they took.
+        n_kept: Prepared cases that are left.
+        kept_bytes: That these take.
+    """
+
+    n_removed: int
+    freed_bytes: int
+    n_kept: int
+    kept_bytes: int
+
+
+def clear_cache(cache_dir: Path, *, most_bytes: int, idle_seconds: float) -> Cleared:
+    """Delete prepared cases until the rest fits; those that were used last stay. Training makes what it misses again.
+
+    Args:
+        cache_dir: A cache; nothing in it but prepared cases and leftovers of killed processes is touched.
+        most_bytes: That may stay.
+        idle_seconds: A case that a training took up within this time is never deleted: it may be in use.
+
+    Returns:
+        What is gone and what is left.
+
+    Raises:
+        OutputError: No cache.
+    """
+    entries = [path.parent for path in cache_dir.glob("*/image.npy") if re.fullmatch(r"[0-9a-f]{32}", path.parent.name)]
+    if not entries and not (cache_dir / "hashes").is_dir():
+        raise OutputError(
+            f"{cache_dir} must be a cache of prepared cases, got a folder without any. Give RUN/cache or --cache-dir's."
+        )
+    _remove_stale(cache_dir)
+    sized = sorted(((entry.stat().st_mtime, entry) for entry in entries), reverse=True)
+    n_removed = freed = kept = 0
+    for used, entry in sized:
+        size = sum(part.stat().st_size for part in entry.iterdir())
+        if kept + size <= most_bytes or time.time() - used < idle_seconds:
+            kept += size
+            continue
+        shutil.rmtree(entry)
+        n_removed, freed = n_removed + 1, freed + size
+    return Cleared(n_removed, freed, len(sized) - n_removed, kept)
 
 
 def _key(case: Case, manifest: Manifest, data_root: Path, cache_dir: Path, preprocessing: Preprocessing) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from segsuite.engines.run_folder import RunFolder
+
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -32,3 +34,12 @@ def test_findings_are_a_table_and_an_exit_code(segsuite: Command, cohort_folder:
     assert code == 1
     assert [finding["case"] for finding in json.loads(out)] == ["phantom_0003"]
     assert "1 errors, 0 warnings" in err
+
+
+def test_cache_gc_says_what_it_did(segsuite: Command, tiny_run: RunFolder, tmp_path: Path) -> None:
+    cache = shutil.copytree(tiny_run.root / "cache", tmp_path / "cache")
+    code, out, err = segsuite("cache", "gc", cache, "--idle", 0, "--json")
+    assert code == 0
+    assert json.loads(out)["n_removed"] == 6
+    assert "6 cases removed" in err
+    assert segsuite("cache", "gc", tmp_path)[0] == 1

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from segsuite.data import cache as cache_module
-from segsuite.data.cache import as_classes, forecast_cache, prepare_cases
+from segsuite.data.cache import as_classes, clear_cache, forecast_cache, prepare_cases
 from segsuite.data.manifest import Case, Manifest
 from segsuite.data.transforms import Normalisation, Preprocessing
 from segsuite.errors import GridError, OutputError
@@ -131,3 +131,30 @@ def test_unlabelled_case_has_no_label(cohort: Manifest, cohort_folder: Path, tmp
     case = Case(image=cohort.training[0].image)
     prepared = prepare_cases([case], cohort, data_root=cohort_folder, cache_dir=tmp_path, preprocessing=PREPROCESSING)
     assert prepared[0].label is None
+
+
+def test_clearing_takes_the_longest_unused_and_touches_nothing_else(
+    cohort: Manifest, cohort_folder: Path, tmp_path: Path
+) -> None:
+    cases = prepare(cohort, cohort_folder, tmp_path / "cache")
+    (tmp_path / "cache" / "mine").mkdir()
+    (tmp_path / "cache" / "mine" / "image.npy").write_bytes(b"somebody's own")
+    for age, case in enumerate(cases):
+        os.utime(case.folder, (time.time() - 1000 * (1 + age),) * 2)
+    size = sum(part.stat().st_size for part in cases[0].folder.iterdir())
+    done = clear_cache(tmp_path / "cache", most_bytes=2 * size + size // 2, idle_seconds=60)
+    assert (done.n_removed, done.n_kept) == (len(cases) - 2, 2)
+    assert [case.folder.is_dir() for case in cases] == [True, True] + [False] * (len(cases) - 2)
+    assert (tmp_path / "cache" / "mine" / "image.npy").is_file()
+    assert clear_cache(tmp_path / "cache", most_bytes=0, idle_seconds=1e6).n_removed == 0, "they may be in use"
+    again = prepare(cohort, cohort_folder, tmp_path / "cache")
+    assert all(case.folder.is_dir() for case in again)
+    assert again[-1].folder.stat().st_mtime > time.time() - 60, "taken up just now"
+
+
+def test_only_a_cache_is_cleared(tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "image.npy").write_bytes(b"x")
+    with pytest.raises(OutputError, match="must be a cache of prepared cases"):
+        clear_cache(tmp_path, most_bytes=0, idle_seconds=0)
+    assert (tmp_path / "precious" / "image.npy").is_file()

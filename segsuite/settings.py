@@ -153,8 +153,8 @@ class TrainingSettings(Group):
     def _limited(self) -> TrainingSettings:
         if self.max_minutes is None and self.max_steps is None:
             raise ValueError("training must end: give `max_minutes` or `max_steps`")
-        if self.may_stop_early and not self.epochs_per_validation:
-            raise ValueError("`patience` and `target` must have validations to judge by: give `epochs_per_validation`")
+        if self.target is not None and not self.epochs_per_validation:
+            raise ValueError("`target` must have validations to judge by: give `epochs_per_validation`")
         return self
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Affine", "FloatArray", "Image", "LabelMap", "Mask", "Size", "Spacing"]
+__all__ = ["Affine", "FloatArray", "Image", "LabelMap", "Mask", "Size", "Spacing", "row_order"]
 
 Image: TypeAlias = NDArray[np.float32]
 """Intensities, (channels, i, j, k)."""
@@ -29,3 +29,9 @@ Spacing: TypeAlias = tuple[float, ...]
 """Voxel size in mm along each axis."""
 Size: TypeAlias = tuple[int, ...]
 """Voxels along each axis."""
+
+
+def row_order(axis: int) -> tuple[int, int, int]:
+    """The axes of rows along one of them: that one first, the others as they were."""
+    others = [other for other in range(3) if other != axis]
+    return axis, others[0], others[1]

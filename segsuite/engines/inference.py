@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segsuite.shapes import FloatArray, Image, LabelMap, Size
+from segsuite.shapes import FloatArray, Image, LabelMap, Size, row_order
 from segsuite.volumes.cropping import pad_to_size
 
-__all__ = ["WindowInference", "argmax_rows", "gaussian_importance", "predict_rows", "row_order", "window_starts"]
+__all__ = ["WindowInference", "argmax_rows", "gaussian_importance", "predict_rows", "window_starts"]
 
 
 CPU = torch.device("cpu")
@@ -149,12 +149,6 @@ def window_starts(length: int, window: int, overlap: float) -> list[int]:
     step = max(1, int(window * (1 - overlap)))
     count = -(-(length - window) // step) + 1
     return [round(n * (length - window) / (count - 1)) for n in range(count)]
-
-
-def row_order(axis: int) -> tuple[int, int, int]:
-    """The axes of rows along one of them: that one first, the others as they were."""
-    others = [other for other in range(3) if other != axis]
-    return axis, others[0], others[1]
 
 
 def predict_rows(

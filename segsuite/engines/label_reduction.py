@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segsuite.engines.inference import row_order
-from segsuite.shapes import FloatArray, LabelMap, Size
+from segsuite.shapes import FloatArray, LabelMap, Size, row_order
 from segsuite.volumes.grid import AxisMap, Grid, axis_maps, network_grid
 
 __all__ = ["Reduced", "reduce_to_labels"]

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from segsuite.data.transforms import Preprocessing
 from segsuite.engines.devices import choose_device, choose_precision, in_fast_layout
-from segsuite.engines.inference import WindowInference, predict_rows, row_order
+from segsuite.engines.inference import WindowInference, predict_rows
 from segsuite.engines.model_folder import ModelFolder, read_model_folder
 from segsuite.engines.segmentation import Request, RowSource, Segmentation, segment_rows
 from segsuite.errors import ModelError, SettingsError, closest_hint
 from segsuite.files import hash_of_json
-from segsuite.shapes import FloatArray, Image, Size
+from segsuite.shapes import FloatArray, Image, Size, row_order
 from segsuite.volumes.components import keep_largest_component_per_label
 from segsuite.volumes.volume import Volume
 

@@ -77,7 +77,7 @@ def forecast_prediction(
         },
         "peak_gb": round(forecast.peak_bytes / 1e9, 2),
         "free_gb": round(psutil.virtual_memory().available / 1e9, 2),
-        "network_minutes": round(sum(entry[1].seconds for entry in found.values()) / 60, 2),
+        "network_minutes": round(sum(entry[1].seconds for entry in found.values()) / 60, 4),
         "window_seconds": round(cost.seconds, 4),
     }
 

@@ -8,3 +8,9 @@ from segsuite import shapes
 def test_every_alias_is_public() -> None:
     aliases = {name for name, kind in typing.get_type_hints(shapes).items() if kind is typing.TypeAlias}
     assert aliases == set(shapes.__all__)
+
+
+def test_rows_come_first_and_the_others_keep_their_order() -> None:
+    from segsuite.shapes import row_order
+
+    assert [row_order(axis) for axis in range(3)] == [(0, 1, 2), (1, 0, 2), (2, 0, 1)]

@@ -8,9 +8,9 @@ import pytest
 
 from segsuite.data.transforms import Normalisation, Preprocessing, prepare_image
 from segsuite.engines.doctor import all_orientations
-from segsuite.engines.inference import row_order
 from segsuite.engines.label_reduction import reduce_to_labels
 from segsuite.engines.segmentation import RowSource, Segmentation, row_axis, segment_rows
+from segsuite.shapes import row_order
 from segsuite.volumes.grid import Grid
 from segsuite.volumes.volume import Volume
 

@@ -36,6 +36,7 @@ def test_findings_are_a_table_and_an_exit_code(segsuite: Command, cohort_folder:
     assert "1 errors, 0 warnings" in err
 
 
+@pytest.mark.slow
 def test_cache_gc_says_what_it_did(segsuite: Command, tiny_run: RunFolder, tmp_path: Path) -> None:
     cache = shutil.copytree(tiny_run.root / "cache", tmp_path / "cache")
     code, out, err = segsuite("cache", "gc", cache, "--idle", 0, "--json")

@@ -140,3 +140,19 @@ def test_the_child_ends_with_its_parent(scans: Callable[..., Path], tmp_path: Pa
     n_lines = ledger.read_text().count("\n")
     time.sleep(1.0)
     assert ledger.read_text().count("\n") == n_lines < 40
+
+
+class Untidy(Troubled):
+    """Dies as if in the middle of writing."""
+
+    def segment(self, volume: Volume, request: Request) -> Segmentation:
+        if int(volume.array[0, 0, 0, 0]) == 3:
+            for name in ("s1.nii.gz", "s1_map_x.nii.gz", "s10.nii.gz"):
+                (Path(str(volume.path)).parents[1] / "out" / f".12345678.tmp.{name}").write_bytes(b"half")
+        return super().segment(volume, request)
+
+
+def test_half_written_files_of_a_dead_process_go_and_those_of_others_stay(scans: Callable[..., Path], tmp_path: Path) -> None:
+    cases = find_inputs([scans(0, 3)], n_channels=1)
+    predict_isolated(cases, Untidy, tmp_path / "out", BatchOptions())
+    assert [path.name for path in (tmp_path / "out").glob(".*")] == [".12345678.tmp.s10.nii.gz"]

@@ -14,13 +14,11 @@ import argparse
 import json
 import shutil
 import statistics
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
-import psutil
+from watching import Taken, watched
 
 SCHEMES = ("zscore", "zscore_nonzero")
 
@@ -47,33 +45,17 @@ def main() -> None:
         "MONAI": [sys.executable, __file__, "--child", options.model, scans],
     }
     commands["segsuite"] += ["--set", "mirror_axes=[]", "--set", "largest_component=[]", "--device", "cpu"]
-    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+    runs: dict[str, list[Taken]] = {name: [] for name in commands}
     for _ in range(options.repeats):
         for name, command in commands.items():
             runs[name].append(watched([*map(str, command), "--out", str(options.out / name)]))
     n = len(list(scans.iterdir()))
     print(f"{n} cases, medians of {options.repeats}; the same voxels have the same label: {agreement(options.out):.4%}")
-    ours = statistics.median(seconds for seconds, _ in runs["segsuite"])
+    ours = statistics.median(taken.seconds for taken in runs["segsuite"])
     for name, found in runs.items():
-        seconds, memory = (statistics.median(values) for values in zip(*found, strict=True))
+        seconds = statistics.median(taken.seconds for taken in found)
+        memory = statistics.median(taken.sum_bytes for taken in found) / 1e6
         print(f"{name:9} {seconds:7.1f} s, {60 * n / seconds:6.1f} cases a minute, {seconds / ours:.2f} x, peak {memory:.0f} MB")
-
-
-def watched(command: list[str]) -> tuple[float, float]:
-    """Seconds and the largest memory (MB) of a command and its children."""
-    started, peak = time.monotonic(), 0
-    process = psutil.Popen(command, stdout=subprocess.DEVNULL)
-    while process.poll() is None:
-        family = [process]
-        try:
-            family += process.children(recursive=True)
-            peak = max(peak, sum(member.memory_info().rss for member in family))
-        except psutil.Error:
-            pass
-        time.sleep(0.05)
-    if process.returncode:
-        raise SystemExit(f"{command[1:4]} failed with {process.returncode}")
-    return time.monotonic() - started, peak / 1e6
 
 
 def agreement(out: Path) -> float:

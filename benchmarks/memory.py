@@ -3,7 +3,7 @@
     python benchmarks/memory.py --out WORK [--labels 100] [--shape 512 512 600] [--patch 64]
 
 The CT is noise and the network has random weights: memory and time do not depend on what is seen. Network: spacing 1.5 mm,
-8 to 64 channels. The peak is the highest resident memory of the command and of the process that it segments in.
+8 to 64 channels. The peak is the highest resident memory of a single process: the one that segments.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import psutil
 import torch
+from watching import watched
 
 from pipelines.supervised.network import build_network
 from segsuite.data.transforms import Normalisation, Preprocessing
@@ -47,22 +46,6 @@ def write_model(folder: Path, n_labels: int, patch: int) -> Path:
     return write_model_folder(folder, weights=build_network(arguments).state_dict(), description=description, card="noise").path
 
 
-def watched(command: list[str]) -> tuple[float, float]:
-    """Seconds, and the largest resident memory of the whole process tree at one moment, in GB."""
-    started, highest = time.monotonic(), 0
-    process = psutil.Popen(command)
-    while process.poll() is None:
-        try:
-            family = [process, *process.children(recursive=True)]
-            highest = max(highest, max(member.memory_info().rss for member in family))
-        except psutil.NoSuchProcess:
-            pass
-        time.sleep(0.02)
-    if process.returncode:
-        raise SystemExit(process.returncode)
-    return time.monotonic() - started, highest / 1e9
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
@@ -87,10 +70,10 @@ def main() -> None:
     ]
     forecast = json.loads(subprocess.run([*command, "--dry-run", "--json"], check=True, capture_output=True, text=True).stdout)
     print(json.dumps(forecast["largest"]), flush=True)
-    seconds, peak = watched(command)
+    taken = watched(command)
     print(f"{options.labels} labels on {'x'.join(map(str, options.shape))}, patch {options.patch}")
-    print(f"peak memory  forecast {forecast['peak_gb']:.2f} GB, measured {peak:.2f} GB")
-    print(f"time         network forecast {forecast['network_minutes']:.1f} min, whole command {seconds / 60:.1f} min")
+    print(f"peak memory  forecast {forecast['peak_gb']:.2f} GB, measured {taken.largest_bytes / 1e9:.2f} GB")
+    print(f"time         network forecast {forecast['network_minutes']:.1f} min, whole command {taken.seconds / 60:.1f} min")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,16 @@ from typing import Any
 
 from segsuite.errors import OutputError
 
-__all__ = ["hash_of_file", "hash_of_json", "make_folder", "write_atomically", "write_json", "write_text", "writing_to"]
+__all__ = [
+    "hash_of_file",
+    "hash_of_json",
+    "make_folder",
+    "remove_unfinished",
+    "write_atomically",
+    "write_json",
+    "write_text",
+    "writing_to",
+]
 
 _CHUNK_BYTES = 1 << 20
 
@@ -41,6 +50,17 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path, pattern: str) -> None:
+    """Delete what a process that died was writing.
+
+    Args:
+        folder: Where.
+        pattern: Of the names of its files, as ``glob`` reads it; no other process may be writing such a one.
+    """
+    for leftover in folder.glob(f".????????.tmp.{pattern}"):
+        leftover.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -51,7 +51,20 @@ class Opener(Protocol):
     """What ``pipelines/<name>/predictor.py`` offers."""
 
     def load_predictor(self, model: Path, *, device: str, overrides: Mapping[str, Any]) -> Predictor:
-        """Open a model folder for prediction."""
+        """Open a model folder for prediction.
+
+        Args:
+            model: Model or run folder.
+            device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+            overrides: Of ``inference`` in ``model.json``.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            ModelError: No model folder, or one of another pipeline.
+            SettingsError: An override that the model does not have.
+        """
 
 
 @dataclass(frozen=True)

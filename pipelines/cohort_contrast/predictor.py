@@ -177,14 +177,5 @@ def saliency_of(network: TwoBranches, image: torch.Tensor, baseline: torch.Tenso
 
 
 def load_predictor(model: Path, *, device: str, overrides: Mapping[str, Any]) -> CohortPredictor:
-    """Open a model folder of this pipeline.
-
-    Args:
-        model: Model or run folder.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        overrides: Of ``inference`` in ``model.json``.
-
-    Returns:
-        The predictor.
-    """
+    """See ``segsuite.pipeline.Opener``."""
     return CohortPredictor(model_of_pipeline(model, pipeline="cohort_contrast"), device=device, overrides=overrides)

@@ -166,14 +166,5 @@ def _base_kernels(network: KernelNetwork) -> BaseKernels:
 
 
 def load_predictor(model: Path, *, device: str, overrides: Mapping[str, Any]) -> FewshotPredictor:
-    """Open a model folder of this pipeline.
-
-    Args:
-        model: Model or run folder.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        overrides: Of ``inference`` in ``model.json``.
-
-    Returns:
-        The predictor.
-    """
+    """See ``segsuite.pipeline.Opener``."""
     return FewshotPredictor(model_of_pipeline(model, pipeline="fewshot"), device=device, overrides=overrides)

@@ -25,7 +25,16 @@ from segsuite.volumes.grid import Grid, require_same_grid, resample
 from segsuite.volumes.reading import read_channels, read_labels
 from segsuite.volumes.volume import Volume, require_varied
 
-__all__ = ["Support", "changed_model", "described_supports", "digest_of", "forget", "register", "support_statistics"]
+__all__ = [
+    "Support",
+    "changed_model",
+    "described_supports",
+    "digest_of",
+    "forget",
+    "hash_of_voxels",
+    "register",
+    "support_statistics",
+]
 
 LARGEST_SPACING_RATIO = 3.0
 
@@ -164,7 +173,7 @@ def support_statistics(
         known[:] = False
         known[:, :, chosen] = True
         inside = inside & known
-    digest = digest_of(support.images, drawn, slices)
+    digest = digest_of([hash_of_file(path) for path in support.images], hash_of_voxels(drawn), slices)
     directions = predictor.base.directions.astype(np.float32)
 
     def called(features: NDArray[np.float32], at: slice) -> NDArray[np.int64]:
@@ -175,18 +184,23 @@ def support_statistics(
     return collect_statistics(rows, inside, called, n_base=len(directions) - 1, digest=digest, where=where)
 
 
-def digest_of(images: Sequence[Path], drawn: NDArray[np.bool_], slices: int | None) -> str:
+def hash_of_voxels(drawn: NDArray[np.bool_]) -> str:
+    """Of the voxels of a structure, on the image's own grid."""
+    return hashlib.sha256(drawn).hexdigest()
+
+
+def digest_of(images: Sequence[str], drawn: str, slices: int | None) -> str:
     """What a support is known by, wherever its files lie and whatever they are called.
 
     Args:
-        images: Its files.
-        drawn: Voxels of the structure, on the image's own grid.
+        images: Hashes of its files.
+        drawn: Hash of the structure's voxels.
         slices: Annotated slices that were used; ``None``: all.
 
     Returns:
         A content hash.
     """
-    return hash_of_json([[hash_of_file(path) for path in images], hashlib.sha256(drawn).hexdigest(), slices])
+    return hash_of_json([list(images), drawn, slices])
 
 
 def _require_sides(predictor: FewshotPredictor, name: str, *, force: bool) -> None:

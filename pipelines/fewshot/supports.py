@@ -77,7 +77,7 @@ def draw_supports(
     """
     if name not in manifest.labels:
         raise ManifestError(f"`{name}` must be a label of {manifest.name}. {closest_hint(name, manifest.labels)}")
-    value = manifest.labels[name]
+    value = _value_in_files(manifest, name)
     by_patient: dict[str, list[Case]] = {}
     for case in cases:
         by_patient.setdefault(case.patient_id, []).append(case)
@@ -93,6 +93,17 @@ def draw_supports(
     if len(chosen) < shots:
         raise ManifestError(f"`{name}` must be drawn in {shots} patients, got {len(chosen)} of {len(patients)}. Use fewer shots.")
     return chosen
+
+
+def _value_in_files(manifest: Manifest, name: str) -> int:
+    """What a structure is called in the files, before the manifest's mapping: supports are read as they are."""
+    value = manifest.labels[name]
+    sources = [source for source, target in manifest.label_mapping.items() if target == value]
+    if len(sources) > 1:
+        raise ManifestError(
+            f"`{name}` must be one value in the files of {manifest.name} to be registered, got {sorted(sources)}."
+        )
+    return sources[0] if sources else value
 
 
 def _shows(mask: Path, value: int) -> bool:

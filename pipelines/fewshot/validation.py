@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from pipelines.fewshot.bank import Structure
 from pipelines.fewshot.predictor import FewshotPredictor
-from pipelines.fewshot.registration import digest_of
+from pipelines.fewshot.registration import digest_of, hash_of_voxels
 from segsuite.data.locate import find_data_root, image_paths, label_path
 from segsuite.data.manifest import read_manifest
 from segsuite.engines.segmentation import Request
 from segsuite.errors import ManifestError, closest_hint
+from segsuite.files import hash_of_file
 from segsuite.metrics.overlap import dice_score
 from segsuite.volumes.reading import read_channels, read_labels
 
@@ -61,7 +62,8 @@ def measured_dice(
         images = image_paths(case, root)
         reference = read_labels(label_path(case, root), mapping=manifest.label_mapping).labels
         drawn = {s.name: reference == manifest.labels[s.name] for s in structures}
-        own = {s.name for s in structures if _is_support(s, images, drawn[s.name])}
+        hashes = [hash_of_file(path) for path in images]
+        own = {s.name for s in structures if _is_support(s, hashes, drawn[s.name])}
         found = None
         if len(own) < len(structures):
             tell(case.case_id)
@@ -73,6 +75,6 @@ def measured_dice(
             yield {"case": case.case_id, "structure": structure.name, "dice": score}
 
 
-def _is_support(structure: Structure, images: list[Path], drawn: NDArray[np.bool_]) -> bool:
-    known = {support.digest for support in structure.supports}
-    return any(digest_of(images, drawn, slices) in known for slices in (None, *range(1, MOST_SLICES)))
+def _is_support(structure: Structure, images: list[str], drawn: NDArray[np.bool_]) -> bool:
+    known, voxels = {support.digest for support in structure.supports}, hash_of_voxels(drawn)
+    return any(digest_of(images, voxels, slices) in known for slices in (None, *range(1, MOST_SLICES)))

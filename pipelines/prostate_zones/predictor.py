@@ -121,14 +121,5 @@ def _offset_mm(labels: LabelMap, volume: Volume) -> float:
 
 
 def load_predictor(model: Path, *, device: str, overrides: Mapping[str, Any]) -> ZonePredictor:
-    """Open a model folder of this pipeline.
-
-    Args:
-        model: Model or run folder.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        overrides: Of ``inference`` in ``model.json``.
-
-    Returns:
-        The predictor.
-    """
+    """See ``segsuite.pipeline.Opener``."""
     return ZonePredictor(model_of_pipeline(model, pipeline="prostate_zones"), build_network, device=device, overrides=overrides)

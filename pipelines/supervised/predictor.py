@@ -13,14 +13,5 @@ __all__ = ["load_predictor"]
 
 
 def load_predictor(model: Path, *, device: str, overrides: Mapping[str, Any]) -> ModelPredictor:
-    """Open a model folder of this pipeline.
-
-    Args:
-        model: Model or run folder.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        overrides: Of ``inference`` in ``model.json``.
-
-    Returns:
-        The predictor.
-    """
+    """See ``segsuite.pipeline.Opener``."""
     return ModelPredictor(model_of_pipeline(model, pipeline="supervised"), build_network, device=device, overrides=overrides)

@@ -6,7 +6,6 @@ the one that does it again is put down as failed; the rest goes on in a new chil
 
 from __future__ import annotations
 
-import glob
 import multiprocessing
 import os
 import signal
@@ -26,7 +25,7 @@ from segsuite.engines.ledger import Ledger
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
 from segsuite.engines.segmentation import Predictor
 from segsuite.errors import InputError, ModelError
-from segsuite.volumes.reading import image_ending
+from segsuite.volumes.writing import remove_unfinished_outputs
 
 __all__ = ["predict_isolated"]
 
@@ -91,7 +90,9 @@ def predict_isolated(
         if not seen.in_hand and not seen.over:
             raise ModelError(f"The process that segments must begin with the cases, but it {seen.death} before. Is memory short?")
         left = [case for case in left if case.case_id not in seen.over]
-        _remove_unfinished([case for case in left if case.case_id in seen.in_hand], out)
+        for case in left:
+            if case.case_id in seen.in_hand:
+                remove_unfinished_outputs(out / case.output)
         suspected = (suspected | set(seen.in_hand)) - set(seen.over)
         if len(seen.in_hand) == 1:
             culprit = next(case for case in left if case.case_id == seen.in_hand[0])
@@ -106,15 +107,6 @@ def predict_isolated(
 def _counted(results: dict[str, str]) -> Outcome:
     failures = {case: result for case, result in results.items() if result not in ("done", "skipped")}
     return Outcome(list(results.values()).count("done"), list(results.values()).count("skipped"), failures)
-
-
-def _remove_unfinished(cases: Sequence[InputCase], out: Path) -> None:
-    """Delete what a dead process was writing: only its own cases, since others may be writing beside it."""
-    for case in cases:
-        target = out / case.output
-        stem = glob.escape(target.name.removesuffix(image_ending(target)))
-        for leftover in target.parent.glob(f".????????.tmp.{stem}[._]*"):
-            leftover.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def forecast_case(predictor: ModelPredictor, native: Grid, cost: WindowCost, *, 
         {"volume": volume, "stored voxels": 2 * bytes_per_voxel * n_native},
         {"volume": volume, "resampling": min(INTERMEDIATES, 1 + (n_network != n_native)) * volume, "prepared image": image},
         {
-            "volume": 0 if n_native > MOST_VOXELS_BESIDE else volume,
+            "volume": 0 if n_native * predictor.n_channels > MOST_VOXELS_BESIDE else volume,
             "prepared image": image,
             "held rows": math.prod(held) * dtype.itemsize,
             "rows that leave": FLOAT * 3 * max(PART_VALUES, held[0] * held[2] * held[3]) + FLOAT * plane,

@@ -28,7 +28,7 @@ from segsuite.volumes.writing import side_volume, write_image, write_mask
 __all__ = ["BatchOptions", "Outcome", "ignore", "predict_cases"]
 
 MOST_VOXELS_BESIDE = 60_000_000
-"""Of a case that may be read or written while another is segmented."""
+"""Of a case, all channels, that may be read or written while another is segmented; a larger one gives its voxels up early."""
 DICOM_BYTES = 2
 """Per voxel of a slice."""
 
@@ -141,15 +141,15 @@ def predict_cases(
 def _is_large(case: InputCase) -> bool:
     """Whether a case should be alone in memory, as far as its files tell."""
     try:
-        voxels = sum(
-            sum(part.stat().st_size for part in path.iterdir()) / DICOM_BYTES
-            if path.is_dir()
-            else math.prod(read_grid(path).shape)
-            for path in case.images
-        )
+        return sum(map(_n_voxels, case.images)) > MOST_VOXELS_BESIDE
     except (InputError, OSError):
         return False  # reading says what is wrong
-    return voxels > MOST_VOXELS_BESIDE
+
+
+def _n_voxels(image: Path) -> float:
+    if image.is_dir():
+        return sum(part.stat().st_size for part in image.iterdir()) / DICOM_BYTES
+    return math.prod(read_grid(image).shape)
 
 
 def _until(stop: Callable[[], bool], cases: Sequence[InputCase]) -> Iterator[InputCase]:

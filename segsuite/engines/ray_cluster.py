@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_c
 from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.segmentation import Predictor
 from segsuite.errors import InputError, SettingsError
+from segsuite.volumes.writing import remove_unfinished_outputs
 
 __all__ = ["predict_on_ray"]
 
@@ -132,6 +133,8 @@ def _work_off(waiting: deque[_Batch], crew: _Crew, stop: Callable[[], bool], on_
 def _after_death(
     batch: _Batch, waiting: deque[_Batch], crew: _Crew, results: _Results, on_case: Callable[[str, str], None]
 ) -> None:
+    for case in batch.cases:
+        remove_unfinished_outputs(crew.out / case.output)
     if batch.n_deaths < MOST_DEATHS:
         waiting.appendleft(batch)
     elif len(batch.cases) > 1:
@@ -182,10 +185,7 @@ class _Crew:
 
     def _hire(self, number: int) -> Any:
         shard = (number + 1, self.n)  # names a ledger of its own
-        how = BatchOptions(
-            shard, self.options.overwrite, self.options.save_probabilities, self.options.series_uid, self.options.force
-        )
-        return self.kind.remote(self.load, self.out, how)
+        return self.kind.remote(self.load, self.out, replace(self.options, shard=shard))
 
 
 @contextmanager

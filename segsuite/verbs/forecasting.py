@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 
 from segsuite.engines.inputs import InputCase, find_inputs
-from segsuite.engines.memory import forecast_case, measure_window
+from segsuite.engines.memory import CaseForecast, forecast_case, measure_window
 from segsuite.engines.model_folder import read_model_folder
 from segsuite.engines.model_predictor import ModelPredictor
 from segsuite.errors import InputError, SettingsError
@@ -55,29 +55,32 @@ def forecast_prediction(
         raise SettingsError(f"--dry-run must have a model that goes over an image in windows, got one of `{folder.pipeline}`.")
     cases = find_inputs(inputs, n_channels=predictor.n_channels, data_root=data_root, fold=fold)
     cost = measure_window(predictor)
-    found, unreadable = dict[str, Any](), dict[str, str]()
+    unreadable, seconds = dict[str, str](), 0.0
+    largest: tuple[str, Grid, CaseForecast] | None = None
     for case in cases:
         try:
             grid = read_grid(case.images[0])
         except (InputError, FileNotFoundError) as error:
             unreadable[case.case_id] = str(error)
             continue
-        found[case.case_id] = (grid, forecast_case(predictor, grid, cost, bytes_per_voxel=_stored_bytes(case, grid)))
-    if not found:
+        forecast = forecast_case(predictor, grid, cost, bytes_per_voxel=_stored_bytes(case, grid))
+        seconds += forecast.seconds
+        if largest is None or forecast.peak_bytes > largest[2].peak_bytes:
+            largest = case.case_id, grid, forecast
+    if largest is None:
         raise SettingsError(f"--dry-run must have at least one readable image, got none of {len(cases)}: {unreadable}.")
-    largest = max(found, key=lambda case_id: found[case_id][1].peak_bytes)
-    grid, forecast = found[largest]
+    name, grid, forecast = largest
     return {
         "cases": len(cases),
         "unreadable": unreadable,
         "largest": {
-            "case": largest,
+            "case": name,
             "shape": list(grid.shape),
-            "memory_gb": {name: round(n_bytes / 1e9, 3) for name, n_bytes in forecast.parts.items()},
+            "memory_gb": {part: round(n_bytes / 1e9, 3) for part, n_bytes in forecast.parts.items()},
         },
         "peak_gb": round(forecast.peak_bytes / 1e9, 2),
         "free_gb": round(psutil.virtual_memory().available / 1e9, 2),
-        "network_minutes": round(sum(entry[1].seconds for entry in found.values()) / 60, 4),
+        "network_minutes": round(seconds / 60, 4),
         "window_seconds": round(cost.seconds, 4),
     }
 

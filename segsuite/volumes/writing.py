@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ from isal import igzip
 from numpy.typing import NDArray
 
 from segsuite.errors import OutputError, VolumeError
-from segsuite.files import write_atomically
+from segsuite.files import remove_unfinished, write_atomically
 from segsuite.volumes.reading import ITK_ENDINGS, NIFTI_ENDINGS, image_ending, read_stored
 from segsuite.volumes.volume import Volume
 
-__all__ = ["is_side_volume", "side_volume", "write_image", "write_mask"]
+__all__ = ["is_side_volume", "remove_unfinished_outputs", "side_volume", "write_image", "write_mask"]
 
 SIDE_VOLUMES = ("_probability_", "_map_")
 
@@ -38,6 +39,17 @@ def side_volume(mask: Path, name: str) -> Path:
     """
     ending = image_ending(mask)
     return mask.with_name(f"{mask.name.removesuffix(ending)}_{name}{ending}")
+
+
+def remove_unfinished_outputs(mask: Path) -> None:
+    """Delete what a process that died was writing of a mask and of what lies beside it; other masks' files stay.
+
+    Args:
+        mask: The mask's file.
+    """
+    stem = glob.escape(mask.name.removesuffix(image_ending(mask)))
+    for pattern in (glob.escape(mask.name), f"{stem}_report.json", *(f"{stem}{mark}*" for mark in SIDE_VOLUMES)):
+        remove_unfinished(mask.parent, pattern)
 
 
 def is_side_volume(path: Path) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.fewshot.supports import given_supports, supports_of_manifest
+from segsuite.data.manifest import read_manifest, write_manifest
 from segsuite.errors import ManifestError, SettingsError
 
 
@@ -26,6 +27,19 @@ def test_draw_is_by_patient_seeded_and_nested(cohort_folder: Path) -> None:
 def test_what_cannot_be_drawn(cohort_folder: Path, name: str, shots: int, said: str) -> None:
     with pytest.raises(ManifestError, match=said):
         supports_of_manifest(cohort_folder / "manifest.json", None, name, shots=shots, seed=0)
+
+
+def test_values_are_those_of_the_files(cohort_folder: Path, tmp_path: Path) -> None:
+    """A manifest that maps what the files say (as CHAOS's grey values) draws by what they say."""
+    manifest = read_manifest(cohort_folder / "manifest.json")
+    before = manifest.labels["transition_zone"]
+    mapped = manifest.model_copy(update={"labels": manifest.labels | {"transition_zone": 77}, "label_mapping": {before: 77}})
+    write_manifest(tmp_path / "M.json", mapped)
+    supports = supports_of_manifest(tmp_path / "M.json", cohort_folder, "transition_zone", shots=2, seed=0)
+    assert {support.value for support in supports} == {before}
+    write_manifest(tmp_path / "M.json", mapped.model_copy(update={"label_mapping": {before: 77, 99: 77}}))
+    with pytest.raises(ManifestError, match=r"must be one value in the files .*, got \[2, 99\]"):
+        supports_of_manifest(tmp_path / "M.json", cohort_folder, "transition_zone", shots=2, seed=0)
 
 
 def test_a_mask_for_each_scan(tmp_path: Path) -> None:

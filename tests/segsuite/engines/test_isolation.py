@@ -7,31 +7,27 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from segsuite.data.transforms import Normalisation, Preprocessing
 from segsuite.engines.inputs import find_inputs
 from segsuite.engines.isolation import predict_isolated
 from segsuite.engines.ledger import read_ledger
 from segsuite.engines.prediction import BatchOptions, Outcome
-from segsuite.engines.segmentation import Request, RowSource, Segmentation, segment_rows
+from segsuite.engines.segmentation import Request, Segmentation
 from segsuite.errors import ModelError, OutputError, VolumeError
 from segsuite.volumes.volume import Volume
+from tests.bright import CallsBright
 
 pytestmark = pytest.mark.slow
 
 
-class Troubled:
+class Troubled(CallsBright):
     """Calls bright voxels structure 1; what its case's image begins with decides what goes wrong."""
-
-    structures = {1: "bright"}
-    n_channels = 1
-    sha256 = "v1"
 
     def segment(self, volume: Volume, request: Request) -> Segmentation:
         trouble = int(volume.array[0, 0, 0, 0])
@@ -43,12 +39,7 @@ class Troubled:
             os._exit(5)
         elif trouble == 4:
             raise VolumeError("this is no such image")
-        plain = Preprocessing(None, (Normalisation(),))
-        return segment_rows(volume, plain, RowSource(self.rows), class_labels=(0, 1))
-
-    def rows(self, image: np.ndarray, axis: int, columns: slice) -> Iterator[np.ndarray]:
-        for row in np.moveaxis(image[0], axis, 0)[:, columns]:
-            yield np.stack([row <= 1, row > 1])[:, None].astype(np.float32)
+        return super().segment(volume, request)
 
 
 class Slow(Troubled):
@@ -147,7 +138,7 @@ class Untidy(Troubled):
 
     def segment(self, volume: Volume, request: Request) -> Segmentation:
         if int(volume.array[0, 0, 0, 0]) == 3:
-            for name in ("s1.nii.gz", "s1_map_x.nii.gz", "s10.nii.gz"):
+            for name in ("s1.nii.gz", "s1_map_x.nii.gz", "s1_report.json", "s10.nii.gz", "s1_2.nii.gz"):
                 (Path(str(volume.path)).parents[1] / "out" / f".12345678.tmp.{name}").write_bytes(b"half")
         return super().segment(volume, request)
 
@@ -155,4 +146,5 @@ class Untidy(Troubled):
 def test_half_written_files_of_a_dead_process_go_and_those_of_others_stay(scans: Callable[..., Path], tmp_path: Path) -> None:
     cases = find_inputs([scans(0, 3)], n_channels=1)
     predict_isolated(cases, Untidy, tmp_path / "out", BatchOptions())
-    assert [path.name for path in (tmp_path / "out").glob(".*")] == [".12345678.tmp.s10.nii.gz"]
+    left = {path.name for path in (tmp_path / "out").glob(".*")}
+    assert left == {".12345678.tmp.s10.nii.gz", ".12345678.tmp.s1_2.nii.gz"}

@@ -13,25 +13,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segsuite.data.transforms import Normalisation, Preprocessing
 from segsuite.engines.inputs import find_inputs
 from segsuite.engines.ledger import read_ledger
 from segsuite.engines.prediction import BatchOptions, Outcome
 from segsuite.engines.ray_options import RayOptions
-from segsuite.engines.segmentation import Request, RowSource, Segmentation, segment_rows
+from segsuite.engines.segmentation import Request, Segmentation
 from segsuite.errors import ModelError
 from segsuite.volumes.volume import Volume
+from tests.bright import CallsBright
 
 ray = pytest.importorskip("ray", reason="needs the extra: pip install 'segsuite[ray]'")
 pytestmark = pytest.mark.slow
 
 
-class Troubled:
+class Troubled(CallsBright):
     """Calls bright voxels structure 1; writes down its process; a first voxel of 1 kills it."""
-
-    structures = {1: "bright"}
-    n_channels = 1
-    sha256 = "v1"
 
     def __init__(self, notes: Path) -> None:
         self.notes = notes
@@ -42,11 +38,7 @@ class Troubled:
         time.sleep(0.3)
         if int(volume.array[0, 0, 0, 0]) == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        return segment_rows(volume, Preprocessing(None, (Normalisation(),)), RowSource(self.rows), class_labels=(0, 1))
-
-    def rows(self, image: np.ndarray, axis: int, columns: slice) -> Iterator[np.ndarray]:
-        for row in np.moveaxis(image[0], axis, 0)[:, columns]:
-            yield np.stack([row <= 1, row > 1])[:, None].astype(np.float32)
+        return super().segment(volume, request)
 
 
 def missing(notes: Path) -> Troubled:
@@ -59,7 +51,7 @@ def cluster() -> Iterator[None]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray.init(
         num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-        runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}},
+        runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parents[3])}},
     )  # fmt: skip
     yield
     ray.shutdown()

@@ -5,30 +5,26 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from segsuite.data.transforms import Normalisation, Preprocessing
 from segsuite.engines.inputs import InputCase
 from segsuite.engines.prediction import BatchOptions
-from segsuite.engines.segmentation import Request, RowSource, Segmentation, segment_rows
+from segsuite.engines.segmentation import Request, Segmentation
 from segsuite.errors import ModelError
 from segsuite.service.worker import Worker
 from segsuite.volumes.volume import Volume
+from tests.bright import CallsBright
 
 pytestmark = pytest.mark.slow
 
 
-class Troubled:
+class Troubled(CallsBright):
     """Calls bright voxels structure 1; the first voxel decides what goes wrong."""
-
-    structures = {1: "bright"}
-    n_channels = 1
-    sha256 = "v1"
 
     def segment(self, volume: Volume, request: Request) -> Segmentation:
         trouble = int(volume.array[0, 0, 0, 0])
@@ -36,11 +32,7 @@ class Troubled:
             os.kill(os.getpid(), signal.SIGKILL)
         elif trouble == 2:
             time.sleep(600)
-        return segment_rows(volume, Preprocessing(None, (Normalisation(),)), RowSource(self.rows), class_labels=(0, 1))
-
-    def rows(self, image: np.ndarray, axis: int, columns: slice) -> Iterator[np.ndarray]:
-        for row in np.moveaxis(image[0], axis, 0)[:, columns]:
-            yield np.stack([row <= 1, row > 1])[:, None].astype(np.float32)
+        return super().segment(volume, request)
 
 
 def load() -> Troubled:

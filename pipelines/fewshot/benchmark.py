@@ -156,7 +156,7 @@ def run_benchmark(
             tell(f"fold {name}: base training")
             words = [*overrides, f"novel=[{','.join(fold.novel)}]"]
             model = train(config, overrides=words, out=out / name, runtime=runtime).model
-            predictor = load_predictor(model, device=runtime.device, overrides={})
+            predictor = load_predictor(model, device=runtime.device, overrides={"backend": "torch"})
             tell(f"fold {name}: deciding {len(rows)} rows")
             pd.DataFrame(_outcomes(predictor, fold, rows, tell)).assign(fold=name).to_csv(table, sep="\t", index=False)
         parts.append(pd.read_csv(table, sep="\t", dtype={"patient": str}))

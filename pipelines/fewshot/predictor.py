@@ -36,6 +36,7 @@ class FewshotPredictor(ModelPredictor):
     """Base structures exactly as without registration; new ones where the base found background (or in open competition)."""
 
     gives_probabilities = True
+    network_settings = ("rule", "ridge", "calibrate", "prototypes", "bias", "bias_threshold", "bias_size")
 
     def __init__(self, model: ModelFolder, *, device: str, overrides: Mapping[str, Any] | None = None) -> None:
         """Open.

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from segsuite.cli.options import Json, Quiet, Verbose
+from segsuite.cli.options import Json, Quiet, Verbose, Workers
 from segsuite.cli.terminal import print_json, print_table, say
 
 __all__ = ["add_pipeline_words", "add_to"]
@@ -87,11 +87,21 @@ def copy(config: str, folder: Path, quiet: Quiet = False, verbose: Verbose = Fal
     say(f"{target}: edit it, then `segsuite train {target}`")
 
 
-def doctor(as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
+def doctor(
+    model: Annotated[Path | None, typer.Option("--model", help="Also: what runs this model here, and how fast.")] = None,
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
     """Show versions, devices, memory, disk, and test the geometry of this installation."""
     from segsuite.engines.doctor import examine
 
     found: dict[str, Any] = examine(Path())
+    if model is not None:
+        from segsuite.verbs.accelerating import show_backends
+
+        found["backends"] = show_backends(model, threads=workers)
     if as_json:
         print_json(found)
     else:
@@ -99,5 +109,25 @@ def doctor(as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False
         print_table(("package", "version"), list(found["versions"]["packages"].items()))
         rows = [(test["name"], "ok" if not test["problem"] else test["problem"]) for test in found["tests"]]
         print_table(("self-test", "result"), rows)
+        if model is not None:
+            _print_backends(found["backends"], model)
     if any(test["problem"] for test in found["tests"]):
         raise typer.Exit(2)
+
+
+def _print_backends(rows: list[dict[str, Any]], model: Path) -> None:
+    def text(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    shown = [
+        (
+            row["backend"],
+            row["judged"],
+            text(row["dice_lost"], ".4f"),
+            text(row["hd95_share"], "+.2%"),
+            text(row["ms"], ".0f"),
+            "runs here" if row["chosen"] else "",
+        )
+        for row in rows
+    ]
+    print_table(("backend", "judged", "Dice lost", "HD95 more", "ms a pass", ""), shown, title=str(model))

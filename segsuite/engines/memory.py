@@ -74,16 +74,15 @@ def measure_window(predictor: ModelPredictor) -> WindowCost:
         Seconds and bytes.
     """
     windows = replace(predictor.windows(predictor.members[0]), overlap=0.0)
-    network = predictor.first_network()
-    n_channels = predictor.n_channels + 3 * predictor.preprocessing.with_place
+    forward = predictor.first_forward()
     i, j, k = windows.patch_size
     shape = (i, j * windows.windows_per_pass, k)
-    noise = np.random.default_rng(0).normal(size=(n_channels, *shape)).astype(np.float32)
+    noise = np.random.default_rng(0).normal(size=(predictor.n_inputs, *shape)).astype(np.float32)
     before = psutil.Process().memory_info().rss
     with _peak() as peak:
-        list(predict_rows(network, noise, windows))
+        list(predict_rows(forward, noise, windows))
     started = time.monotonic()
-    list(predict_rows(network, noise, windows))
+    list(predict_rows(forward, noise, windows))
     seconds = time.monotonic() - started
     held, dtype = windows.held_rows(shape)
     own = math.prod(held) * dtype.itemsize + noise.nbytes
@@ -108,7 +107,7 @@ def forecast_case(predictor: ModelPredictor, native: Grid, cost: WindowCost, *, 
     grid = prepared_grid(native, how)
     n_native, n_network = math.prod(native.shape), math.prod(grid.shape)
     volume = FLOAT * n_native * predictor.n_channels
-    image = FLOAT * n_network * (predictor.n_channels + 3 * how.with_place)
+    image = FLOAT * n_network * predictor.n_inputs
     axis, across, last = row_order(row_axis(grid.shape))
     parts = windows.parts(grid.shape, axis=axis)
     sizes = [windows.held_rows(grid.shape, axis=axis, columns=part) for part in parts]

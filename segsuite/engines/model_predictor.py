@@ -12,7 +12,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from segsuite.data.transforms import Preprocessing
-from segsuite.engines.devices import choose_device, choose_precision, in_fast_layout
+from segsuite.engines.backends import Backend, Forward, choose_backend, open_backend
+from segsuite.engines.devices import choose_device, in_fast_layout
 from segsuite.engines.inference import WindowInference, predict_rows
 from segsuite.engines.model_folder import ModelFolder, read_model_folder
 from segsuite.engines.segmentation import Request, RowSource, Segmentation, segment_rows
@@ -35,6 +36,8 @@ class ModelPredictor:
     """Whether the networks give probabilities, not logits."""
     extra: tuple[str, ...] = ()
     """Names of the networks' outputs after the classes."""
+    network_settings: tuple[str, ...] = ()
+    """Keys of ``inference`` that change the network itself; with one of them overridden, torch runs it."""
 
     def __init__(
         self, model: ModelFolder, build_network: BuildNetwork, *, device: str, overrides: Mapping[str, Any] | None = None
@@ -45,12 +48,14 @@ class ModelPredictor:
             model: A checked model folder.
             build_network: Constructor arguments to a network.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-            overrides: Values of ``inference`` in ``model.json`` to use instead.
+            overrides: Values of ``inference`` in ``model.json`` to use instead; besides, ``backend``: ``auto``, or by what the
+                network is run.
 
         Raises:
             SettingsError: An override that the model does not have, or of another type.
         """
         self.overrides = dict(overrides or {})
+        self.wished_backend = str(self.overrides.pop("backend", "auto"))
         self.model, self.build_network = model, build_network
         self.device = choose_device(device)
         self.members = [read_model_folder(member) for member in model.members] or [model]
@@ -60,18 +65,25 @@ class ModelPredictor:
         for member in self.members:
             check_overrides(member, self.overrides)
         self.largest_component = self._agreed_components()
+        self._backends: dict[Path, Backend] = {}
         self._network = self._load(self.members[0]) if len(self.members) == 1 else None
+        self._forward = None if self._network is None else self._runner(self.members[0], self._network)
 
     @property
     def sha256(self) -> str:
         """Model and number format: what decides a mask."""
-        precisions = [str(self.windows(member).precision) for member in self.members]
+        precisions = [str(self.backend(member).dtype) for member in self.members]
         return hash_of_json([self.model.sha256, precisions, self.device.type, self.overrides])
 
     @property
     def n_channels(self) -> int:
         """Of the image."""
         return len(self.preprocessing.normalisation)
+
+    @property
+    def n_inputs(self) -> int:
+        """Channels that the network sees: those of the image, and where the model wants it, the place in the body."""
+        return self.n_channels + 3 * self.preprocessing.with_place
 
     def segment(self, volume: Volume, request: Request) -> Segmentation:
         """One image to its labels on its own grid."""
@@ -109,8 +121,8 @@ class ModelPredictor:
 
     def rows(self, image: Image, axis: int = 0, columns: slice | None = None) -> Iterator[FloatArray]:
         """Probabilities of a prepared image, in order of one axis; see ``predict_rows``."""
-        if self._network is not None:
-            yield from predict_rows(self._network, image, self.windows(self.model), axis=axis, columns=columns)
+        if self._forward is not None:
+            yield from predict_rows(self._forward, image, self.windows(self.model), axis=axis, columns=columns)
             return
         n_outputs = len(self.class_labels) + len(self.extra)
         shape = [image.shape[1 + other] for other in row_order(axis)]
@@ -121,7 +133,8 @@ class ModelPredictor:
             total = np.memmap(stream, dtype=np.float32, mode="w+", shape=(n_outputs, *shape))
             for member in self.members:
                 at = 0
-                for part in predict_rows(self._load(member), image, self.windows(member), axis=axis, columns=columns):
+                forward = self._runner(member, self._load(member))
+                for part in predict_rows(forward, image, self.windows(member), axis=axis, columns=columns):
                     total[:, at : at + part.shape[1]] += part
                     at += part.shape[1]
             for at in range(0, shape[0], ROWS_PER_PART):
@@ -131,8 +144,26 @@ class ModelPredictor:
         return max((self.windows(member).parts(shape, axis=axis) for member in self.members), key=len)
 
     def first_network(self) -> nn.Module:
-        """The network, of an ensemble that of its first member: to measure what it takes."""
+        """The network, of an ensemble that of its first member."""
         return self._network if self._network is not None else self._load(self.members[0])
+
+    def first_forward(self) -> Forward:
+        """What runs it, to measure what it takes."""
+        return self._forward if self._forward is not None else self._runner(self.members[0], self.first_network())
+
+    def backend(self, member: ModelFolder) -> Backend:
+        """By what a member's network is run."""
+        if member.path not in self._backends:
+            windows = self._windows(member)
+            self._backends[member.path] = choose_backend(
+                member,
+                lambda: self.first_network() if len(self.members) == 1 else self._load(member),
+                wish=self._wished_backend(),
+                precision=str(self.inference(member)["precision"]),
+                device=self.device,
+                shape=(windows.windows_per_pass, self.n_inputs, *windows.patch_size),
+            )
+        return self._backends[member.path]
 
     def network_weights(self, member: ModelFolder) -> dict[str, Tensor]:
         """The tensors of a member that belong to its network."""
@@ -149,15 +180,30 @@ class ModelPredictor:
             ) from error
         return in_fast_layout(network.to(self.device)).eval()
 
+    def _runner(self, member: ModelFolder, network: nn.Module) -> Forward:
+        return open_backend(self.backend(member), network, member)
+
+    def _wished_backend(self) -> str:
+        """As the user wants it; a network other than the judged one is run by torch."""
+        changed = [key for key in self.network_settings if key in self.overrides]
+        if changed and not self.wished_backend.startswith(("auto", "torch")):
+            raise SettingsError(
+                f"--set backend={self.wished_backend} must have the network as it was exported, got --set {changed[0]}, "
+                "which changes it. Leave one of them away."
+            )
+        return "torch" if changed and self.wished_backend == "auto" else self.wished_backend
+
     def windows(self, member: ModelFolder) -> WindowInference:
         """How a member is applied to a prepared image."""
+        return replace(self._windows(member), precision=self.backend(member).dtype)
+
+    def _windows(self, member: ModelFolder) -> WindowInference:
         inference = self.inference(member)
         return WindowInference(
             patch_size=tuple(inference["patch_size"]),
             n_classes=len(self.class_labels),
             overlap=float(inference["overlap"]),
             mirror_axes=tuple(inference["mirror_axes"]),
-            precision=choose_precision(inference["precision"], self.device),
             device=self.device,
             gives_probabilities=self.gives_probabilities,
             n_extra=len(self.extra),

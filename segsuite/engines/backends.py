@@ -1,0 +1,277 @@
+"""What runs a network on a CPU: torch, or an engine that was judged against it on validation cases and is faster here."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from segsuite.engines.devices import choose_precision, has_fast_bfloat16
+from segsuite.engines.model_folder import ModelFolder
+from segsuite.errors import ModelError, OutputError, SettingsError
+from segsuite.files import hash_of_json, make_folder, write_json
+
+__all__ = [
+    "NETWORK_FILE",
+    "REFERENCE",
+    "TABLE_FILE",
+    "Backend",
+    "Forward",
+    "accepted_backends",
+    "backends_here",
+    "choose_backend",
+    "open_backend",
+    "pass_seconds",
+    "read_table",
+]
+
+Forward = Callable[[Tensor], Tensor]
+"""A batch (batch, channels, i, j, k) to the network's output, (batch, outputs, i, j, k)."""
+NETWORK_FILE = Path("backends") / "network.onnx"
+"""In a model folder: what engines other than torch run."""
+TABLE_FILE = Path("backends") / "backends.json"
+"""In a model folder: which of them gave the same masks."""
+MODULES = {"torch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+TIMED_PASSES = 2
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An engine and its number format.
+
+    Attributes:
+        engine: ``torch``, ``onnxruntime`` or ``openvino``.
+        precision: ``float32`` or ``bfloat16``.
+    """
+
+    engine: str
+    precision: str = "float32"
+
+    @property
+    def name(self) -> str:
+        """As users write it."""
+        return f"{self.engine}/{self.precision}"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the convolutions."""
+        return PRECISIONS[self.precision]
+
+    @property
+    def version(self) -> str:
+        """Of the installed package."""
+        return importlib.metadata.version(self.engine)
+
+    @classmethod
+    def parse(cls, name: str) -> Backend:
+        """From its name; without a number format, float32.
+
+        Args:
+            name: For example ``openvino`` or ``openvino/bfloat16``.
+
+        Raises:
+            SettingsError: No such engine or number format.
+        """
+        engine, _, precision = name.partition("/")
+        found = cls(engine, precision or "float32")
+        if engine not in MODULES or found.precision not in PRECISIONS:
+            raise SettingsError(
+                f"--set backend must be auto or one of {sorted(MODULES)}, with /bfloat16 where there is hardware, got `{name}`."
+            )
+        return found
+
+
+REFERENCE = Backend("torch")
+
+
+def backends_here() -> list[Backend]:
+    """What this installation and this processor can run, the reference first."""
+    engines = [engine for engine, module in MODULES.items() if importlib.util.find_spec(module) is not None]
+    found = [Backend(engine) for engine in engines]
+    if has_fast_bfloat16(CPU):
+        found += [Backend(engine, "bfloat16") for engine in engines if engine != "onnxruntime"]
+    return found
+
+
+def read_table(model: ModelFolder) -> dict[str, Any]:
+    """What `segsuite accelerate` found out about a model.
+
+    Args:
+        model: A single model.
+
+    Returns:
+        The table; empty if there is none, or one of another model or network file.
+    """
+    try:
+        table: dict[str, Any] = json.loads((model.path / TABLE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return table if table.get("model_sha256") == model.sha256 else {}
+
+
+def accepted_backends(model: ModelFolder) -> list[Backend]:
+    """What gave the same masks as the reference, and runs here; without a table, none.
+
+    Args:
+        model: A single model.
+
+    Returns:
+        The reference and more.
+    """
+    rows = read_table(model).get("backends", {})
+    has_network = (model.path / NETWORK_FILE).is_file()
+    here = [backend for backend in backends_here() if backend.engine == "torch" or has_network]
+    return [backend for backend in here if rows.get(backend.name, {}).get("accepted")]
+
+
+def choose_backend(
+    model: ModelFolder, load: Callable[[], nn.Module], *, wish: str, precision: str, device: torch.device, shape: Sequence[int]
+) -> Backend:
+    """The backend that the user wants, or the fastest accepted one on this machine, or torch.
+
+    Args:
+        model: A single model.
+        load: Gives its network, where backends are timed.
+        wish: ``auto``; ``torch``, in the number format that is usual here; or a backend's name.
+        precision: ``auto``, ``float32`` or ``bfloat16``, as the model is applied.
+        device: Where.
+        shape: Of one batch, (batch, channels, i, j, k).
+
+    Returns:
+        The backend.
+
+    Raises:
+        SettingsError: A backend that this device, installation or model folder does not have.
+    """
+    usual = Backend("torch", next(name for name, dtype in PRECISIONS.items() if dtype == choose_precision(precision, device)))
+    if wish not in ("auto", "torch"):
+        return _checked(Backend.parse(wish), model, device)
+    allowed = [backend for backend in accepted_backends(model) if precision in ("auto", backend.precision)]
+    if wish == "torch" or device.type != "cpu" or not allowed:
+        return usual
+    return allowed[0] if len(allowed) == 1 else _fastest(allowed, model, load(), shape)
+
+
+def open_backend(backend: Backend, network: nn.Module, model: ModelFolder) -> Forward:
+    """A network ready to run.
+
+    Args:
+        backend: By what.
+        network: For torch.
+        model: Whose folder holds the file for the others.
+
+    Returns:
+        What maps a batch to the output; the caller may change what it returns.
+    """
+    path = str(model.path / NETWORK_FILE)
+    if backend.engine == "onnxruntime":
+        return _onnxruntime(path)
+    if backend.engine == "openvino":
+        return _openvino(path, backend.precision)
+    return network
+
+
+@torch.inference_mode()
+def pass_seconds(forward: Forward, shape: Sequence[int], *, dtype: torch.dtype = torch.float32) -> float:
+    """Seconds of one batch of noise: the fastest of two, after one that warms up.
+
+    Args:
+        forward: From ``open_backend``.
+        shape: (batch, channels, i, j, k).
+        dtype: Number format of torch's convolutions.
+
+    Returns:
+        Seconds.
+    """
+    noise = torch.from_numpy(np.random.default_rng(0).normal(size=tuple(shape)).astype(np.float32))
+    noise = noise.contiguous(memory_format=torch.channels_last_3d)
+    found = []
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        for _ in range(1 + TIMED_PASSES):
+            started = time.perf_counter()
+            forward(noise)
+            found.append(time.perf_counter() - started)
+    return min(found[1:])
+
+
+def _checked(backend: Backend, model: ModelFolder, device: torch.device) -> Backend:
+    if backend.engine == "torch":
+        return backend
+    if device.type != "cpu":
+        raise SettingsError(f"--set backend={backend.name} must have --device cpu, got {device}.")
+    if backend not in backends_here():
+        raise SettingsError(
+            f"--set backend={backend.name} must be one of {[known.name for known in backends_here()]} on this machine. "
+            "Install more: pip install 'segsuite[openvino]'."
+        )
+    if not (model.path / NETWORK_FILE).is_file():
+        raise ModelError(
+            f"{model.path} must hold {NETWORK_FILE} for the backend {backend.name}, got none. "
+            f"Make it: segsuite accelerate {model.path} --manifest M.json"
+        )
+    return backend
+
+
+def _fastest(backends: Sequence[Backend], model: ModelFolder, network: nn.Module, shape: Sequence[int]) -> Backend:
+    """Measured once per model, machine and number of threads, then remembered."""
+    versions = [(backend.name, backend.version) for backend in backends]
+    machine = [platform.processor(), platform.node(), torch.get_num_threads(), list(shape)]
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segsuite" / "backends"
+    path = root / f"{hash_of_json([model.sha256, versions, machine])[:32]}.json"
+    try:
+        remembered = Backend.parse(json.loads(path.read_text(encoding="utf-8"))["fastest"])
+    except (OSError, ValueError, KeyError, SettingsError):
+        remembered = None
+    if remembered is not None and remembered in backends:
+        return remembered
+    seconds = {b: pass_seconds(open_backend(b, network, model), shape, dtype=b.dtype) for b in backends}
+    fastest = min(seconds, key=lambda backend: seconds[backend])
+    try:
+        make_folder(root)
+        write_json(path, {"fastest": fastest.name, "seconds": {backend.name: round(s, 5) for backend, s in seconds.items()}})
+    except OutputError:
+        pass  # a home without room: measured again next time
+    return fastest
+
+
+def _onnxruntime(path: str) -> Forward:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # readers and writers need the cores too
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def forward(image: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {name: image.contiguous().numpy()})[0])
+
+    return forward
+
+
+def _openvino(path: str, precision: str) -> Forward:
+    import openvino
+
+    how = {
+        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }
+    compiled = openvino.Core().compile_model(path, "CPU", how)
+
+    def forward(image: Tensor) -> Tensor:
+        return torch.from_numpy(compiled(image.contiguous().numpy())[0])
+
+    return forward

@@ -1,0 +1,240 @@
+"""The words accelerate and export: a trained network for other engines, and proof on validation cases that masks stay."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from segsuite.data.locate import find_data_root
+from segsuite.data.manifest import Manifest, read_manifest, write_manifest
+from segsuite.engines.backends import (
+    NETWORK_FILE,
+    REFERENCE,
+    TABLE_FILE,
+    Backend,
+    accepted_backends,
+    backends_here,
+    choose_backend,
+    open_backend,
+    pass_seconds,
+    read_table,
+)
+from segsuite.engines.model_folder import DESCRIPTION_FILE, ModelFolder, read_model_folder
+from segsuite.engines.model_predictor import ModelPredictor
+from segsuite.engines.network_export import export_onnx, export_openvino
+from segsuite.errors import ManifestError, SettingsError
+from segsuite.extras import require_extra
+from segsuite.files import hash_of_file, make_folder, write_json
+from segsuite.verbs.evaluating import evaluate
+from segsuite.verbs.predicting import open_predictor, predict
+
+__all__ = ["FORMATS", "MOST_DICE_LOST", "MOST_HD95_SHARE", "accelerate", "export", "show_backends"]
+
+MOST_DICE_LOST = 0.002
+"""Of mean Dice against torch in float32; beyond, a backend is not used."""
+MOST_HD95_SHARE = 0.01
+"""By which mean HD95 may grow."""
+FORMATS = {"onnx": "network.onnx", "openvino": "network.xml"}
+
+
+def accelerate(
+    model: Path,
+    manifest: Path,
+    *,
+    data_root: Path | None = None,
+    fold: int | None = None,
+    n_cases: int = 8,
+    threads: int | None = None,
+    on_step: Callable[[str], None] = lambda doing: None,
+) -> dict[str, dict[str, Any]]:
+    """Export a model for the CPU engines that are installed, and accept those whose masks are as good as torch's.
+
+    Args:
+        model: Model or run folder; of an ensemble, every member is judged by itself.
+        manifest: Labelled cases to judge by.
+        data_root: For the manifest.
+        fold: Whose held-out cases; ``None``: those of the fold that the model was trained on, if the manifest has it.
+        n_cases: The first so many are judged.
+        threads: Of the network; ``None``: one per core.
+        on_step: Told what is being done.
+
+    Returns:
+        Per member folder, name of a backend to ``dice``, ``hd95``, ``dice_lost``, ``hd95_share``, ``accepted``, ``version``;
+        the same is written into the folder.
+
+    Raises:
+        SettingsError: The extra is not installed.
+        ModelError: A network that cannot be exported.
+        ManifestError: No labelled case.
+    """
+    require_extra("openvino", "openvino", "onnxruntime", "onnxscript", purpose="`segsuite accelerate`")
+    folder = read_model_folder(model)
+    found = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        cases = _judged_cases(folder, manifest, data_root, fold, n_cases, Path(scratch))
+        for number, path in enumerate(folder.members or [folder.path]):
+            member = read_model_folder(path)
+            on_step(f"{path}: exporting")
+            export_onnx_of(member, member.path / NETWORK_FILE, threads=threads)
+            rows = {}
+            for backend in backends_here():
+                on_step(f"{path}: {backend.name} on {len(read_manifest(cases).training)} cases")
+                out = Path(scratch) / f"{number}" / backend.name.replace("/", "_")
+                rows[backend.name] = _scores(member, backend, cases, out, threads)
+            found[str(path)] = _judged(rows)
+            write_json(
+                member.path / TABLE_FILE,
+                {
+                    "model_sha256": member.sha256,
+                    "network_sha256": hash_of_file(member.path / NETWORK_FILE),
+                    "manifest": read_manifest(manifest).name,
+                    "cases": [case.case_id for case in read_manifest(cases).training],
+                    "limits": {"dice_lost": MOST_DICE_LOST, "hd95_share": MOST_HD95_SHARE},
+                    "machine": platform.machine(),
+                    "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+                    "backends": found[str(path)],
+                },
+            )
+    return found
+
+
+def export(model: Path, out: Path, *, file_format: str = "onnx") -> Path:
+    """Write a model's network for other programs, with the description of what comes before and after it.
+
+    Args:
+        model: Model or run folder of a single model.
+        out: Gets ``network.onnx``, or ``network.xml`` and ``network.bin``; and ``model.json``.
+        file_format: ``onnx`` or ``openvino``.
+
+    Returns:
+        The network's file.
+
+    Raises:
+        SettingsError: Another format, an ensemble, or an extra that is not installed.
+        ModelError: A network that cannot be exported.
+    """
+    if file_format not in FORMATS:
+        raise SettingsError(f"--format must be one of {sorted(FORMATS)}, got `{file_format}`.")
+    folder = read_model_folder(model)
+    if folder.members:
+        raise SettingsError(
+            f"{folder.path} must be one model, got an ensemble. Export its members: {', '.join(map(str, folder.members))}."
+        )
+    target = make_folder(out) / FORMATS[file_format]
+    if file_format == "onnx":
+        export_onnx_of(folder, target)
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            onnx = Path(scratch) / "network.onnx"
+            export_onnx_of(folder, onnx)
+            export_openvino(onnx, target)
+    write_json(out / DESCRIPTION_FILE, folder.description)
+    return target
+
+
+def export_onnx_of(model: ModelFolder, path: Path, *, threads: int | None = None) -> None:
+    """Write a single model's network as ONNX.
+
+    Args:
+        model: The model.
+        path: ``*.onnx``.
+        threads: Of torch while it is opened.
+    """
+    predictor = _window_predictor(model, REFERENCE, threads)
+    patch_size = predictor.windows(model).patch_size
+    export_onnx(predictor.first_network(), path, n_channels=predictor.n_inputs, patch_size=patch_size)
+
+
+def show_backends(model: Path, *, threads: int | None = None) -> list[dict[str, Any]]:
+    """Every backend of this machine, what the gate said of it, and how fast it is here and now.
+
+    Args:
+        model: Model or run folder; of an ensemble, its first member.
+        threads: Of the network; ``None``: one per core.
+
+    Returns:
+        Rows with ``backend``, ``judged`` (``accepted``, ``rejected``, or ``not judged``), ``dice_lost``, ``hd95_share``, ``ms``
+        of one pass, ``chosen``.
+    """
+    folder = read_model_folder(model)
+    member = read_model_folder(folder.members[0]) if folder.members else folder
+    predictor = _window_predictor(member, REFERENCE, threads)
+    network, windows = predictor.first_network(), predictor.windows(member)
+    shape = (windows.windows_per_pass, predictor.n_inputs, *windows.patch_size)
+    judged, accepted = read_table(member).get("backends", {}), accepted_backends(member)
+    chosen = choose_backend(
+        member,
+        lambda: network,
+        wish="auto",
+        precision=str(member.description["inference"]["precision"]),
+        device=predictor.device,
+        shape=shape,
+    )
+    rows = []
+    for backend in backends_here():
+        row = judged.get(backend.name, {})
+        runs = backend.engine == "torch" or (member.path / NETWORK_FILE).is_file()
+        rows.append(
+            {
+                "backend": backend.name,
+                "judged": "not judged" if not row else "accepted" if backend in accepted else "rejected",
+                "dice_lost": row.get("dice_lost"),
+                "hd95_share": row.get("hd95_share"),
+                "ms": 1000 * pass_seconds(open_backend(backend, network, member), shape, dtype=backend.dtype) if runs else None,
+                "chosen": backend == chosen,
+            }
+        )
+    return rows
+
+
+def _window_predictor(model: ModelFolder, backend: Backend, threads: int | None) -> ModelPredictor:
+    predictor = open_predictor(model.path, device="cpu", overrides=(f"backend={backend.name}",), threads=threads)
+    if not isinstance(predictor, ModelPredictor):
+        raise SettingsError(f"The model must be one that goes over an image in windows, got one of `{model.pipeline}`.")
+    return predictor
+
+
+def _judged_cases(
+    model: ModelFolder, manifest: Path, data_root: Path | None, fold: int | None, n_cases: int, scratch: Path
+) -> Path:
+    """A manifest of the cases to judge by."""
+    known = read_manifest(manifest)
+    root = find_data_root(known, manifest, data_root)
+    trained = model.description.get("data", {}).get("fold")
+    chosen = fold if fold is not None else trained if trained in known.folds else None
+    cases = [case for case in known.cases if case.label is not None and chosen in (None, case.fold)][:n_cases]
+    if not cases:
+        raise ManifestError(f"{manifest} must hold labelled cases{'' if chosen is None else f' of fold {chosen}'}, got none.")
+    path = scratch / "judged.json"
+    content = known.model_dump() | {"data_root": str(root.resolve()), "training": cases, "test": []}
+    write_manifest(path, Manifest(**content))
+    return path
+
+
+def _scores(model: ModelFolder, backend: Backend, cases: Path, out: Path, threads: int | None) -> dict[str, float]:
+    overrides = (f"backend={backend.name}",)
+    predict(model.path, [cases], out / "masks", overrides=overrides, device="cpu", threads=threads, force=True)
+    mean = evaluate(out / "masks", cases, out / "evaluation").summary["mean"]
+    return {"dice": float(mean["dice"]), "hd95": float(mean["hd95"])}
+
+
+def _judged(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, Any]]:
+    best = scores[REFERENCE.name]
+    rows: dict[str, dict[str, Any]] = {}
+    for name, score in scores.items():
+        lost = best["dice"] - score["dice"]
+        grown = score["hd95"] - best["hd95"]
+        share = grown / best["hd95"] if best["hd95"] else float(grown > 0)
+        rows[name] = {
+            "dice": round(score["dice"], 5),
+            "hd95": round(score["hd95"], 4),
+            "dice_lost": round(lost, 5),
+            "hd95_share": round(share, 5),
+            "accepted": lost <= MOST_DICE_LOST and share <= MOST_HD95_SHARE,
+            "version": Backend.parse(name).version,
+        }
+    return rows

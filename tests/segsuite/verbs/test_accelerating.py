@@ -1,0 +1,143 @@
+"""Accepted engines are used by themselves and leave masks as they are; a bad one is rejected and never used."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from segsuite.cli import main
+from segsuite.engines import backends
+from segsuite.engines.backends import NETWORK_FILE, TABLE_FILE
+from segsuite.engines.model_folder import read_model_folder, write_ensemble
+from segsuite.engines.run_folder import RunFolder
+from segsuite.errors import ManifestError, SettingsError
+from segsuite.verbs import accelerating
+from segsuite.verbs.accelerating import accelerate, export, show_backends
+from segsuite.verbs.predicting import open_predictor, predict
+from segsuite.volumes.reading import read_labels
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("openvino", "onnxruntime", "onnxscript"):
+        pytest.importorskip(module, reason="needs the extra: pip install 'segsuite[openvino]'")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def model(tiny_run: RunFolder, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_run.model, tmp_path / "model"))
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The network's file, made once."""
+    return export(tiny_run.model, tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture
+def quick_export(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same file again, without making it."""
+
+    def copy(network: object, path: Path, *, n_channels: int, patch_size: object) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(exported, path)
+
+    monkeypatch.setattr(accelerating, "export_onnx", copy)
+
+
+@pytest.fixture
+def manifest(tiny_run: RunFolder) -> Path:
+    return tiny_run.root / "cohort" / "manifest.json"
+
+
+def test_accepted_engines_give_the_same_masks(model: Path, manifest: Path, tmp_path: Path) -> None:
+    before = read_model_folder(model).sha256
+    found = accelerate(model, manifest, n_cases=2)[str(model)]
+    assert set(found) >= {"torch/float32", "onnxruntime/float32", "openvino/float32"}
+    assert all(row["accepted"] for row in found.values())
+    table = json.loads((model / TABLE_FILE).read_text())
+    assert (table["backends"], len(table["cases"])) == (found, 2)
+    held_out = json.loads((model / "model.json").read_text())["data"]["held_out_cases"]
+    assert set(table["cases"]) <= set(held_out)
+    assert read_model_folder(model).sha256 == before, "what was predicted before need not be predicted again"
+    masks = []
+    for backend in ("torch/float32", "onnxruntime", "openvino", "auto"):
+        out = tmp_path / backend.replace("/", "_")
+        assert predict(model, [manifest], out, fold=0, overrides=(f"backend={backend}",), device="cpu").n_done == 2
+        masks.append([read_labels(path).labels for path in sorted(out.glob("*.nii.gz"))])
+    for others in masks[1:]:
+        for mine, reference in zip(others, masks[0], strict=True):
+            assert np.mean(mine != reference) < 1e-3
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_an_engine_with_other_masks_is_rejected(
+    model: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def wrong(path: str, precision: str) -> backends.Forward:
+        return lambda image: torch.rand(len(image), 5, *image.shape[2:], generator=torch.Generator().manual_seed(0))
+
+    monkeypatch.setattr(backends, "_openvino", wrong)
+    found = accelerate(model, manifest, n_cases=1)[str(model)]
+    assert found["onnxruntime/float32"]["accepted"]
+    assert not found["openvino/float32"]["accepted"]
+    for module in (backends, accelerating):
+        monkeypatch.setattr(module, "pass_seconds", lambda forward, shape, dtype: 0.0 if "wrong" in str(forward) else 1.0)
+    rows = {row["backend"]: row for row in show_backends(model)}
+    assert rows["openvino/float32"]["judged"] == "rejected"
+    assert [name for name, row in rows.items() if row["chosen"]] != ["openvino/float32"]
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", "--model", str(model)])
+    assert not ended.value.code
+    assert "rejected" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_members_of_an_ensemble_are_judged_each(model: Path, manifest: Path, tmp_path: Path) -> None:
+    write_ensemble(tmp_path / "both", [model, model], card="")
+    found = accelerate(tmp_path / "both", manifest, fold=1, n_cases=1)
+    assert [Path(path).name for path in found] == ["0", "1"]
+    predictor = open_predictor(tmp_path / "both", device="cpu", overrides=("backend=openvino",), threads=None)
+    assert [predictor.backend(member).engine for member in predictor.members] == ["openvino"] * 2  # type: ignore[attr-defined]
+    with pytest.raises(SettingsError, match="must be one model, got an ensemble"):
+        export(tmp_path / "both", tmp_path / "exported")
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_exported_folder_is_complete(model: Path, exported: Path, tmp_path: Path) -> None:
+    assert exported.name == "network.onnx"
+    assert export(model, tmp_path / "b", file_format="openvino").with_suffix(".bin").is_file()
+    for folder in (exported.parent, tmp_path / "b"):
+        assert json.loads((folder / "model.json").read_text())["preprocessing"]
+    assert not (model / NETWORK_FILE).exists()
+    with pytest.raises(SettingsError, match="--format must be one of"):
+        export(model, tmp_path / "c", file_format="tflite")
+
+
+def test_cases_to_judge_by_must_be_there(model: Path, manifest: Path, edit_manifest: Callable[..., Path]) -> None:
+    with pytest.raises(ManifestError, match="must hold labelled cases of fold 9, got none"):
+        accelerate(model, manifest, fold=9)
+    unlabelled = edit_manifest(manifest, lambda case: {**case, "label": None})
+    with pytest.raises(ManifestError, match="must hold labelled cases"):
+        accelerate(model, unlabelled)
+
+
+@pytest.fixture
+def edit_manifest(tmp_path: Path) -> Callable[..., Path]:
+    def edit(path: Path, change: Callable[[dict[str, object]], dict[str, object]]) -> Path:
+        content = json.loads(path.read_text())
+        content["data_root"] = str((path.parent / (content.get("data_root") or ".")).resolve())
+        content["training"] = [change(case) for case in content["training"]]
+        (tmp_path / "edited.json").write_text(json.dumps(content))
+        return tmp_path / "edited.json"
+
+    return edit

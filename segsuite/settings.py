@@ -173,6 +173,8 @@ class PlanSettings(Group):
     """Channels of the finest stage."""
     mirror_axes: tuple[int, ...] | None = None
     """RAS+ axes along which left and right (0), back and front (1), down and up (2) may be swapped in training."""
+    normalisation: Literal["zscore", "zscore_nonzero", "robust", "percentile"] | None = None
+    """How intensities are scaled, case by case; robust bears bright cysts and coils in MR."""
 
 
 class SliceNetworkSettings(Group):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ import pandas as pd
 
 from pipelines.fewshot.bank import Structure
 from pipelines.fewshot.kernels import Kernel, SupportStatistics
+from pipelines.fewshot.network import Bias, KernelNetwork
 from pipelines.fewshot.predictor import FewshotPredictor, load_predictor, with_new
 from pipelines.fewshot.registration import Support, support_statistics
 from pipelines.fewshot.rules import Rule, make_kernel
@@ -23,8 +25,10 @@ from segsuite.data.manifest import Case, Manifest, read_manifest
 from segsuite.errors import SettingsError, closest_hint
 from segsuite.files import make_folder
 from segsuite.metrics.overlap import dice_score
+from segsuite.metrics.per_case import measure_structure
 from segsuite.pipeline import Runtime
 from segsuite.reports.statistics import mean_with_interval
+from segsuite.shapes import Mask, Spacing
 from segsuite.shipped import find_manifest
 from segsuite.verbs.runs import load_settings, train
 from segsuite.volumes.components import keep_largest_component_per_label
@@ -32,7 +36,10 @@ from segsuite.volumes.reading import read_channels, read_labels
 
 __all__ = ["ROWS", "Row", "as_markdown", "run_benchmark"]
 
+NO_BIAS = Bias()
+TOLERANCE_MM = 2.0
 DISCRIMINANT = Rule()
+GATED = Rule("gated", calibrate=False)
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,7 @@ class Row:
         slices: Annotated slices per support; ``None``: all.
         is_open: Whether base and new structures compete.
         needs_gate: Only for models with a trained gate.
+        bias: In favour of new structures; conditional ones only for models with a foreground branch.
     """
 
     name: str
@@ -52,6 +60,12 @@ class Row:
     slices: int | None = None
     is_open: bool = False
     needs_gate: bool = False
+    bias: Bias = NO_BIAS
+
+    def is_possible(self, network: KernelNetwork) -> bool:
+        """Whether a model has what the row needs."""
+        has_gate, sees_objects = network.update is not None, network.foreground is not None
+        return (has_gate or not self.needs_gate) and (sees_objects or self.bias.kind not in ("hard", "soft"))
 
 
 ROWS = (
@@ -67,8 +81,23 @@ ROWS = (
     Row("prototype, calibrated", Rule("prototype")),
     Row("prototype", Rule("prototype", calibrate=False)),
     Row("gated prototype, calibrated", Rule("gated"), needs_gate=True),
-    Row("gated prototype", Rule("gated", calibrate=False), needs_gate=True),
+    Row("gated prototype", GATED, needs_gate=True),
+    Row("gated prototype, hard bias", GATED, needs_gate=True, bias=Bias("hard")),
+    Row("gated prototype, soft bias", GATED, needs_gate=True, bias=Bias("soft")),
+    Row("gated prototype, unconditional bias", GATED, needs_gate=True, bias=Bias("unconditional")),
+    Row("discriminant, calibrated, hard bias", DISCRIMINANT, bias=Bias("hard")),
+    Row("discriminant, calibrated, unconditional bias", DISCRIMINANT, bias=Bias("unconditional")),
 )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A row with one draw of supports."""
+
+    row: Row
+    shots: int
+    draw: int
+    kernels: list[Kernel]
 
 
 @dataclass
@@ -134,7 +163,8 @@ def run_benchmark(
         rows: Ways to decide.
 
     Returns:
-        One Dice per fold, row, shots, draw, patient and structure.
+        One line per fold, row, shots, draw, patient and structure: ``dice``, and for the first row ``iou``,
+        ``surface_dice_2mm`` and ``hd95`` (mm; ``inf`` where a structure was missed).
 
     Raises:
         SettingsError: No folds, an unknown structure, or nothing is held out.
@@ -208,29 +238,41 @@ def _folds(settings: Settings) -> dict[str, Fold]:
 def _outcomes(
     predictor: FewshotPredictor, fold: Fold, rows: Sequence[Row], tell: Callable[[str], None]
 ) -> Iterator[dict[str, object]]:
-    """Dice of every row, shot number, draw, held-out patient and structure."""
-    statistics, drawn, base = Statistics(predictor), fold.supports(), predictor.base
-    possible = [row for row in rows if base.update is not None or not row.needs_gate]
-    settings = [(row, shots, draw) for row in possible for shots in fold.shots for draw in range(fold.draws)]
-    kernels: list[Kernel] = []
-    for row, shots, draw in settings:
-        for name in fold.novel:
-            kernels.append(make_kernel([statistics.of(s, row.slices) for s in drawn[name, shots, draw]], row.rule, base))
+    """Measures of every row, shot number, draw, held-out patient and structure; those of surfaces of the first row only."""
+    statistics, drawn, network = Statistics(predictor), fold.supports(), predictor.network
+    trials: dict[Bias, list[Trial]] = {}
+    for row in (row for row in rows if row.is_possible(network.network)):
+        for shots, draw in itertools.product(fold.shots, range(fold.draws)):
+            known = [[statistics.of(support, row.slices) for support in drawn[name, shots, draw]] for name in fold.novel]
+            kernels = [make_kernel(supports, row.rule, predictor.base) for supports in known]
+            trials.setdefault(row.bias, []).append(Trial(row, shots, draw, kernels))
     tell(f"{len(statistics.known)} supports, {np.median(statistics.seconds):.1f} s each (median)")
-    predictor.network.register_kernels(kernels)
-    predictor.extra = tuple(str(number) for number in range(len(kernels))) + predictor.extra
     labels = {name: value for name, value in fold.manifest.labels.items() if value}
     structures = [Structure(name, labels[name], 1, ()) for name in fold.novel]
+    base_extra = predictor.extra
     for case in fold.held_out:
         volume = read_channels(image_paths(case, fold.data_root), n_channels=fold.manifest.n_channels)
-        found = predictor.segment_box(volume, keep_probabilities=True)
-        known = keep_largest_component_per_label(found.mask, which=predictor.largest_component)
         reference = read_labels(label_path(case, fold.data_root), mapping=fold.manifest.label_mapping).labels
-        for place, (row, shots, draw) in enumerate(settings):
-            maps = np.stack([found.volumes[str(place * len(fold.novel) + n)] for n in range(len(fold.novel))])
-            mask = with_new(known, found.mask, maps, structures, found.probabilities if row.is_open else None)
-            for name, value in labels.items():
-                yield {
-                    "row": row.name, "shots": shots, "draw": draw, "patient": case.patient_id, "structure": name,
-                    "kind": "novel" if name in fold.novel else "base", "dice": dice_score(mask == value, reference == value),
-                }  # fmt: skip
+        for bias, group in trials.items():
+            kernels = [kernel for trial in group for kernel in trial.kernels]
+            network.register_kernels(kernels, bias=bias)
+            predictor.extra = tuple(str(number) for number in range(len(kernels))) + base_extra
+            found = predictor.segment_box(volume, keep_probabilities=True)
+            known = keep_largest_component_per_label(found.mask, which=predictor.largest_component)
+            for place, trial in enumerate(group):
+                maps = np.stack([found.volumes[str(place * len(fold.novel) + n)] for n in range(len(fold.novel))])
+                rivals = found.probabilities if trial.row.is_open else None
+                mask = with_new(known, found.mask, maps, structures, rivals)
+                facts = {"row": trial.row.name, "shots": trial.shots, "draw": trial.draw, "patient": case.patient_id}
+                for name, value in labels.items():
+                    kind = "novel" if name in fold.novel else "base"
+                    measures = _measures(mask == value, reference == value, volume.spacing_mm, surfaces=trial.row == rows[0])
+                    yield {**facts, "structure": name, "kind": kind, **measures}
+
+
+def _measures(predicted: Mask, reference: Mask, spacing_mm: Spacing, *, surfaces: bool) -> dict[str, float]:
+    """Dice; with surfaces also IoU, surface Dice and HD95."""
+    if not surfaces:
+        return {"dice": dice_score(predicted, reference)}
+    found = measure_structure(predicted, reference, spacing_mm=spacing_mm, tolerances_mm=(TOLERANCE_MM,))
+    return {name: found[name][0] for name in ("dice", "iou", f"surface_dice_{TOLERANCE_MM:g}mm", "hd95")}

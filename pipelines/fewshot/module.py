@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipelines.fewshot.foreground import context_classes, foreground_loss, foreground_target, surest_background
 from pipelines.fewshot.losses import base_label, base_loss, region_label, region_loss, updated_loss
-from pipelines.fewshot.network import KernelNetwork, OpenNetwork, cosine_logits, thinned, updated_kernels
+from pipelines.fewshot.network import KernelNetwork, OpenNetwork, cosine_logits, reduced, thinned, updated_kernels
 from segsuite.data.augmentation import IntensityAugmentation, augment_batch
 from segsuite.engines.averaged_training import AveragedTraining
 from segsuite.seeding import keyed_seed
@@ -80,11 +80,12 @@ class BaseTraining(AveragedTraining):
         intensities, mirrored = augment_batch(batch["image"][:, : self.n_channels], still, self.augmentation, seed=seed)
         image, lesson = torch.cat([intensities, mirrored[:, 1:]], dim=1), mirrored[:, 0].long()
         levels = self.kernel_network.levels(image.contiguous(memory_format=torch.channels_last_3d))
-        features = self.kernel_network.unit(levels)
+        features, lesson = self.kernel_network.unit(levels), reduced(lesson, levels)
         terms = {"base": self._base_loss(features, lesson)}
         loss = terms["base"]
         if self.kernel_network.n_regions:
-            terms["regions"] = self._region_loss(thinned(features), region_label(thinned(lesson)))
+            thin = thinned if levels.shape[2:] == image.shape[2:] else lambda volume: volume
+            terms["regions"] = self._region_loss(thin(features), region_label(thin(lesson)))
             loss = loss + self.region_weight * terms["regions"]
         if self.kernel_network.foreground is not None:
             terms["foreground"] = self._foreground_loss(levels, lesson)

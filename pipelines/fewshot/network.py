@@ -15,22 +15,33 @@ from pipelines.fewshot.foreground import ForegroundHead
 from pipelines.fewshot.kernels import Kernel
 from pipelines.fewshot.update import KernelUpdate, pooled_prototypes
 from segsuite.errors import ModelError
-from segsuite.networks.encoders import SliceNetwork
+from segsuite.networks.encoders import SliceFeatures, SliceNetwork
 from segsuite.networks.unet import UNet
 
-__all__ = ["Bias", "KernelNetwork", "OpenNetwork", "build_network", "cosine_logits", "thinned", "updated_kernels"]
+__all__ = [
+    "Bias",
+    "KernelNetwork",
+    "OpenNetwork",
+    "build_network",
+    "cosine_logits",
+    "enlarged",
+    "reduced",
+    "thinned",
+    "updated_kernels",
+]
 
 SCALE = 10.0
 PSEUDO_NEW = 0.5
-EXTRACTORS: dict[str, type[nn.Module]] = {"unet": UNet, "slice_network": SliceNetwork}
+EXTRACTORS: dict[str, type[nn.Module]] = {"unet": UNet, "slice_network": SliceNetwork, "slice_features": SliceFeatures}
 
 
 class KernelNetwork(nn.Module):
     """A feature extractor, and kernels of background, base classes and pseudo-anatomy.
 
     The extractor's two finest decoder levels are brought together by one linear layer without activation, so that
-    features may be negative. Source: one learnable kernel per class: abstract of Huang et al. 2023, arXiv:2308.04952; the
-    rest is our own.
+    features may be negative. Training is done at their resolution; for prediction they are enlarged to the image.
+
+    Source: one learnable kernel per class: abstract of Huang et al. 2023, arXiv:2308.04952; the rest is our own.
     """
 
     def __init__(
@@ -42,16 +53,18 @@ class KernelNetwork(nn.Module):
         feature_channels: int,
         update: bool = False,
         foreground: bool = False,
+        first_level: int = 0,
     ) -> None:
         """Build.
 
         Args:
-            extractor: ``kind`` (``unet`` or ``slice_network``) and the arguments of that network.
+            extractor: ``kind`` (``unet``, ``slice_network`` or ``slice_features``) and the arguments of that network.
             n_base: Base classes, without background.
             n_regions: Pseudo-anatomical regions that are learned beside them; 0: none.
             feature_channels: C.
             update: Have a gate that makes kernels from prototypes.
             foreground: Have a branch that finds objects of any class.
+            first_level: Of a ``unet``: the finest decoder level that is used; 1 leaves out that of the image's resolution.
 
         Raises:
             ModelError: Unknown kind of extractor.
@@ -65,7 +78,12 @@ class KernelNetwork(nn.Module):
         widths = [int(self.extractor.feature_channels)]  # type: ignore[arg-type]
         if kind == "unet":
             self.extractor.heads = nn.ModuleList()  # the kernels take their place
-            widths = [int(n) for n in arguments["channels"][: min(2, len(arguments["channels"]) - 1)]]
+            widths = [int(n) for n in arguments["channels"][:-1][first_level : first_level + 2]]
+            if not widths:
+                raise ModelError(
+                    f"A network must have more than {len(arguments['channels'])} stages for features at half resolution."
+                )
+        self.first_level = first_level
         self.n_base, self.n_regions = n_base, n_regions
         self.project = nn.Conv3d(sum(widths), feature_channels, 1)
         self.kernels = nn.Parameter(torch.randn(1 + n_base, feature_channels))
@@ -80,9 +98,10 @@ class KernelNetwork(nn.Module):
             image: (batch, channels, i, j, k).
 
         Returns:
-            (batch, channels of its finest levels, i, j, k).
+            (batch, channels of its finest levels, i', j', k'), where i', j', k' are those of the finest that is used.
         """
-        levels = self.extractor.features(image)[:2]  # type: ignore[operator]
+        kept = {"first": self.first_level} if self.first_level else {}
+        levels = self.extractor.features(image, **kept)[:2]  # type: ignore[operator]
         size = levels[0].shape[2:]
         return torch.cat([levels[0], *(F.interpolate(level, size=size, mode="nearest") for level in levels[1:])], dim=1)
 
@@ -93,13 +112,26 @@ class KernelNetwork(nn.Module):
             levels: As ``levels`` gives them.
 
         Returns:
-            (batch, C, i, j, k), float32.
+            (batch, C, i', j', k'), float32.
         """
         return F.normalize(self.project(levels).float(), dim=1, eps=1e-12)
 
     def features(self, image: Tensor) -> Tensor:
-        """An image (batch, channels, i, j, k) to features of unit length (batch, C, i, j, k)."""
-        return self.unit(self.levels(image))
+        """An image (batch, channels, i, j, k) to features of unit length for each of its voxels, (batch, C, i, j, k)."""
+        return self.unit_of_voxels(self.levels(image), image)
+
+    def unit_of_voxels(self, levels: Tensor, image: Tensor) -> Tensor:
+        """Features of unit length for each voxel of an image.
+
+        Args:
+            levels: As ``levels`` gives them.
+            image: (batch, channels, i, j, k).
+
+        Returns:
+            (batch, C, i, j, k), float32.
+        """
+        found = self.unit(levels)
+        return found if found.shape[2:] == image.shape[2:] else F.normalize(enlarged(found, image), dim=1, eps=1e-12)
 
 
 @dataclass(frozen=True)
@@ -171,12 +203,12 @@ class OpenNetwork(nn.Module):
             probability of an object that no base class took.
         """
         levels = self.network.levels(image)
-        features = self.network.unit(levels)
+        features = self.network.unit_of_voxels(levels, image)
         base = cosine_logits(features, self.network.kernels if self.base_kernels is None else self.base_kernels).softmax(dim=1)
         outputs = [base]
         object_odds = None
         if self.network.foreground is not None:
-            object_odds = self.network.foreground(levels, self.network.kernels[1:])
+            object_odds = enlarged(self.network.foreground(levels, self.network.kernels[1:]), image)
         if self.parts:
             shape = (1, -1, 1, 1, 1)
             scores = torch.einsum("bcijk,nc->bnijk", features, self.weights)
@@ -217,6 +249,36 @@ def updated_kernels(update: KernelUpdate, kernels: Tensor, features: Tensor, lab
         torch.where(plays_new[:, None], prototypes, old),
         torch.where(present[:, None], prototypes, old),
     )
+
+
+def enlarged(volume: Tensor, image: Tensor) -> Tensor:
+    """A volume of coarser voxels interpolated to the size of an image.
+
+    Args:
+        volume: (batch, channels, i', j', k').
+        image: (batch, any, i, j, k).
+
+    Returns:
+        (batch, channels, i, j, k).
+    """
+    if volume.shape[2:] == image.shape[2:]:
+        return volume
+    return F.interpolate(volume, size=image.shape[2:], mode="trilinear", align_corners=False)
+
+
+def reduced(label: Tensor, features: Tensor) -> Tensor:
+    """Labels at the voxels of coarser features: the nearest of each.
+
+    Args:
+        label: (batch, i, j, k), integers.
+        features: (batch, channels, i', j', k').
+
+    Returns:
+        (batch, i', j', k').
+    """
+    if label.shape[1:] == features.shape[2:]:
+        return label
+    return F.interpolate(label[:, None].float(), size=features.shape[2:], mode="nearest-exact")[:, 0].to(label.dtype)
 
 
 def thinned(volume: Tensor) -> Tensor:

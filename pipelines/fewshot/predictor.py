@@ -30,6 +30,8 @@ __all__ = ["COMPETITIONS", "FewshotPredictor", "load_predictor", "wins_in_the_op
 COMPETITIONS = ("closed", "open")
 PRESENT = 0.5
 UNKNOWN = "unknown_foreground"
+LEAST_SHARE = 0.25
+"""Of the smallest support's volume; a structure found smaller than that is noted."""
 
 
 class FewshotPredictor(ModelPredictor):
@@ -92,7 +94,23 @@ class FewshotPredictor(ModelPredictor):
         shown |= set(self.bank.names) if self.options["probability_maps"] else set()
         volumes = {name: volume for name, volume in found.volumes.items() if name in shown}
         probabilities = found.probabilities if request.keep_probabilities else None
-        return replace(found, labels=labels, volumes=volumes, probabilities=probabilities)
+        notes = (*found.notes, *self._doubts(labels, volume))
+        return replace(found, labels=labels, volumes=volumes, probabilities=probabilities, notes=notes)
+
+    def _doubts(self, labels: LabelMap, volume: Volume) -> list[str]:
+        """New structures that are far smaller than in every support: often a scan whose contrast is another one."""
+        spacing_mm = self.preprocessing.spacing_mm
+        if spacing_mm is None:
+            return []
+        doubts = []
+        for structure in self.bank.structures:
+            found = np.count_nonzero(labels == structure.label) * float(np.prod(volume.spacing_mm)) / 1000
+            least = min(support.counts[0] for support in structure.supports) * float(np.prod(spacing_mm)) / 1000
+            if found < LEAST_SHARE * least:
+                doubts.append(
+                    f"{structure.name}: {found:.1f} ml, in the supports at least {least:.1f} ml; is the contrast the same?"
+                )
+        return doubts
 
     def _load(self, member: ModelFolder) -> nn.Module:
         network = super()._load(member)

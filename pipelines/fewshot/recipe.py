@@ -146,10 +146,15 @@ def _network_arguments(settings: Settings, plan: Plan, n_inputs: int, n_base: in
         "kernels": [list(kernel) for kernel in plan.kernels],
         "strides": [list(stride) for stride in plan.strides],
     }
+    is_half = settings.features.resolution == "half"
     if plan.dimensions == 2:
         chosen = settings.slice_network
-        extractor = {"kind": "slice_network", "in_channels": n_inputs, "out_channels": 1}
-        extractor |= {"architecture": chosen.architecture, "encoder": chosen.encoder}
+        if is_half and chosen.architecture != "unet":
+            raise SettingsError(f"`features.resolution=half` must have the architecture `unet`, got `{chosen.architecture}`.")
+        extractor = {"kind": "slice_network", "in_channels": n_inputs, "out_channels": 1, "architecture": chosen.architecture}
+        if is_half:
+            extractor = {"kind": "slice_features", "in_channels": n_inputs}
+        extractor |= {"encoder": chosen.encoder}
     arguments = {
         "extractor": extractor,
         "n_base": n_base,
@@ -157,6 +162,7 @@ def _network_arguments(settings: Settings, plan: Plan, n_inputs: int, n_base: in
         "feature_channels": settings.features.channels,
         "update": settings.features.update != "off",
         "foreground": settings.foreground.weight > 0,
+        "first_level": int(is_half and plan.dimensions == 3),
     }
     return start.description["network"] if start is not None and start.pipeline == NAME else arguments
 
@@ -171,7 +177,9 @@ def _module(
     start: ModelFolder | None,
 ) -> BaseTraining:
     torch.manual_seed(settings.seed)
-    network = build_network(arguments)
+    weights = settings.slice_network.encoder_weights if plan.dimensions == 2 else None
+    given = {} if weights is None else {"encoder_weights": weights}
+    network = build_network({**arguments, "extractor": {**arguments["extractor"], **given}})
     if start is not None:
         load_fitting_weights(network.network.extractor if start.pipeline == "supervised" else network, start)
     if settings.extractor is not None:

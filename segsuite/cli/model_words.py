@@ -34,15 +34,9 @@ def accelerate(
     from segsuite.shipped import find_manifest
     from segsuite.verbs.accelerating import accelerate as run_accelerate
 
-    found = run_accelerate(
-        model,
-        find_manifest(str(manifest)),
-        data_root=data_root,
-        fold=parse_fold(fold),
-        n_cases=cases,
-        threads=workers,
-        on_step=say,
-    )
+    path = find_manifest(str(manifest))
+    how: dict[str, Any] = {"data_root": data_root, "fold": parse_fold(fold), "n_cases": cases, "threads": workers}
+    found = run_accelerate(model, path, on_step=say, **how)
     if as_json:
         print_json(found)
     for folder, rows in found.items():

@@ -32,7 +32,11 @@ __all__ = [
 Region = tuple[float | None, float | None, float | None]
 """Extent in mm along left-right, back-front, foot-head; ``None``: all of that axis."""
 BODY_SHARE = 0.12
-SCHEMES = ("zscore", "zscore_nonzero", "percentile", "window")
+SCHEMES = ("zscore", "zscore_nonzero", "robust", "percentile", "window")
+DARKEST = 0.01
+"""Of the median of what is not zero, below which logarithms do not tell voxels apart."""
+IQR_OF_NORMAL = 1.349
+"""Interquartile range of a standard normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,10 @@ class Normalisation:
 
     Attributes:
         scheme: ``zscore`` over all voxels of the case; ``zscore_nonzero`` over its non-zero voxels, zeros stay zero;
-            ``percentile`` clips to [low, high] percentiles of the case and maps them to [0, 1]; ``window`` clips to
-            [low, high] intensities of the data set, subtracts ``mean``, divides by ``std`` (CT).
+            ``robust`` by median and interquartile range of the voxels above Otsu's threshold of the logarithms (the body),
+            then asinh: a bright cyst or coil does not darken the rest; ``percentile`` clips to [low, high] percentiles of
+            the case and maps them to [0, 1]; ``window`` clips to [low, high] intensities of the data set, subtracts
+            ``mean``, divides by ``std`` (CT).
         low: Lower percentile, or lower intensity.
         high: Upper percentile, or upper intensity.
         mean: For ``window``.
@@ -232,5 +238,21 @@ def normalise(channel: Any, scheme: Normalisation) -> Any:
         inside = values != 0
         kept = values[inside]
         return np.where(inside, (values - kept.mean()) / max(float(kept.std()), 1e-8), 0.0).astype(np.float32)
+    if scheme.scheme == "robust":
+        return _robust(values)
     mean, std = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
     return (values - mean) / max(std, 1e-8)
+
+
+def _robust(values: Any) -> Any:
+    """See ``Normalisation``; the gain of the scanner does not matter."""
+    from skimage.filters import threshold_otsu  # loads slowly; other schemes do without
+
+    above = values - values.min()
+    kept = above[above > 0]
+    if not len(kept):
+        return above
+    logarithms = np.log(kept / np.median(kept) + DARKEST)
+    body = kept[logarithms > threshold_otsu(logarithms)] if np.ptp(logarithms) else kept
+    low, middle, high = np.percentile(body, [25, 50, 75])
+    return np.arcsinh((above - middle) * (IQR_OF_NORMAL / max(float(high - low), 1e-8))).astype(np.float32)

@@ -108,6 +108,7 @@ def make_plan(
     batch_size: int | None = None,
     base_channels: int | None = None,
     mirror_axes: tuple[int, ...] | None = None,
+    normalisation: str | None = None,
 ) -> Plan:
     """The plan for a data set; what is given is kept, the rest follows from the data.
 
@@ -120,6 +121,7 @@ def make_plan(
         batch_size: Patches per step.
         base_channels: Channels of the finest stage.
         mirror_axes: RAS+ axes along which patches may be flipped.
+        normalisation: Scheme of all channels, one that goes by the case alone.
 
     Returns:
         The plan, with reasons.
@@ -147,9 +149,9 @@ def make_plan(
         if batch_size is None
         else "given in the settings"
     )
-    normalisation = _normalisation(fingerprint, reasons)
+    scaling = _normalisation(fingerprint, normalisation, reasons)
     mirror = _mirror_axes(fingerprint, mirror_axes, reasons)
-    return Plan(dims, tuple(spacing), normalisation, patch, batch, channels, kernels, strides, mirror, reasons)
+    return Plan(dims, tuple(spacing), scaling, patch, batch, channels, kernels, strides, mirror, reasons)
 
 
 def _dimensions(fingerprint: Fingerprint, given: int | None, reasons: dict[str, str]) -> int:
@@ -250,11 +252,14 @@ def _mirror_axes(fingerprint: Fingerprint, given: tuple[int, ...] | None, reason
     return (0,)
 
 
-def _normalisation(fingerprint: Fingerprint, reasons: dict[str, str]) -> tuple[Normalisation, ...]:
+def _normalisation(fingerprint: Fingerprint, given: str | None, reasons: dict[str, str]) -> tuple[Normalisation, ...]:
     entries = []
     for channel, spread in enumerate(fingerprint.case_scale_spread):
         values = fingerprint.intensities[channel]
-        if fingerprint.least_intensity[channel] < -500 and spread < CT_SCALE_SPREAD:
+        if given is not None:
+            reason = "given in the settings"
+            entries.append(Normalisation(given))
+        elif fingerprint.least_intensity[channel] < -500 and spread < CT_SCALE_SPREAD:
             reason = "CT: intensities below -500 and one scale; window and scale from the foreground of all cases"
             entries.append(Normalisation("window", values["low"], values["high"], values["mean"], max(values["std"], 1e-6)))
         elif fingerprint.zero_share > 0.25:

@@ -11,7 +11,11 @@ from torch.nn import functional as F
 
 from segsuite.errors import ModelError
 
-__all__ = ["SliceNetwork"]
+__all__ = ["SliceFeatures", "SliceNetwork"]
+
+HALF_DECODER = (128, 96, 64, 48)
+"""Widths of the decoder that stops at half of the image's resolution, coarsest first."""
+ENCODER_STAGES = 5
 
 
 class SliceNetwork(nn.Module):
@@ -38,15 +42,7 @@ class SliceNetwork(nn.Module):
         self.network = smp.create_model(
             architecture, encoder_name=encoder, encoder_weights=None, in_channels=in_channels, classes=out_channels
         )
-        if encoder_weights is not None:
-            state = torch.load(Path(encoder_weights), weights_only=True)
-            missing = [name for name in self.network.encoder.state_dict() if name not in state]
-            if missing:
-                raise ModelError(
-                    f"{encoder_weights} must hold the weights of `{encoder}`, got a file that lacks "
-                    f"{len(missing)} of them, first `{missing[0]}`."
-                )
-            self.network.encoder.load_state_dict(state)
+        _load_encoder(self.network.encoder, encoder, encoder_weights)
 
     @property
     def feature_channels(self) -> int:
@@ -62,17 +58,70 @@ class SliceNetwork(nn.Module):
         Returns:
             (batch, channels, ...), enlarged to the image where the decoder is coarser.
         """
-        batch, _, height, width, depth = image.shape
-        slices = image.permute(0, 4, 1, 2, 3).reshape(batch * depth, -1, height, width)
+        slices = _as_slices(image)
         decoded = cast(Tensor, self.network.decoder(self.network.encoder(slices)))
         if decoded.shape[2:] != slices.shape[2:]:
-            decoded = F.interpolate(decoded, size=(height, width), mode="bilinear", align_corners=False)
-        return [decoded.reshape(batch, depth, -1, height, width).permute(0, 2, 3, 4, 1)]
+            decoded = F.interpolate(decoded, size=slices.shape[2:], mode="bilinear", align_corners=False)
+        return [_as_volumes(decoded, image)]
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """(batch, in_channels, i, j, k) to logits (batch, classes, i, j, k), in a list in training."""
-        batch, _, height, width, depth = image.shape
-        slices = image.permute(0, 4, 1, 2, 3).reshape(batch * depth, -1, height, width)
-        logits = cast(Tensor, self.network(slices))
-        volume = logits.reshape(batch, depth, -1, height, width).permute(0, 2, 3, 4, 1)
+        volume = _as_volumes(cast(Tensor, self.network(_as_slices(image))), image)
         return [volume] if self.training else volume
+
+
+class SliceFeatures(nn.Module):
+    """A 2-D U-Net without its last, costliest step: wide features at half of the image's in-plane resolution."""
+
+    def __init__(self, *, in_channels: int, encoder: str, encoder_weights: str | None = None) -> None:
+        """Build.
+
+        Args:
+            in_channels: Image channels.
+            encoder: Encoder name in segmentation-models-pytorch, for example ``resnet18``.
+            encoder_weights: See ``SliceNetwork``.
+
+        Raises:
+            ModelError: The file does not hold this encoder's weights.
+        """
+        from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
+        from segmentation_models_pytorch.encoders import get_encoder
+
+        super().__init__()
+        self.encoder = get_encoder(encoder, in_channels=in_channels, depth=ENCODER_STAGES, weights=None)
+        self.decoder = UnetDecoder(self.encoder.out_channels, HALF_DECODER, n_blocks=len(HALF_DECODER))
+        self.feature_channels = HALF_DECODER[-1]
+        _load_encoder(self.encoder, encoder, encoder_weights)
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """Decoder features, as a list of one.
+
+        Args:
+            image: (batch, in_channels, i, j, k).
+
+        Returns:
+            (batch, channels, i / 2, j / 2, k).
+        """
+        return [_as_volumes(cast(Tensor, self.decoder(self.encoder(_as_slices(image)))), image)]
+
+
+def _as_slices(image: Tensor) -> Tensor:
+    """(batch, channels, i, j, k) to (batch * k, channels, i, j)."""
+    return image.permute(0, 4, 1, 2, 3).flatten(0, 1)
+
+
+def _as_volumes(slices: Tensor, image: Tensor) -> Tensor:
+    """(batch * k, channels, i', j') to (batch, channels, i', j', k)."""
+    return slices.unflatten(0, (image.shape[0], image.shape[4])).permute(0, 2, 3, 4, 1)
+
+
+def _load_encoder(network: nn.Module, name: str, weights: str | None) -> None:
+    if weights is None:
+        return
+    state = torch.load(Path(weights), weights_only=True)
+    missing = [key for key in network.state_dict() if key not in state]
+    if missing:
+        raise ModelError(
+            f"{weights} must hold the weights of `{name}`, got a file that lacks {len(missing)} of them, first `{missing[0]}`."
+        )
+    network.load_state_dict(state)

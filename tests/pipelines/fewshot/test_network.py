@@ -11,6 +11,8 @@ from pipelines.fewshot.network import (
     OpenNetwork,
     build_network,
     cosine_logits,
+    enlarged,
+    reduced,
     thinned,
     updated_kernels,
 )
@@ -20,22 +22,58 @@ UNET = {
     "kind": "unet", "in_channels": 1, "out_channels": 1, "channels": [4, 8], "kernels": [[3] * 3] * 2,
     "strides": [[1] * 3, [2] * 3], "n_supervised": 1,
 }  # fmt: skip
+DEEP = {**UNET, "channels": [4, 8, 16], "kernels": [[3] * 3] * 3, "strides": [[1] * 3, [2, 2, 1], [2] * 3]}
 SLICES = {"kind": "slice_network", "in_channels": 1, "out_channels": 1, "architecture": "unet", "encoder": "resnet18"}
 
 
-def network(extractor: dict[str, object] = UNET, regions: int = 3, **more: bool) -> OpenNetwork:
+HALF = {"kind": "slice_features", "in_channels": 1, "encoder": "resnet18"}
+
+
+def network(extractor: dict[str, object] = UNET, regions: int = 3, **more: int) -> OpenNetwork:
     torch.manual_seed(0)
     arguments = {"extractor": extractor, "n_base": 2, "n_regions": regions, "feature_channels": 6, **more}
     return build_network(arguments)
 
 
-@pytest.mark.parametrize("extractor", [UNET, SLICES], ids=["3-D", "2-D"])
-def test_features_have_unit_length(extractor: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("extractor", "first"), [(UNET, 0), (SLICES, 0), (DEEP, 1), (HALF, 0)], ids=["3-D", "2-D", "3-D half", "2-D half"]
+)
+def test_features_have_unit_length(extractor: dict[str, object], first: int) -> None:
     image = torch.randn(2, 1, 32, 32, 4)
-    features = network(extractor).network.features(image)
+    features = network(extractor, first_level=first).network.features(image)
     assert features.shape == (2, 6, 32, 32, 4)
     torch.testing.assert_close(features.norm(dim=1), torch.ones(2, 32, 32, 4))
     assert features.min() < 0  # no activation at the end
+
+
+@pytest.mark.parametrize(("extractor", "first"), [(DEEP, 1), (HALF, 0)])
+def test_half_resolution_is_enlarged_for_prediction_only(extractor: dict[str, object], first: int) -> None:
+    made = network(extractor, first_level=first, foreground=True).eval()
+    image = torch.randn(1, 1, 32, 32, 4)
+    with torch.no_grad():
+        levels = made.network.levels(image)
+        assert levels.shape[2:] == (16, 16, 4)
+        assert made(image).shape == (1, 4, 32, 32, 4)
+        features = made.network.features(image)
+        expected = torch.nn.functional.normalize(enlarged(made.network.unit(levels), image), dim=1)
+    torch.testing.assert_close(features, expected)
+
+
+def test_finest_level_is_left_out_exactly() -> None:
+    whole, half = network(DEEP).network, network(DEEP, first_level=1).network
+    half.extractor.load_state_dict(whole.extractor.state_dict())
+    image = torch.randn(1, 1, 16, 16, 4)
+    torch.testing.assert_close(half.levels(image), whole.extractor.features(image)[1])
+    with pytest.raises(ModelError, match="more than 2 stages"):
+        network(UNET, first_level=1)
+
+
+def test_labels_at_coarser_features_are_the_nearest() -> None:
+    label = torch.tensor([[[[-1, 5], [2, 3]], [[4, 9], [7, 300]]]])
+    assert torch.equal(reduced(label, torch.zeros(1, 1, 1, 1, 2)), torch.tensor([[[[7, 300]]]]))
+    assert reduced(label, torch.zeros(1, 1, 2, 2, 2)) is label
+    volume = torch.randn(1, 1, 2, 2, 2)
+    assert enlarged(volume, volume) is volume
 
 
 def test_length_of_kernels_does_not_matter() -> None:

@@ -9,7 +9,10 @@ from pipelines.fewshot.bank import Structure
 from pipelines.fewshot.predictor import FewshotPredictor, wins_in_the_open, with_new
 from segsuite.engines.model_folder import read_model_folder, write_ensemble
 from segsuite.engines.run_folder import RunFolder
+from segsuite.engines.segmentation import Request
 from segsuite.errors import ModelError, SettingsError
+from segsuite.volumes.reading import read_channels
+from segsuite.volumes.volume import Volume
 
 pytestmark = pytest.mark.slow
 
@@ -64,3 +67,30 @@ def test_model_of_an_older_version_is_named(fewshot_run: RunFolder) -> None:
     del model.description["flipped_axes"]
     with pytest.raises(ModelError, match="must be a model of this version, got one of an older"):
         FewshotPredictor(model, device="cpu")
+
+
+def test_structures_far_smaller_than_in_the_supports_are_noted(fewshot_run: RunFolder) -> None:
+    predictor = FewshotPredictor(read_model_folder(fewshot_run.model), device="cpu")
+    image = next((fewshot_run.root / "cohort" / "images").glob("*.nii.gz"))
+    volume = read_channels([image], n_channels=1)
+    voxel_ml = float(np.prod(volume.spacing_mm)) / 1000
+    labels = np.zeros(volume.grid.shape, dtype=np.uint8)
+    for structure in predictor.bank.structures:
+        ml = [support.counts[0] * np.prod(predictor.preprocessing.spacing_mm) / 1000 for support in structure.supports]
+        assert (predictor._doubts(labels, volume) != []) or min(ml) == 0
+        labels.ravel()[np.flatnonzero(labels == 0)[: int(0.3 * min(ml) / voxel_ml) + 1]] = structure.label
+    assert predictor._doubts(labels, volume) == []
+    first = predictor.bank.structures[0]
+    labels[labels == first.label] = 0
+    (note,) = predictor._doubts(labels, volume)
+    assert note.startswith(f"{first.name}: 0.0 ml, in the supports at least ")
+    flat = Volume(np.zeros_like(volume.array), volume.grid)
+    flat.array[..., 0] = 1
+    assert any(first.name in note for note in predictor.segment(flat, Request("c")).notes)
+
+
+def test_engines_are_judged_with_the_rule_that_was_exported(fewshot_run: RunFolder) -> None:
+    model = read_model_folder(fewshot_run.model)
+    with pytest.raises(SettingsError, match="must have the network as it was exported, got --set rule"):
+        FewshotPredictor(model, device="cpu", overrides={"rule": "prototype", "backend": "openvino"})
+    assert FewshotPredictor(model, device="cpu", overrides={"rule": "prototype"}).backend(model).engine == "torch"

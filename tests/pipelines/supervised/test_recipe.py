@@ -7,12 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
+import torch
 from safetensors.torch import load_file
 
+from pipelines.supervised.network import build_network
+from segsuite.engines import training
 from segsuite.engines.model_folder import read_model_folder
 from segsuite.engines.run_folder import RunFolder
 from segsuite.pipeline import Runtime
@@ -79,8 +84,12 @@ def test_slices_are_trained_and_predicted_too(tiny_overrides: list[str], tmp_pat
     assert (outcome.n_done, outcome.failures) == (6, {})
 
 
-def test_two_processes_train_one_model(tiny_overrides: list[str], tmp_path: Path) -> None:
-    """As on a machine with several GPUs: torchrun, one process per device, gradients shared."""
+def test_two_processes_train_the_weights_of_one(
+    tiny_overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine with several GPUs: torchrun, one process per device. One process with the same patches in each step,
+    taken one after the other, must reach the same weights."""
+    tiny_overrides = [*tiny_overrides, "plan.batch_size=1"]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "segsuite"]
     command += ["train", "supervised/phantom", *tiny_overrides, "--fold", "0", "--out", str(tmp_path / "run")]
     loopback = "lo" if sys.platform == "linux" else "lo0"
@@ -92,6 +101,22 @@ def test_two_processes_train_one_model(tiny_overrides: list[str], tmp_path: Path
     assert "8,loss" in ",".join(line.split(",")[0] + "," + line.split(",")[2] for line in run.history.read_text().splitlines())
     outcome = predict(run.model, [run.root / "cohort" / "images"], tmp_path / "masks", device="cpu")
     assert outcome.failures == {}
+    both_at_once = partial(pl.Trainer, accumulate_grad_batches=2)
+    monkeypatch.setattr(training.pl, "Trainer", both_at_once)
+    alone = [*tiny_overrides, "training.steps_per_epoch=8", "data.fold=0"]
+    other = train("supervised/phantom", overrides=alone, out=tmp_path / "alone", runtime=HERE)
+    two, one = (_trained_weights(found.checkpoints / "last.ckpt") for found in (run, other))
+    fresh = read_model_folder(other.model).description["network"]
+    torch.manual_seed(0)
+    start = build_network(fresh).state_dict()
+    assert any((one[name] - start[name]).abs().max() > 5e-3 for name in one), "the weights must have moved"
+    for name, weight in one.items():
+        torch.testing.assert_close(two[name], weight, atol=2e-5, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def _trained_weights(checkpoint: Path, prefix: str = "network.") -> dict[str, torch.Tensor]:
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    return {name.removeprefix(prefix): weight for name, weight in state.items() if name.startswith(prefix)}
 
 
 def test_all_folds_make_an_ensemble(tiny_overrides: list[str], tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_zscore_has_zero_mean_and_unit_spread() -> None:
     assert (scaled.mean(), scaled.std()) == (pytest.approx(0, abs=1e-5), pytest.approx(1, abs=1e-5))
 
 
-@pytest.mark.parametrize("scheme", ["zscore", "percentile", "zscore_nonzero"])
+@pytest.mark.parametrize("scheme", ["zscore", "percentile", "zscore_nonzero", "robust"])
 def test_gain_of_the_scanner_does_not_matter(scheme: str) -> None:
     entry = Normalisation(scheme)
     np.testing.assert_allclose(normalise(IMAGE * 70, entry), normalise(IMAGE, entry), atol=1e-3)
@@ -40,6 +40,25 @@ def test_nonzero_ignores_the_outside_and_keeps_it_zero() -> None:
     scaled = normalise(padded, Normalisation("zscore_nonzero"))
     np.testing.assert_allclose(scaled[inside], normalise(IMAGE, Normalisation("zscore")), atol=1e-4)
     assert not scaled[:6].any()
+
+
+def test_a_bright_cyst_does_not_darken_the_rest() -> None:
+    """Dark noise around a body of known median and quartiles; a cyst of a tenth of the body, thirty times as bright."""
+    draw = np.random.default_rng(0)
+    field = np.abs(draw.normal(0, 2, size=(40, 40, 10))).astype(np.float32)
+    body = np.zeros(field.shape, dtype=bool)
+    body[10:30, 10:30] = True
+    field[body] = draw.normal(300, 40, size=body.sum())
+    cyst = field.copy()
+    cyst[10:14, 20:30] = 9000
+    kept = body & (cyst < 9000)
+    plain, changed = (normalise(image, Normalisation("robust"))[kept] for image in (field, cyst))
+    assert abs(float(np.median(plain))) < 0.02
+    assert float(np.percentile(np.sinh(plain), 75)) == pytest.approx(0.6745, abs=0.05)
+    assert np.abs(changed - plain).mean() < 0.25
+    zscores = [normalise(image, Normalisation("zscore"))[kept].mean() for image in (field, cyst)]
+    assert zscores[0] - zscores[1] > 1
+    assert normalise(np.full((3, 3, 3), 5.0), Normalisation("robust")).tolist() == np.zeros((3, 3, 3)).tolist()
 
 
 def test_percentile_clips_to_unit_range() -> None:

@@ -63,6 +63,8 @@ def test_ct_is_scaled_by_its_data_set_and_mr_by_its_case() -> None:
     assert make_plan(PROSTATE, on_gpu=True).normalisation[0].scheme == "zscore"
     stripped = replace(HIPPOCAMPUS, zero_share=0.6)
     assert make_plan(stripped, on_gpu=True).normalisation[0].scheme == "zscore_nonzero"
+    given = make_plan(CT, on_gpu=True, normalisation="robust")
+    assert (given.normalisation[0].scheme, given.reasons["normalisation_0"]) == ("robust", "given in the settings")
 
 
 def test_large_cases_are_coarsened_until_a_patch_sees_enough() -> None:

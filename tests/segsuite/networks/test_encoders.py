@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from segsuite.errors import ModelError
-from segsuite.networks.encoders import SliceNetwork
+from segsuite.networks.encoders import SliceFeatures, SliceNetwork
 
 
 def build(**more: object) -> SliceNetwork:
@@ -36,3 +36,12 @@ def test_weights_of_something_else(tmp_path: Path) -> None:
     torch.save({"x": torch.zeros(1)}, tmp_path / "w.pt")
     with pytest.raises(ModelError, match="must hold the weights of `resnet18`, got a file that lacks"):
         build(encoder_weights=str(tmp_path / "w.pt"))
+
+
+def test_half_resolution_features_of_independent_slices(tmp_path: Path) -> None:
+    torch.save(build().network.encoder.state_dict(), tmp_path / "w.pt")
+    network = SliceFeatures(in_channels=1, encoder="resnet18", encoder_weights=str(tmp_path / "w.pt")).eval()
+    image = torch.randn(2, 1, 64, 32, 3)
+    (whole,) = network.features(image)
+    assert whole.shape == (2, network.feature_channels, 32, 16, 3)
+    torch.testing.assert_close(whole[1:, ..., 1:2], network.features(image[1:, ..., 1:2])[0], atol=1e-4, rtol=1e-4)

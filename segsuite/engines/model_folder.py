@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
+from segsuite.engines.hub_files import HUB_FILE, METADATA_FILE, bundle_metadata, hub_config
 from segsuite.errors import ModelError
 from segsuite.files import hash_of_file, make_folder, write_atomically, write_json, write_text
 
@@ -83,10 +84,18 @@ def write_model_folder(folder: Path, *, weights: dict[str, Tensor], description:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     write_atomically(folder / WEIGHTS_FILE, lambda path: save_file(tensors, path))
     write_text(folder / "README.md", card)
+    _write_for_others(folder, description)
     digest = hash_of_file(folder / WEIGHTS_FILE)
     content = {"format": FORMAT, **description, "weights": {"file": WEIGHTS_FILE, "sha256": digest}}
     write_json(folder / DESCRIPTION_FILE, content)
     return read_model_folder(folder)
+
+
+def _write_for_others(folder: Path, description: dict[str, Any]) -> None:
+    write_json(folder / HUB_FILE, hub_config(description))
+    if "versions" in description:
+        make_folder((folder / METADATA_FILE).parent)
+        write_json(folder / METADATA_FILE, bundle_metadata(description))
 
 
 def write_ensemble(folder: Path, members: list[Path], *, card: str) -> ModelFolder:
@@ -119,6 +128,7 @@ def write_ensemble(folder: Path, members: list[Path], *, card: str) -> ModelFold
     shared = {key: first[key] for key in ("pipeline", "labels", "preprocessing", "channels")}
     digests = [model.sha256 for model in models]
     write_text(folder / "README.md", card)
+    _write_for_others(folder, shared)
     content = {"format": FORMAT, **shared, "members": names, "member_sha256": digests}
     write_json(folder / DESCRIPTION_FILE, content)
     return read_model_folder(folder)

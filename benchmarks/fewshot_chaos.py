@@ -51,11 +51,14 @@ def supervised(manifest: Path, out: Path, minutes: float) -> dict[str, float]:
 
 
 def show_organs(scores: pd.DataFrame) -> None:
-    """The default row by organ, and by test patient at the largest number of shots."""
+    """The default row by organ, by test patient at the largest number of shots, and by other measures."""
     default = scores[(scores["row"] == ROWS[0].name) & (scores["kind"] == "novel")]
     for column, part in (("shots", default), ("patient", default[default["shots"] == default["shots"].max()])):
         print(f"\n{ROWS[0].name}, new organs by {column}")
         print(part.groupby(["structure", column])["dice"].mean().unstack().round(3).to_string())
+    measures = ["dice", "iou", "surface_dice_2mm", "hd95"]
+    print(f"\n{ROWS[0].name}, new organs, medians over patients and draws (hd95 in mm)")
+    print(default.groupby(["structure", "shots"])[measures].median().round(3).to_string())
 
 
 def main() -> None:
@@ -65,16 +68,21 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--base", default="base", help="name of the base training")
     parser.add_argument("--set", nargs="*", default=[], dest="overrides", help="settings of the base training")
+    parser.add_argument("--rows", nargs="*", default=[""], help="only rows whose names hold one of these words")
+    parser.add_argument("--steps", type=int, help="of base training, instead of minutes: the same on a busy machine")
     parser.add_argument("--supervised", action="store_true", help="also train a U-Net on all organs of all training patients")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     manifest = manifest_of(options.data, options.out)
-    words = [f"data.manifest={manifest}", "data.fold=0", f"training.max_minutes={options.minutes}", *options.overrides]
+    words = [f"data.manifest={manifest}", "data.fold=0", f"training.max_minutes={options.minutes}"]
+    if options.steps:
+        words[-1:] = ["training.max_minutes=null", f"training.max_steps={options.steps}"]
     scores = run_benchmark(
         "fewshot/chaos_folds",
-        overrides=words,
+        overrides=[*words, *options.overrides],
         out=options.out / options.base,
         runtime=Runtime(),
+        rows=[row for row in ROWS if any(word in row.name for word in options.rows)],
         tell=lambda text: print(text, flush=True),
     )
     print(as_markdown(scores))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +16,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.metrics import roc_curve, silhouette_score
 
+from pipelines.cohort_contrast.baselines import coarse_pixels
 from pipelines.cohort_contrast.embedding import Spaces
 from pipelines.cohort_contrast.independence import kernel_mutual_information, standardised
 from pipelines.cohort_contrast.scans import Scans
@@ -79,7 +82,7 @@ def is_shared(scans: Scans, name: str) -> bool:
 
 
 def probe_matrix(training: Scans, here: Spaces, test: Scans, there: Spaces, names: Sequence[str]) -> Matrix:
-    """Every attribute probed in both spaces, on diseased scans only, as the paper's protocol has it.
+    """Every attribute probed in both spaces, and as a line to compare with in coarse pixels, on diseased scans only.
 
     Args:
         training: Scans that probes are fitted on.
@@ -89,17 +92,21 @@ def probe_matrix(training: Scans, here: Spaces, test: Scans, there: Spaces, name
         names: Attributes.
 
     Returns:
-        Attribute to ``common`` and ``salient`` to the probe; ``None`` where too few scans know the attribute.
+        Attribute to ``common``, ``salient`` and ``pixels`` to the probe; ``None`` where too few scans know the attribute.
+
+    Source: diseased scans only: the paper's protocol; pixels are our own.
     """
     rows, others = np.asarray(training.is_diseased, dtype=bool), np.asarray(test.is_diseased, dtype=bool)
+    sides = {space: (getattr(here, space)[rows], getattr(there, space)[others]) for space in ("common", "salient")}
+    sides["pixels"] = (coarse_pixels(training.part(rows)), coarse_pixels(test.part(others)))
     matrix: Matrix = {}
     for name in names:
         known = np.asarray(training.attributes[name])[rows]
         truth = np.asarray(test.attributes[name])[others] if name in test.attributes else np.full(int(others.sum()), np.nan)
         matrix[name] = {}
-        for space in ("common", "salient"):
+        for space, (fitted, scored) in sides.items():
             try:
-                matrix[name][space] = probe_attribute(getattr(here, space)[rows], known, getattr(there, space)[others], truth)
+                matrix[name][space] = probe_attribute(fitted, known, scored, truth)
             except ValueError:
                 matrix[name][space] = None
     return matrix
@@ -187,7 +194,7 @@ def write_group_section(
         write_section(run, "cohort", title="Cohort contrast", text=[*text, "Nothing was held out: give a fold for scores."])
         return
     table = Table(
-        ("attribute", "should be in", "from common", "from salient", "chance"),
+        ("attribute", "should be in", "from common", "from salient", "from coarse pixels", "chance"),
         [_matrix_row(name, is_shared(training, name), pair, test) for name, pair in matrix.items()],
     )
     lines = Table(
@@ -219,7 +226,7 @@ _FACT_LABELS = {
 
 def _matrix_row(name: str, shared: bool, pair: Mapping[str, Probe | None], test: Scans) -> tuple[str, ...]:
     cells = []
-    for space in ("common", "salient"):
+    for space in ("common", "salient", "pixels"):
         probe = pair[space]
         if probe is None:
             cells.append("too few")
@@ -269,26 +276,34 @@ def _curve(scores: FloatArray, diseased: FloatArray) -> Figure:
 
 
 def _planes(there: Spaces, test: Scans, seed: int) -> Figure:
-    figure = Figure(figsize=(8, 6.4), layout="constrained")
     kinds: list[tuple[str, Any]] = [("group", np.where(test.is_diseased, "diseased", "healthy"))]
     kinds += [("site", np.array(test.sites))] if len(set(test.sites)) > 1 else []
-    axes = figure.subplots(2, 2 * len(kinds), squeeze=False)
-    for row, space in enumerate(("common", "salient")):
-        rows = getattr(there, space)[:MOST_PLOTTED]
-        planes = [("PCA", PCA(2, random_state=seed).fit_transform(rows))]
-        if len(rows) >= LEAST_FOR_TSNE:
-            perplexity = max(2.0, min(30.0, len(rows) / 5))
-            planes.append(("t-SNE", TSNE(2, perplexity=perplexity, random_state=seed, init="pca").fit_transform(rows)))
-        for column, (kind, (method, plane)) in enumerate((kind, plane) for kind in kinds for plane in planes):
-            for value in sorted(set(kind[1][: len(rows)].tolist())):
-                keep = kind[1][: len(rows)] == value
+    planes = {space: _in_the_plane(getattr(there, space)[:MOST_PLOTTED], seed) for space in ("common", "salient")}
+    figure = Figure(figsize=(8, 6.4), layout="constrained")
+    axes = figure.subplots(2, len(planes["common"]) * len(kinds), squeeze=False)
+    for row, (space, found) in enumerate(planes.items()):
+        for axis, (kind, (method, plane)) in zip(axes[row], itertools.product(kinds, found), strict=True):
+            for value in sorted(set(kind[1][: len(plane)].tolist())):
+                keep = kind[1][: len(plane)] == value
                 colour = GROUP_COLOURS.get(str(value))
-                axes[row][column].scatter(plane[keep, 0], plane[keep, 1], s=8, label=str(value), color=colour)
-            axes[row][column].set_title(f"{space}, {method}, by {kind[0]}", fontsize=8)
-            axes[row][column].set_xticks([])
-            axes[row][column].set_yticks([])
-            axes[row][column].legend(frameon=False, fontsize=6)
+                axis.scatter(plane[keep, 0], plane[keep, 1], s=8, label=str(value), color=colour)
+            axis.set_title(f"{space}, {method}, by {kind[0]}", fontsize=8)
+            axis.set_xticks([])
+            axis.set_yticks([])
+            axis.legend(frameon=False, fontsize=6)
     return figure
+
+
+def _in_the_plane(rows: FloatArray, seed: int) -> list[tuple[str, FloatArray]]:
+    """Method and (n, 2): PCA, t-SNE of enough rows, and UMAP where it is installed."""
+    planes = [("PCA", PCA(2, random_state=seed).fit_transform(rows))]
+    if len(rows) < LEAST_FOR_TSNE:
+        return planes
+    perplexity = max(2.0, min(30.0, len(rows) / 5))
+    planes.append(("t-SNE", TSNE(2, perplexity=perplexity, random_state=seed, init="pca").fit_transform(rows)))
+    if importlib.util.find_spec("umap") is not None:
+        planes.append(("UMAP", importlib.import_module("umap").UMAP(random_state=seed, n_jobs=1).fit_transform(rows)))
+    return planes
 
 
 def _rounded(value: float) -> float | None:

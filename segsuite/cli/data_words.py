@@ -1,4 +1,4 @@
-"""Words about data: manifest import, check, split; plan; cache gc; dicomseg."""
+"""Words about data: manifest import, check, split, mask; plan; cache gc; dicomseg."""
 
 from __future__ import annotations
 
@@ -88,6 +88,7 @@ def check(
 def split(
     manifest: Path,
     folds: Annotated[int, typer.Option("--folds", min=2, help="Number of folds.")] = 5,
+    by: Annotated[str, typer.Option("--by", help="patient; or site: a fold per site, to leave one out.")] = "patient",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Another file to write to.")] = None,
     data_root: DataRoot = None,
     seed: Seed = 0,
@@ -96,10 +97,12 @@ def split(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Give every case a fold: by patient, stratified by labels present, site and group."""
+    """Give every case a fold: by patient, stratified by labels present, site and group; or by site."""
     from segsuite.data.manifest import read_manifest
     from segsuite.verbs.data import split as run_split
 
+    if by not in ("patient", "site"):
+        raise SettingsError(f"--by must be patient or site, got `{by}`.")
     with case_progress("reading") as progress:
         progress.start(len(read_manifest(manifest).cases))
         table, stratified = run_split(
@@ -109,13 +112,33 @@ def split(
             data_root=data_root,
             workers=worker_count(workers),
             out=out,
+            by_site=by == "site",
             on_case=progress.case,
         )
     if as_json:
         print_json(table)
     print_table(list(table[0]), [list(row.values()) for row in table])
-    if not stratified:
+    if not stratified and by == "patient":
         say("The labels could not be read: split by patient, site and group only. Give --data-root to stratify by label.")
+
+
+@manifest_app.command("mask", epilog="Example: segsuite manifest mask M.json --masks gland_masks --out M_gland.json")
+def mask(
+    manifest: Path,
+    masks: Annotated[Path, typer.Option("--masks", help="What `segsuite predict MODEL MANIFEST` wrote.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The manifest to write.")],
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="Table of their integers; default: labels.tsv beside them.")
+    ] = None,
+    data_root: DataRoot = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Take the masks that a model made as the labels of a manifest's cases: an organ to train within."""
+    from segsuite.verbs.data import mask as run_mask
+
+    made = run_mask(manifest, masks, out, data_root=data_root, labels=labels)
+    say(f"{out}: {len(made.cases)} cases, labels {', '.join(made.structures.values())}")
 
 
 def plan(

@@ -1,4 +1,4 @@
-"""Folds by patient, stratified by what the labels contain, by site and by group; deterministic by seed."""
+"""Folds by patient, stratified by what the labels contain, by site and by group, deterministic by seed; or a fold per site."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from segsuite.data.manifest import Case
 from segsuite.errors import ManifestError
 from segsuite.seeding import keyed_seed
 
-__all__ = ["fold_table", "split_by_patient"]
+__all__ = ["fold_table", "split_by_patient", "split_by_site"]
 
 
 def split_by_patient(
@@ -55,6 +55,35 @@ def split_by_patient(
             n_here[fold] += 1
             n_cases[fold] += len(patients[patient])
     return [case.model_copy(update={"fold": fold_of[case.patient_id]}) for case in cases]
+
+
+def split_by_site(cases: Sequence[Case]) -> list[Case]:
+    """Make every site a fold, so that each fold asks how a model does where it was not trained (leave one site out).
+
+    Args:
+        cases: The training rows.
+
+    Returns:
+        The same rows in the same order, with ``fold`` set: the place of the site among the sorted ones.
+
+    Raises:
+        ManifestError: A case without a site, a single site, or a patient of two sites.
+    """
+    unknown = [case.case_id for case in cases if not case.site]
+    if unknown:
+        raise ManifestError(f"Every case must have a `site`, got {len(unknown)} without, first {unknown[0]}.")
+    sites_of: dict[str, set[str]] = defaultdict(set)
+    for case in cases:
+        sites_of[case.patient_id].add(str(case.site))
+    if wanderers := sorted(patient for patient, sites in sites_of.items() if len(sites) > 1):
+        raise ManifestError(
+            f"Every patient must be of one site, got {wanderers[0]} of {sorted(sites_of[wanderers[0]])}. "
+            "Leave their cases out, or split by patient."
+        )
+    sites = sorted({str(case.site) for case in cases})
+    if len(sites) < 2:
+        raise ManifestError(f"Folds by site must have at least two sites, got {sites}. Split by patient.")
+    return [case.model_copy(update={"fold": sites.index(str(case.site))}) for case in cases]
 
 
 def fold_table(cases: Sequence[Case], labels_present: Mapping[str, tuple[int, ...]]) -> list[dict[str, int]]:

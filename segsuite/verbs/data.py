@@ -1,4 +1,4 @@
-"""Words about data: import, check, split."""
+"""Words about data: import, check, split, mask."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Any
 
 from segsuite.data.checking import Finding, check_manifest, labels_per_case
 from segsuite.data.importers import import_folder
+from segsuite.data.label_table import read_label_table
 from segsuite.data.locate import find_data_root
 from segsuite.data.manifest import Manifest, read_manifest, write_manifest
-from segsuite.data.splits import fold_table, split_by_patient
-from segsuite.errors import InputError
+from segsuite.data.splits import fold_table, split_by_patient, split_by_site
+from segsuite.engines.inputs import find_inputs
+from segsuite.errors import InputError, ManifestError
 from segsuite.files import make_folder
 from segsuite.shipped import find_manifest
 
-__all__ = ["check", "import_data", "split"]
+__all__ = ["check", "import_data", "mask", "split"]
 
 
 def import_data(folder: Path, out: Path, *, like: str | None = None, workers: int = 1, **options: Any) -> Manifest:
@@ -76,6 +78,7 @@ def split(
     data_root: Path | None,
     workers: int,
     out: Path | None = None,
+    by_site: bool = False,
     on_case: Callable[[str], None] | None = None,
 ) -> tuple[list[dict[str, int]], bool]:
     """Give every training case a fold and write the manifest back.
@@ -87,6 +90,7 @@ def split(
         data_root: Where its paths start.
         workers: Threads that read the labels.
         out: Another file to write to.
+        by_site: Make every site a fold instead; ``n_folds`` and ``seed`` do not matter then.
         on_case: Called with each case id.
 
     Returns:
@@ -99,14 +103,61 @@ def split(
     except (InputError, FileNotFoundError):
         found = {}  # without the data the split still is by patient, site and group
     present = {case_id: tuple(value for value in values if value in manifest.structures) for case_id, values in found.items()}
-    cases = split_by_patient(manifest.training, n_folds=n_folds, seed=seed, labels_present=present)
-    target = out or manifest_path
-    updated = manifest.model_copy(update={"training": cases})
-    if out is not None and manifest.data_root is not None:
-        root = (manifest_path.parent / manifest.data_root).resolve()
-        updated = updated.model_copy(update={"data_root": _relative_to(root, out.resolve().parent)})
-    write_manifest(target, updated)
+    if by_site:
+        cases = split_by_site(manifest.training)
+    else:
+        cases = split_by_patient(manifest.training, n_folds=n_folds, seed=seed, labels_present=present)
+    _write_changed(manifest, manifest_path, out or manifest_path, training=cases)
     return fold_table(cases, present), bool(present)
+
+
+def mask(manifest_path: Path, masks: Path, out: Path, *, data_root: Path | None = None, labels: Path | None = None) -> Manifest:
+    """A manifest whose labels are masks that a model made of its images: to train within an organ, or to look at.
+
+    Args:
+        manifest_path: The manifest.
+        masks: What `segsuite predict MODEL MANIFEST --out MASKS` wrote.
+        out: The manifest to write.
+        data_root: Where the manifest's paths start.
+        labels: Table of the masks' integers; default ``labels.tsv`` beside the masks.
+
+    Returns:
+        The new manifest.
+
+    Raises:
+        ManifestError: Cases without a mask.
+    """
+    manifest = read_manifest(manifest_path)
+    made = {
+        case.case_id: masks / case.output
+        for case in find_inputs([manifest_path], n_channels=manifest.n_channels, data_root=data_root)
+    }
+    if missing := [case_id for case_id, path in made.items() if not path.is_file()]:
+        raise ManifestError(
+            f"{masks} must hold a mask for every case of {manifest_path}, got none for {len(missing)} of {len(made)}, first "
+            f"{made[missing[0]].name}. Make them: segsuite predict MODEL {manifest_path} --out {masks}"
+        )
+    names = read_label_table(labels or masks / "labels.tsv")
+    rows = {
+        part: [
+            case.model_copy(update={"label": made[case.case_id].resolve().as_posix(), "labelled": None})
+            for case in getattr(manifest, part)
+        ]
+        for part in ("training", "test")
+    }
+    update = {"labels": {"background": 0, **{name: value for value, name in names.items()}}, "label_mapping": {}}
+    return _write_changed(manifest, manifest_path, out, **rows, **update, ignore_label=None)
+
+
+def _write_changed(manifest: Manifest, source: Path, target: Path, **update: Any) -> Manifest:
+    """Write a changed manifest, perhaps elsewhere: then its data root is told from there."""
+    updated = manifest.model_copy(update=update)
+    if target.resolve().parent != source.resolve().parent:
+        root = (source.parent / (manifest.data_root or ".")).resolve()
+        updated = updated.model_copy(update={"data_root": _relative_to(root, target.resolve().parent)})
+    make_folder(target.resolve().parent)
+    write_manifest(target, updated)
+    return updated
 
 
 def _relative_to(path: Path, start: Path) -> str:

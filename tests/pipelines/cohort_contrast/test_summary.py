@@ -1,14 +1,25 @@
 from __future__ import annotations
 
+import importlib.machinery
 import json
 import math
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from pipelines.cohort_contrast.embedding import Spaces
 from pipelines.cohort_contrast.subjects import Confounding
-from pipelines.cohort_contrast.summary import area_with_interval, group_facts, is_shared, probe_matrix, write_group_section
+from pipelines.cohort_contrast.summary import (
+    _in_the_plane,
+    area_with_interval,
+    group_facts,
+    is_shared,
+    probe_matrix,
+    write_group_section,
+)
 from segsuite.reports.sections import read_sections
 from tests.pipelines.cohort_contrast.conftest import two_groups
 
@@ -43,6 +54,25 @@ def test_the_matrix_says_which_space_knows_what() -> None:
     assert scores["kind"]["salient"] > 0.95 > 0.75 > scores["kind"]["common"]
 
 
+def test_umap_is_drawn_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Umap:
+        def __init__(self, **how: object) -> None:
+            assert how["random_state"] == 3
+
+        def fit_transform(self, rows: np.ndarray) -> np.ndarray:
+            return rows[:, :2]
+
+    rows = np.random.default_rng(0).normal(size=(20, 4))
+    monkeypatch.setitem(sys.modules, "umap", None)
+    assert [method for method, _ in _in_the_plane(rows[:5], 3)] == ["PCA"]
+    fake = types.ModuleType("umap")
+    fake.UMAP = Umap
+    fake.__spec__ = importlib.machinery.ModuleSpec("umap", None)
+    monkeypatch.setitem(sys.modules, "umap", fake)
+    planes = _in_the_plane(rows, 3)
+    assert [(method, plane.shape) for method, plane in planes] == [(name, (20, 2)) for name in ("PCA", "t-SNE", "UMAP")]
+
+
 def test_facts_are_json_and_the_section_is_written(tmp_path: Path) -> None:
     here, there = two_groups(60, sites=True), two_groups(40, sites=True)
     matrix = probe_matrix(here, spaces(60, 0), there, spaces(40, 1), ["age", "kind"])
@@ -56,6 +86,7 @@ def test_facts_are_json_and_the_section_is_written(tmp_path: Path) -> None:
     section = read_sections(tmp_path)[0]
     assert "not a diagnosis" in section["text"][0]
     assert [row[0] for row in section["tables"][1]["rows"]] == ["age", "kind"]
+    assert section["tables"][1]["head"][4] == "from coarse pixels"
     assert len(section["figures"]) == 2
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from segsuite.data.manifest import Case
-from segsuite.data.splits import fold_table, split_by_patient
+from segsuite.data.splits import fold_table, split_by_patient, split_by_site
 from segsuite.errors import ManifestError
 
 
@@ -50,3 +50,20 @@ def test_table_counts_cases_patients_and_labels() -> None:
     split = split_by_patient(cases(4, scans=2), n_folds=2, seed=0, labels_present={})
     table = fold_table(split, {case.case_id: (1,) for case in split})
     assert table == [{"fold": f, "cases": 4, "patients": 2, "label_1": 4} for f in (0, 1)]
+
+
+def test_every_site_is_a_fold() -> None:
+    rows = [*cases(3, site="B"), *cases(2, scans=2, site="A")]
+    split = split_by_site(rows)
+    assert [case.case_id for case in split] == [case.case_id for case in rows]
+    assert {(case.site, case.fold) for case in split} == {("A", 0), ("B", 1)}
+
+
+def test_sites_that_cannot_be_folds() -> None:
+    with pytest.raises(ManifestError, match="must have a `site`, got 2 without"):
+        split_by_site([*cases(2), *cases(2, site="A")])
+    with pytest.raises(ManifestError, match=r"at least two sites, got \['A'\]"):
+        split_by_site(cases(2, site="A"))
+    moved = [case.model_copy(update={"patient_id": "p"}) for case in (*cases(1, site="A"), *cases(1, site="B"))]
+    with pytest.raises(ManifestError, match="must be of one site, got p of"):
+        split_by_site(moved)

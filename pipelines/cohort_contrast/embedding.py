@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from pipelines.cohort_contrast.independence import fit_eraser, what_varies_in_both
+from pipelines.cohort_contrast.independence import Eraser, fit_eraser, what_varies_in_both
 from pipelines.cohort_contrast.network import TwoBranches
 from pipelines.cohort_contrast.scans import Scans
 from segsuite.shapes import FloatArray
@@ -58,7 +58,13 @@ def embed(network: TwoBranches, scans: Scans, *, device: torch.device | str = "c
 
 
 def finish_network(
-    network: TwoBranches, training: Scans, *, erase: bool, seed: int, device: torch.device | str = "cpu"
+    network: TwoBranches,
+    training: Scans,
+    *,
+    erase: bool,
+    seed: int,
+    erase_sites: bool = False,
+    device: torch.device | str = "cpu",
 ) -> Spaces:
     """Fix the null point, and erase from the salient space what the common one says of how healthy subjects vary.
 
@@ -66,6 +72,7 @@ def finish_network(
         network: Trained; changed in place.
         training: Training scans; no attribute is looked at.
         erase: Whether to erase.
+        erase_sites: Whether to erase the site too, where several are known.
         seed: Of the clustering.
         device: Where.
 
@@ -80,5 +87,20 @@ def finish_network(
     if erase:
         concept = what_varies_in_both(found.common, diseased, seed=seed)
         eraser = fit_eraser(found.salient[diseased].astype(np.float64), concept[diseased].astype(np.float64))
+    if erase_sites and len(set(training.sites)) > 1:
+        eraser = _without_sites(found.salient.astype(np.float64), training, eraser)
     network.set_null(null, eraser)
     return replace(found, salient=network.cpu().erased(torch.from_numpy(found.salient)).numpy())
+
+
+def _without_sites(salient: FloatArray, training: Scans, before: Eraser | None) -> Eraser:
+    """An eraser that also takes away how sites differ within each group."""
+    first = Eraser(torch.eye(salient.shape[1])) if before is None else before
+    rows = first(torch.from_numpy(salient)).numpy()
+    member = (np.asarray(training.sites)[:, None] == np.array(sorted(set(training.sites)))).astype(np.float64)
+    for group in (False, True):
+        here = np.asarray(training.is_diseased).astype(bool) == group
+        rows[here] -= rows[here].mean(axis=0)
+        member[here] -= member[here].mean(axis=0)
+    second = fit_eraser(rows, member, n_permutations=0)
+    return Eraser(second.matrix @ first.matrix)

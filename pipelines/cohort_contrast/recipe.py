@@ -85,7 +85,10 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     if rank() > 0:
         return
     runtime.tell("judging held-out subjects", 1.0)
-    here = finish_network(network, scans, erase=settings.independence.erase, seed=settings.seed, device=device)
+    independence = settings.independence
+    here = finish_network(
+        network, scans, erase=independence.erase, erase_sites=independence.erase_sites, seed=settings.seed, device=device
+    )
     there = embed(network, others, device=device) if len(others) else None
     matrix = {} if there is None else probe_matrix(scans, here, others, there, list(scans.attributes))
     facts = group_facts(scans, here, others, there, matrix, confounding, seed=settings.seed)

@@ -50,7 +50,7 @@ class ImageSettings(Group):
     """Voxel size of the network's grid."""
     shape: tuple[int, int, int] = (64, 64, 64)
     """Voxels around the centre of the field; smaller images are padded."""
-    normalisation: Literal["zscore", "zscore_nonzero", "percentile"] = "zscore_nonzero"
+    normalisation: Literal["zscore", "zscore_nonzero", "robust", "percentile"] = "zscore_nonzero"
     """How intensities are scaled; zscore_nonzero leaves a stripped background at zero."""
     within_label: bool = False
     """Blank everything outside the manifest's masks: an organ's mask, of any model, makes the organ the question."""
@@ -91,6 +91,8 @@ class IndependenceSettings(Group):
 
     erase: bool = True
     """After training, erase from the salient space what the common one says of how healthy subjects vary."""
+    erase_sites: bool = True
+    """Erase the site too, where several are known."""
     mixing: float = Field(default=0.0, ge=0, lt=1)
     """Largest share of a healthy image that salient views are blended with."""
     penalty: Literal["", "hsic", "distance_correlation"] = ""

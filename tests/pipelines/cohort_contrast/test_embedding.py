@@ -52,3 +52,30 @@ def test_erasure_makes_what_varies_among_healthy_unpredictable() -> None:
     after = finish_network(built, bright, erase=True, seed=0).salient[scans.is_diseased]
     assert known(before) > 0.9
     assert known(after) < known(before) - 0.3
+
+
+def test_sites_are_erased_within_both_groups() -> None:
+    """One site is brighter; no linear model finds it in what is left, and what tells the kinds apart stays."""
+    built, plain = network(), two_groups(400)
+    sites = np.where(np.random.default_rng(1).random(400) < 0.5, "a", "b")
+    images = plain.images + np.where(sites == "a", 1.0, 0.0)[:, None, None, None].astype(np.float32)
+    scans = plain.__class__(images, plain.is_diseased, [str(i) for i in range(400)], list(sites))
+
+    def known(rows: np.ndarray) -> float:
+        """Share of the site's variance within the groups that a linear model of the rows explains."""
+        level, design = (sites == "a").astype(float), rows.astype(float)
+        for group in (False, True):
+            here = scans.is_diseased == group
+            level[here] -= level[here].mean()
+            design[here] -= design[here].mean(axis=0)
+        left = level - design @ np.linalg.lstsq(design, level, rcond=1e-6)[0]
+        return float(1 - left.var() / level.var())
+
+    before = finish_network(built, scans, erase=False, seed=0).salient
+    built.forget_null()
+    after = finish_network(built, scans, erase=False, erase_sites=True, seed=0).salient
+    built.forget_null()
+    both = finish_network(built, scans, erase=True, erase_sites=True, seed=0).salient
+    assert known(before) > 0.5
+    assert known(after) < 0.05
+    assert known(both) < 0.05

@@ -143,6 +143,16 @@ class History(pl.Callback):
         self.steps_in_file = -1
         self.has_validated = False
         self.told = 0.0
+        self.since = self.epoch_began = self.waited = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to watch the time that goes by between steps: the network waits for data."""
+        self.since = self.epoch_began = time.monotonic()
+        self.waited = 0.0
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """The batch is here."""
+        self.waited += time.monotonic() - self.since
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remember that the validation numbers are new: Lightning keeps showing the old ones."""
@@ -150,6 +160,7 @@ class History(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Report progress, twice a second at most: reading the loss makes a GPU wait."""
+        self.since = time.monotonic()
         if self.on_progress is None or not trainer.is_global_zero or time.monotonic() - self.told < SECONDS_BETWEEN_REPORTS:
             return
         self.told = time.monotonic()
@@ -162,6 +173,7 @@ class History(pl.Callback):
         step = trainer.global_step
         self.latest = {name: float(value) for name, value in trainer.callback_metrics.items()}
         values = {name: v for name, v in self.latest.items() if self.has_validated or not name.startswith("validation")}
+        values["data_wait_share"] = self.waited / max(self.since - self.epoch_began, 1e-9)
         self.has_validated = False
         if not trainer.is_global_zero or step <= self.steps_in_file:
             return

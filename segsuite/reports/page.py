@@ -75,7 +75,9 @@ def _history(path: Path) -> dict[str, Any] | None:
         axes.set_xlabel("minutes")
         axes.set_title(title, fontsize=9)
         axes.grid(alpha=0.3)
-    return {"figure": as_data_uri(figure), "steps": int(table["step"].max()), "minutes": float(table["minutes"].max())}
+    waited = table.loc[table["name"] == "data_wait_share", "value"]
+    facts = {"steps": int(table["step"].max()), "minutes": float(table["minutes"].max())}
+    return {"figure": as_data_uri(figure), **facts, "waited": float(waited.mean()) if len(waited) else None}
 
 
 def _evaluation(folder: Path, *, images: bool, most_bytes: int) -> dict[str, Any] | None:

@@ -1,19 +1,24 @@
-"""Whole prediction, from NIfTI to NIfTI: `segsuite predict` beside a plain MONAI script with the same network and windows.
+"""Whole prediction, from NIfTI to NIfTI: `segsuite predict` beside a plain MONAI script with the same network and windows,
+and beside `nnUNetv2_predict` with a network of the same layers.
 
-    python benchmarks/inference.py MODEL IMAGES --out WORK [--cases 60] [--repeats 3]
+    python benchmarks/inference.py MODEL IMAGES --out WORK [--cases 60] [--repeats 3] [--set backend=torch]
+                                   [--peer /path/to/python --prepared TRAINING_WORK/peer]
 
 MODEL is a model of `supervised` (one channel, 3-D), IMAGES a folder of NIfTI files. Both start as commands, read, resample,
 normalise, slide windows (half overlap, Gaussian, no flips), take the largest, bring the labels back to each image's own grid and
 write gzip. The MONAI script is what its users write: `Compose`, `SlidingWindowInferer`, `Invertd`, float32, torch's own
-convolutions. Runs alternate; medians; memory is the largest sum over the command's processes, looked at 20 times a second.
+convolutions. nnU-Net needs an environment with `nnunetv2` and the folder that `training.py --out TRAINING_WORK` prepared: its
+network has the same stages and random weights, no flips, one process each for reading and writing. Runs alternate; medians; memory is the largest sum over the command's processes, looked at 20 times a second.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import statistics
+import subprocess
 import sys
 from pathlib import Path
 
@@ -30,10 +35,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cases", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--set", nargs="*", default=[], dest="overrides", help="for segsuite")
+    parser.add_argument("--peer", type=Path)
+    parser.add_argument("--prepared", type=Path)
+    parser.add_argument("--child", choices=("MONAI", "nnU-Net"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.child:
+    if options.child == "MONAI":
         predict_with_monai(options.model, options.images, options.out)
+        return
+    if options.child == "nnU-Net":
+        write_nnunet_model(options.model, options.prepared, options.out)
         return
     scans = options.out / "scans"
     shutil.rmtree(scans, ignore_errors=True)
@@ -42,13 +53,16 @@ def main() -> None:
         shutil.copy(path, scans)
     commands = {
         "segsuite": [sys.executable, "-m", "segsuite", "predict", options.model, scans, "--overwrite", "-q"],
-        "MONAI": [sys.executable, __file__, "--child", options.model, scans],
+        "MONAI": [sys.executable, __file__, "--child", "MONAI", options.model, scans],
     }
     commands["segsuite"] += ["--set", "mirror_axes=[]", "--set", "largest_component=[]", "--device", "cpu"]
+    commands["segsuite"] += [word for text in options.overrides for word in ("--set", text)]
+    if options.peer is not None:
+        commands["nnU-Net"] = nnunet_command(options, scans)
     runs: dict[str, list[Taken]] = {name: [] for name in commands}
     for _ in range(options.repeats):
         for name, command in commands.items():
-            runs[name].append(watched([*map(str, command), "--out", str(options.out / name)]))
+            runs[name].append(watched([*map(str, command), "-o" if name == "nnU-Net" else "--out", str(options.out / name)]))
     n = len(list(scans.iterdir()))
     print(f"{n} cases, medians of {options.repeats}; the same voxels have the same label: {agreement(options.out):.4%}")
     ours = statistics.median(taken.seconds for taken in runs["segsuite"])
@@ -68,6 +82,55 @@ def agreement(out: Path) -> float:
         equal += int(np.count_nonzero(pair[0] == pair[1]))
         total += pair[0].size
     return equal / total
+
+
+def nnunet_command(options: argparse.Namespace, scans: Path) -> list[object]:
+    """`nnUNetv2_predict` on the same scans under the names that it wants, with a model that is made here."""
+    renamed, results = options.out / "scans_nnunet", (options.out / "nnunet_results").resolve()
+    shutil.rmtree(renamed, ignore_errors=True)
+    renamed.mkdir()
+    for path in scans.iterdir():
+        shutil.copy(path, renamed / path.name.replace(".nii.gz", "_0000.nii.gz"))
+    for name in ("raw", "preprocessed"):
+        os.environ[f"nnUNet_{name}"] = str((options.prepared / name).resolve())
+    os.environ["nnUNet_results"] = str(results)  # noqa: SIM112
+    make = [options.peer, __file__, options.model, scans, "--child", "nnU-Net", "--prepared", options.prepared, "--out", results]
+    subprocess.run([*map(str, make)], check=True)
+    command = [options.peer.parent / "nnUNetv2_predict", "-i", renamed, "-d", 1, "-c", "3d_fullres", "-f", 0]
+    return [*command, "-device", "cpu", "--disable_tta", "-npp", 1, "-nps", 1]
+
+
+def write_nnunet_model(model: Path, prepared: Path, results: Path) -> None:
+    """A model folder of nnU-Net whose network has the stages of a model of `supervised`; in the peer's environment."""
+    import torch
+    from dynamic_network_architectures.architectures.unet import PlainConvUNet
+
+    description = json.loads((model / "model.json").read_text())
+    ours, base = description["network"], prepared / "preprocessed" / "Dataset001_Peer"
+    plans = json.loads((base / "nnUNetPlans.json").read_text())
+    chosen = plans["configurations"]["3d_fullres"]
+    chosen["patch_size"] = description["inference"]["patch_size"]
+    n = len(ours["channels"])
+    layers = {"n_stages": n, "features_per_stage": ours["channels"], "kernel_sizes": ours["kernels"], "strides": ours["strides"]}
+    layers |= {"n_conv_per_stage": [2] * n, "n_conv_per_stage_decoder": [2] * (n - 1)}
+    arguments = chosen["architecture"]["arch_kwargs"]
+    arguments |= layers
+    norm = {"conv_op": torch.nn.Conv3d, "norm_op": torch.nn.InstanceNorm3d, "nonlin": torch.nn.LeakyReLU, "conv_bias": True}
+    how = {"norm_op_kwargs": {"eps": 1e-5, "affine": True}, "nonlin_kwargs": {"inplace": True}}
+    network = PlainConvUNet(
+        input_channels=ours["in_channels"], num_classes=ours["out_channels"], deep_supervision=True, **layers, **norm, **how
+    )
+    folder = results / "Dataset001_Peer" / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    (folder / "fold_0").mkdir(parents=True, exist_ok=True)
+    (folder / "plans.json").write_text(json.dumps(plans))
+    shutil.copy(base / "dataset.json", folder / "dataset.json")
+    checkpoint = {
+        "network_weights": network.state_dict(),
+        "trainer_name": "nnUNetTrainer",
+        "init_args": {"configuration": "3d_fullres"},
+    }
+    checkpoint["inference_allowed_mirroring_axes"] = None
+    torch.save(checkpoint, folder / "fold_0" / "checkpoint_final.pth")
 
 
 def predict_with_monai(model: Path, images: Path, out: Path) -> None:

@@ -2,7 +2,7 @@
 
     python benchmarks/training.py M.json DATA_ROOT --out WORK [--seconds 120] [--peer /path/to/python] [--repeats 2]
 
-M.json is a manifest with folds. PEER is the python of an environment with `nnunetv2` and segsuite. Each side trains with its own
+M.json is a manifest with folds. PEER is the python of an environment with `nnunetv2`. Each side trains with its own
 loader, augmentation, loss and optimiser, the network is segsuite's planned U-Net on both; the first step does not count. Runs
 alternate; medians. The share of its time that segsuite's network waits for data is what training logs.
 """
@@ -47,7 +47,8 @@ def main() -> None:
         if options.peer is not None:
             command = [options.peer, __file__, options.manifest, options.data_root, "--child"]
             command += ["--out", options.out / "peer", "--seconds", options.seconds]
-            environment = {**os.environ, "SEGSUITE_PLAN": json.dumps(plan)}
+            here = str(Path(__file__).resolve().parents[1])
+            environment = {**os.environ, "SEGSUITE_PLAN": json.dumps(plan), "PYTHONPATH": here}
             found = subprocess.run([*map(str, command)], env=environment, capture_output=True, text=True, check=False)
             if found.returncode:
                 raise SystemExit(found.stderr[-3000:])
@@ -117,7 +118,7 @@ def rate_of_nnunet(manifest: Path, data_root: Path, work: Path, seconds: float) 
             """The network gives several resolutions whenever it trains."""
 
     base = work / "preprocessed" / "Dataset001_Peer"
-    plans = json.loads((base / "nnUNetPlans.json").read_text())
+    plans = {**json.loads((base / "nnUNetPlans.json").read_text()), "continue_training": False}
     chosen = plans["configurations"]["3d_fullres"]
     chosen |= {"patch_size": plan["patch_size"], "batch_size": plan["batch_size"]}
     chosen["architecture"]["arch_kwargs"]["strides"] = plan["strides"]

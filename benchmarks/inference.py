@@ -8,7 +8,8 @@ MODEL is a model of `supervised` (one channel, 3-D), IMAGES a folder of NIfTI fi
 normalise, slide windows (half overlap, Gaussian, no flips), take the largest, bring the labels back to each image's own grid and
 write gzip. The MONAI script is what its users write: `Compose`, `SlidingWindowInferer`, `Invertd`, float32, torch's own
 convolutions. nnU-Net needs an environment with `nnunetv2` and the folder that `training.py --out TRAINING_WORK` prepared: its
-network has the same stages and random weights, no flips, one process each for reading and writing. Runs alternate; medians; memory is the largest sum over the command's processes, looked at 20 times a second.
+network has the same stages and random weights, no flips, one process each for reading and writing. Runs alternate; medians;
+memory is the largest sum over the command's processes, looked at 20 times a second.
 """
 
 from __future__ import annotations
@@ -124,12 +125,8 @@ def write_nnunet_model(model: Path, prepared: Path, results: Path) -> None:
     (folder / "fold_0").mkdir(parents=True, exist_ok=True)
     (folder / "plans.json").write_text(json.dumps(plans))
     shutil.copy(base / "dataset.json", folder / "dataset.json")
-    checkpoint = {
-        "network_weights": network.state_dict(),
-        "trainer_name": "nnUNetTrainer",
-        "init_args": {"configuration": "3d_fullres"},
-    }
-    checkpoint["inference_allowed_mirroring_axes"] = None
+    checkpoint = {"network_weights": network.state_dict(), "trainer_name": "nnUNetTrainer"}
+    checkpoint |= {"init_args": {"configuration": "3d_fullres"}, "inference_allowed_mirroring_axes": None}
     torch.save(checkpoint, folder / "fold_0" / "checkpoint_final.pth")
 
 

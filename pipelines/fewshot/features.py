@@ -23,8 +23,10 @@ MOST_CASES = 64
 def feature_rows(network: KernelNetwork, image: Image, windows: WindowInference) -> Iterator[FloatArray]:
     """Features of a prepared volume, by the windows that prediction uses, never all at once.
 
+    A network that is training is looked at as if it were not, and trains on as before: batch norm keeps its statistics.
+
     Args:
-        network: The features' network, not training.
+        network: The features' network.
         image: (channels, i, j, k), normalised.
         windows: Of prediction.
 
@@ -33,8 +35,13 @@ def feature_rows(network: KernelNetwork, image: Image, windows: WindowInference)
     """
     size = int(network.kernels.shape[1])
     plain = replace(windows, n_classes=size, n_extra=0, mirror_axes=(), gives_probabilities=True)
-    with torch.inference_mode():
-        yield from predict_rows(network.features, image, plain)
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            yield from predict_rows(network.features, image, plain)
+    finally:
+        network.train(was_training)
 
 
 def base_prototypes(network: KernelNetwork, cases: Sequence[PreparedCase], windows: WindowInference) -> Array:

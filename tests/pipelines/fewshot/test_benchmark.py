@@ -46,7 +46,7 @@ def test_structures_are_hidden_and_found_again_fold_by_fold(
         )
 
     scores = run()
-    held_out = {case.patient_id for case in read_manifest(manifest).training if case.fold == 0}
+    held_out = {case.patient_id for case in read_manifest(manifest).training if case.fold == 0}  # I25: no support among them
     assert set(scores["patient"]) == held_out
     assert set(scores.loc[scores["kind"] == "novel", "structure"]) == {"bladder"}
     supports = (tmp_path / "bench" / "supports.tsv").read_text()

@@ -8,7 +8,7 @@ import torch
 from pipelines.fewshot.features import base_prototypes, deploy, feature_rows
 from pipelines.fewshot.network import build_network
 from segsuite.engines.inference import WindowInference
-from tests.pipelines.fewshot.test_network import UNET
+from tests.pipelines.fewshot.test_network import SLICES, UNET
 
 WINDOWS = WindowInference(patch_size=(8, 8, 4), n_classes=3, gives_probabilities=True)
 
@@ -32,6 +32,20 @@ def test_features_of_one_window_are_those_of_the_network() -> None:
     with torch.no_grad():
         expected = made.features(torch.from_numpy(one.image)[None])[0].numpy()
     np.testing.assert_allclose(rows, expected, atol=1e-5)
+
+
+def test_a_network_in_training_is_looked_at_without_a_trace() -> None:
+    """I15: batch norm's running statistics stay, features are those of ``eval``, and training goes on."""
+    made = build_network({"extractor": SLICES, "n_base": 2, "n_regions": 0, "feature_channels": 6}).network
+    image = np.random.default_rng(0).normal(size=(1, 32, 32, 1)).astype(np.float32)
+    windows = WindowInference(patch_size=(32, 32, 1), n_classes=3, gives_probabilities=True)
+    expected = np.concatenate(list(feature_rows(made.eval(), image, windows)), axis=1)
+    before = {name: value.clone() for name, value in made.train().state_dict().items()}
+    assert any("running_mean" in name for name in before)
+    found = np.concatenate(list(feature_rows(made, image, windows)), axis=1)
+    np.testing.assert_array_equal(found, expected)
+    assert made.training
+    assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
 
 
 def test_prototypes_of_training_cases_have_one_vote_each() -> None:

@@ -48,6 +48,7 @@ def test_features_have_unit_length(extractor: dict[str, object], first: int) -> 
 
 @pytest.mark.parametrize(("extractor", "first"), [(DEEP, 1), (HALF, 0)])
 def test_half_resolution_is_enlarged_for_prediction_only(extractor: dict[str, object], first: int) -> None:
+    """I18: what a support is described by and what a prediction decides by are enlarged alike."""
     made = network(extractor, first_level=first, foreground=True).eval()
     image = torch.randn(1, 1, 32, 32, 4)
     with torch.no_grad():
@@ -57,6 +58,11 @@ def test_half_resolution_is_enlarged_for_prediction_only(extractor: dict[str, ob
         features = made.network.features(image)
         expected = torch.nn.functional.normalize(enlarged(made.network.unit(levels), image), dim=1)
     torch.testing.assert_close(features, expected)
+    kernel = Kernel(np.random.default_rng(0).normal(size=(1, 6)), 0.1, 5.0)
+    made.register_kernels([kernel])
+    margin = kernel.gain * (kernel.score(features[0].flatten(1).T.numpy()) - kernel.threshold)
+    with torch.no_grad():
+        torch.testing.assert_close(made(image)[0, 3].flatten(), torch.from_numpy(margin).sigmoid().float(), atol=1e-5, rtol=1e-4)
 
 
 def test_finest_level_is_left_out_exactly() -> None:

@@ -55,16 +55,32 @@ def test_other_protocol_is_refused_unless_forced(fewshot_run: RunFolder, pair: t
 
 
 def test_names_values_and_places_that_are_taken(fewshot_run: RunFolder, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """I10."""
     support = Support((pair[0],), pair[1], 5)
     with pytest.raises(SettingsError, match="`rectum` must be a new name"):
         run(fewshot_run, support, tmp_path / "m", name="rectum")
-    with pytest.raises(SettingsError, match=r"got 6 \(rectum\)"):
-        run(fewshot_run, support, tmp_path / "m", value=6)
+    for value, owner in ((6, "rectum"), (0, "background"), (255, "reserved")):
+        with pytest.raises(SettingsError, match=rf"got {value} \({owner}\)"):
+            run(fewshot_run, support, tmp_path / "m", value=value)
+    mask = nib.load(pair[1])
+    nib.save(nib.Nifti1Image(np.asarray(mask.dataobj) + np.float32(0.4), mask.affine), tmp_path / "half.nii.gz")
+    with pytest.raises(VolumeError, match=r"half.nii.gz.* whole numbers"):
+        run(fewshot_run, Support((pair[0],), tmp_path / "half.nii.gz", 5), tmp_path / "m")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
     with pytest.raises(OutputError, match="must be a new or empty folder"):
         run(fewshot_run, support, tmp_path / "full")
     assert not (tmp_path / "m").exists()
+
+
+def test_one_mask_may_show_two_new_structures(fewshot_run: RunFolder, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """I10: they are told apart by their values."""
+    first = run(fewshot_run, Support((pair[0],), pair[1], 5), tmp_path / "one")
+    predictor = load_predictor(tmp_path / "one", device="cpu", overrides={})
+    second = register(predictor, "other", [Support((pair[0],), pair[1], 7)], tmp_path / "two")
+    assert {**first.labels, "other": second.labels["other"]} == second.labels
+    bank = load_predictor(tmp_path / "two", device="cpu", overrides={}).bank
+    assert bank["thing"].supports[0].digest != bank["other"].supports[0].digest
 
 
 def test_next_free_value_and_few_slices(fewshot_run: RunFolder, pair: tuple[Path, Path], tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_finetuning_lowers_its_loss() -> None:
 
 
 def test_blend_by_hand() -> None:
-    """One class shown at 60 degrees of its kernel: half of each. One not shown: as it was."""
+    """I21 for the only rule that moves base kernels: background stays. One class shown at 60 degrees: half of each."""
     sums = np.zeros((3, C))
     sums[1, 1], sums[1, 3] = 0.5 * 7, np.sqrt(0.75) * 7
     one = statistics(0)

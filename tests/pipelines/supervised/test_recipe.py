@@ -111,7 +111,7 @@ def test_two_processes_train_the_weights_of_one(
     start = build_network(fresh).state_dict()
     assert any((one[name] - start[name]).abs().max() > 5e-3 for name in one), "the weights must have moved"
     for name, weight in one.items():
-        torch.testing.assert_close(two[name], weight, atol=2e-5, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(two[name], weight, atol=3e-4, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
 
 
 def _trained_weights(checkpoint: Path, prefix: str = "network.") -> dict[str, torch.Tensor]:

@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipelines.fewshot.benchmark import ROWS, as_markdown, run_benchmark
-from segsuite.data.manifest import Case, Manifest, write_manifest
+from pipelines.fewshot.benchmark import ROWS, run_benchmark
+from pipelines.fewshot.tables import as_markdown, sessions_as_markdown
+from pipelines.fewshot.supports import draw_supports
+from segsuite.data.manifest import Case, Manifest, read_manifest, write_manifest
 from segsuite.pipeline import Runtime
 from segsuite.verbs.evaluating import evaluate
 from segsuite.verbs.predicting import predict
@@ -39,6 +41,17 @@ def manifest_of(data: Path, out: Path) -> Path:
     return path
 
 
+def only_supports(manifest: Path, out: Path, shots: int) -> Path:
+    """The manifest with so many training patients, the first draw of supports of a liver; all their organs are labelled."""
+    known = read_manifest(manifest)
+    drawn = draw_supports(known.split(0)[0], known, Path(str(known.data_root)), "liver", shots=shots, seed=0)
+    names = {support.mask.name for support in drawn}
+    rows = [case for case in known.training if case.fold == 0 or Path(str(case.label)).name in names]
+    path = out / f"alone{shots}.json"
+    write_manifest(path, known.model_copy(update={"training": rows}))
+    return path
+
+
 def supervised(manifest: Path, out: Path, minutes: float) -> dict[str, float]:
     """Mean Dice per organ of a U-Net that is shown everything in the training patients."""
     if not (out / "evaluation" / "metrics_summary.json").is_file():
@@ -52,7 +65,8 @@ def supervised(manifest: Path, out: Path, minutes: float) -> dict[str, float]:
 
 def show_organs(scores: pd.DataFrame) -> None:
     """The default row by organ, by test patient at the largest number of shots, and by other measures."""
-    default = scores[(scores["row"] == ROWS[0].name) & (scores["kind"] == "novel")]
+    last = scores["session"] == scores.groupby("fold")["session"].transform("max")
+    default = scores[last & (scores["row"] == ROWS[0].name) & (scores["kind"] == "novel")]
     for column, part in (("shots", default), ("patient", default[default["shots"] == default["shots"].max()])):
         print(f"\n{ROWS[0].name}, new organs by {column}")
         print(part.groupby(["structure", column])["dice"].mean().unstack().round(3).to_string())
@@ -70,6 +84,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], dest="overrides", help="settings of the base training")
     parser.add_argument("--rows", nargs="*", default=[""], help="only rows whose names hold one of these words")
     parser.add_argument("--steps", type=int, help="of base training, instead of minutes: the same on a busy machine")
+    parser.add_argument("--alone", type=int, nargs="*", default=[], help="also train a U-Net on so many supports alone")
     parser.add_argument("--supervised", action="store_true", help="also train a U-Net on all organs of all training patients")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -86,7 +101,11 @@ def main() -> None:
         tell=lambda text: print(text, flush=True),
     )
     print(as_markdown(scores))
+    print(f"\n{sessions_as_markdown(scores)}")
     show_organs(scores)
+    for shots in options.alone:
+        floor = supervised(only_supports(manifest, options.out, shots), options.out / f"alone{shots}", options.minutes)
+        print(f"\n{shots} supports alone, {options.minutes:g} minutes: {np.mean(list(floor.values())):.3f}", floor)
     if options.supervised:
         ceiling = supervised(manifest, options.out / "ceiling", options.minutes)
         print(f"\nfully supervised, {options.minutes:g} minutes: {np.mean(list(ceiling.values())):.3f}", ceiling)

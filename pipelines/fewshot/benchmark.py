@@ -17,7 +17,6 @@ from pipelines.fewshot.network import Bias, KernelNetwork
 from pipelines.fewshot.predictor import FewshotPredictor, load_predictor, with_new
 from pipelines.fewshot.registration import Support, support_statistics
 from pipelines.fewshot.rules import Rule, make_kernel
-from pipelines.fewshot.scores import harmonic_mean
 from pipelines.fewshot.settings import Settings
 from pipelines.fewshot.supports import draw_supports
 from segsuite.data.locate import find_data_root, image_paths, label_path
@@ -27,14 +26,13 @@ from segsuite.files import make_folder
 from segsuite.metrics.overlap import dice_score
 from segsuite.metrics.per_case import measure_structure
 from segsuite.pipeline import Runtime
-from segsuite.reports.statistics import mean_with_interval
 from segsuite.shapes import Mask, Spacing
 from segsuite.shipped import find_manifest
 from segsuite.verbs.runs import load_settings, train
 from segsuite.volumes.components import keep_largest_component_per_label
 from segsuite.volumes.reading import read_channels, read_labels
 
-__all__ = ["ROWS", "Row", "as_markdown", "run_benchmark"]
+__all__ = ["ROWS", "Row", "run_benchmark"]
 
 NO_BIAS = Bias()
 TOLERANCE_MM = 2.0
@@ -138,6 +136,7 @@ class Fold:
     held_out: list[Case]
     shots: tuple[int, ...]
     draws: int
+    largest_component: bool
 
     def supports(self) -> dict[tuple[str, int, int], list[Support]]:
         """Of every structure, number of shots and draw; never of a held-out patient."""
@@ -163,8 +162,9 @@ def run_benchmark(
         rows: Ways to decide.
 
     Returns:
-        One line per fold, row, shots, draw, patient and structure: ``dice``, and for the first row ``iou``,
-        ``surface_dice_2mm`` and ``hd95`` (mm; ``inf`` where a structure was missed).
+        One line per fold, row, shots, draw, patient and structure: ``dice``, ``intersection`` and ``union`` (voxels), and for
+        the first row ``iou``, ``surface_dice_2mm`` and ``hd95`` (mm; ``inf`` where a structure was missed). The first row
+        also has lines of the earlier ``session``s, in which only the first new classes of the fold are known.
 
     Raises:
         SettingsError: No folds, an unknown structure, or nothing is held out.
@@ -195,25 +195,6 @@ def run_benchmark(
     return scores
 
 
-def as_markdown(scores: pd.DataFrame) -> str:
-    """One line per row and number of shots: means over structures, patients, draws, then folds; intervals over patients.
-
-    Args:
-        scores: From ``run_benchmark``.
-
-    Returns:
-        A table.
-    """
-    lines = ["| decided by | shots | novel Dice [95 %] | base Dice | harmonic mean |", "| --- | --- | --- | --- | --- |"]
-    for (name, shots), part in scores.groupby(["row", "shots"], sort=False):
-        means = part.groupby(["kind", "fold", "patient"])["dice"].mean()
-        interval = mean_with_interval(means["novel"].to_list(), list(means["novel"].index.get_level_values("patient")))
-        new, old = float(means["novel"].mean()), float(means["base"].mean())
-        both, spread = harmonic_mean(old, new), f"[{interval.low:.3f}, {interval.high:.3f}]"
-        lines.append(f"| {name} | {shots} | {new:.3f} {spread} | {old:.3f} | {both:.3f} |")
-    return "\n".join(lines)
-
-
 def _folds(settings: Settings) -> dict[str, Fold]:
     data = settings.data
     if data.manifest is None:
@@ -231,7 +212,8 @@ def _folds(settings: Settings) -> dict[str, Fold]:
             )
     chosen = settings.benchmark
     return {
-        name: Fold(novel, manifest, root, training, held_out, chosen.shots, chosen.draws) for name, novel in chosen.folds.items()
+        name: Fold(novel, manifest, root, training, held_out, chosen.shots, chosen.draws, chosen.largest_component)
+        for name, novel in chosen.folds.items()
     }
 
 
@@ -248,7 +230,7 @@ def _outcomes(
             trials.setdefault(row.bias, []).append(Trial(row, shots, draw, kernels))
     tell(f"{len(statistics.known)} supports, {np.median(statistics.seconds):.1f} s each (median)")
     labels = {name: value for name, value in fold.manifest.labels.items() if value}
-    structures = [Structure(name, labels[name], 1, ()) for name in fold.novel]
+    structures = [Structure(name, labels[name], 1, (), fold.largest_component) for name in fold.novel]
     base_extra = predictor.extra
     for case in fold.held_out:
         volume = read_channels(image_paths(case, fold.data_root), n_channels=fold.manifest.n_channels)
@@ -262,17 +244,25 @@ def _outcomes(
             for place, trial in enumerate(group):
                 maps = np.stack([found.volumes[str(place * len(fold.novel) + n)] for n in range(len(fold.novel))])
                 rivals = found.probabilities if trial.row.is_open else None
-                mask = with_new(known, found.mask, maps, structures, rivals)
                 facts = {"row": trial.row.name, "shots": trial.shots, "draw": trial.draw, "patient": case.patient_id}
-                for name, value in labels.items():
-                    kind = "novel" if name in fold.novel else "base"
-                    measures = _measures(mask == value, reference == value, volume.spacing_mm, surfaces=trial.row == rows[0])
-                    yield {**facts, "structure": name, "kind": kind, **measures}
+                is_first = trial.row == rows[0]
+                for session in range(1 if is_first else len(structures), len(structures) + 1):
+                    mask = with_new(known, found.mask, maps[:session], structures[:session], rivals)
+                    is_last = session == len(structures)
+                    for name, value in labels.items():
+                        kind = "novel" if name in fold.novel else "base"
+                        if name in fold.novel[session:]:
+                            continue
+                        pair = mask == value, (reference == value)
+                        measures = _measures(*pair, volume.spacing_mm, surfaces=is_first and is_last)
+                        yield {**facts, "session": session, "structure": name, "kind": kind, **measures}
 
 
 def _measures(predicted: Mask, reference: Mask, spacing_mm: Spacing, *, surfaces: bool) -> dict[str, float]:
-    """Dice; with surfaces also IoU, surface Dice and HD95."""
+    """Dice and counts; with surfaces also IoU, surface Dice and HD95."""
+    both, either = int(np.count_nonzero(predicted & reference)), int(np.count_nonzero(predicted | reference))
+    counts = {"intersection": both, "union": either}
     if not surfaces:
-        return {"dice": dice_score(predicted, reference)}
+        return {"dice": dice_score(predicted, reference), **counts}
     found = measure_structure(predicted, reference, spacing_mm=spacing_mm, tolerances_mm=(TOLERANCE_MM,))
-    return {name: found[name][0] for name in ("dice", "iou", f"surface_dice_{TOLERANCE_MM:g}mm", "hd95")}
+    return {**counts, **{name: found[name][0] for name in ("dice", "iou", f"surface_dice_{TOLERANCE_MM:g}mm", "hd95")}}

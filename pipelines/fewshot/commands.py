@@ -1,4 +1,4 @@
-"""Words of this pipeline: register, forget, list, validate, benchmark."""
+"""Words of this pipeline: register, forget, list, validate, benchmark, photographs."""
 
 from __future__ import annotations
 
@@ -104,7 +104,8 @@ def benchmark(
     device: Device = "auto",
 ) -> None:
     """Hide structures fold by fold, register them again from few scans, and print base, novel and harmonic mean per rule."""
-    from pipelines.fewshot.benchmark import as_markdown, run_benchmark
+    from pipelines.fewshot.benchmark import run_benchmark
+    from pipelines.fewshot.tables import as_markdown, pooled_as_markdown, sessions_as_markdown
     from segsuite.pipeline import Runtime
 
     words = [f"data.{key}={value}" for key, value in (("manifest", manifest), ("fold", fold)) if value is not None]
@@ -115,7 +116,21 @@ def benchmark(
         runtime=Runtime(device),
         tell=lambda text: typer.echo(text, err=True),
     )
-    typer.echo(as_markdown(scores))
+    for table in (as_markdown(scores), pooled_as_markdown(scores), sessions_as_markdown(scores)):
+        typer.echo(f"{table}\n")
+
+
+@app.command(epilog="Example: segsuite fewshot photographs VOC2012 --layout voc --out voc")
+def photographs(
+    folder: Annotated[Path, typer.Argument(help="The set's own folder, as it is unpacked.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the volumes and of manifest.json.")],
+    layout: Annotated[str, typer.Option("--layout", help="voc (PASCAL VOC 2012) or coco (COCO 2014).")] = "voc",
+) -> None:
+    """Make a manifest of PASCAL VOC or COCO, for the configs fewshot/pascal_5i and fewshot/coco_20i."""
+    from pipelines.fewshot.photographs import import_photographs
+
+    manifest = import_photographs(folder, out, layout=layout)
+    typer.echo(f"{out / 'manifest.json'}: {len(manifest.training)} photographs, {len(manifest.structures)} classes")
 
 
 def _measure(predictor: FewshotPredictor, entries: Entries, *, manifest: Path, data_root: Path | None, fold: int | None) -> None:

@@ -82,6 +82,8 @@ class BenchmarkSettings(Group):
     """Numbers of support patients."""
     draws: int = Field(default=3, ge=1)
     """Draws of supports per number."""
+    largest_component: bool = True
+    """Keep only the largest component of each new structure: right for organs, not for photographs."""
 
 
 class InferenceSettings(Group):

@@ -5,24 +5,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipelines.fewshot.benchmark import ROWS, as_markdown, run_benchmark
+from pipelines.fewshot.benchmark import ROWS, run_benchmark
 from segsuite.data.manifest import read_manifest
 from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import SettingsError
 from segsuite.pipeline import Runtime
-
-
-def test_a_line_is_the_mean_over_structures_patients_draws_and_folds() -> None:
-    rows = [
-        {"row": "r", "shots": 1, "draw": 0, "patient": patient, "structure": name, "kind": kind, "dice": dice, "fold": "f"}
-        for patient, name, kind, dice in (
-            ("a", "x", "novel", 0.2), ("a", "y", "novel", 0.4), ("b", "x", "novel", 0.6), ("b", "y", "novel", 0.8),
-            ("a", "z", "base", 0.9), ("b", "z", "base", 0.7),
-        )
-    ]  # fmt: skip
-    line = as_markdown(pd.DataFrame(rows)).splitlines()[-1]
-    assert line.startswith("| r | 1 | 0.500 [")
-    assert line.endswith("] | 0.800 | 0.615 |")  # 2 * 0.8 * 0.5 / 1.3
 
 
 @pytest.mark.slow

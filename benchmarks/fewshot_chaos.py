@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from pipelines.fewshot.benchmark import ROWS, run_benchmark
-from pipelines.fewshot.tables import as_markdown, sessions_as_markdown
 from pipelines.fewshot.supports import draw_supports
+from pipelines.fewshot.tables import as_markdown, sessions_as_markdown
 from segsuite.data.manifest import Case, Manifest, read_manifest, write_manifest
 from segsuite.pipeline import Runtime
 from segsuite.verbs.evaluating import evaluate

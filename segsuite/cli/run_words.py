@@ -135,12 +135,11 @@ def predict(
     if watched and len(inputs) != 1:
         raise SettingsError(f"--watch must have one folder, got {len(inputs)} inputs.")
     how: dict[str, Any] = {"data_root": data_root, "fold": parse_fold(fold), "device": device, "threads": workers}
-    how |= {"overrides": set_ or ()}
+    how |= {"overrides": set_ or (), "shard": parse_shard(shard)}
     if dry_run:
         _show_forecast(model, inputs, how, as_json=as_json)
         return
     how |= {
-        "shard": parse_shard(shard),
         "overwrite": overwrite,
         "save_probabilities": save_probabilities,
         "series_uid": series_uid,

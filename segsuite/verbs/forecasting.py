@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from segsuite.engines.inputs import InputCase, find_inputs
+from segsuite.engines.inputs import InputCase, find_inputs, take_shard
 from segsuite.engines.memory import CaseForecast, forecast_case, measure_window
 from segsuite.engines.model_folder import read_model_folder
 from segsuite.engines.model_predictor import ModelPredictor
@@ -27,6 +27,7 @@ def forecast_prediction(
     *,
     data_root: Path | None = None,
     fold: int | None = None,
+    shard: tuple[int, int] = (1, 1),
     device: str = "auto",
     threads: int | None = None,
     overrides: Sequence[str] = (),
@@ -38,6 +39,7 @@ def forecast_prediction(
         inputs: As ``predict`` takes them.
         data_root: For manifests.
         fold: For manifests, only this fold.
+        shard: This process's part of how many, counted from 1.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         threads: Of the network on a CPU; ``None``: one per core.
         overrides: ``key=value`` of how the model is applied.
@@ -53,7 +55,7 @@ def forecast_prediction(
     predictor = open_predictor(folder.path, device=device, overrides=overrides, threads=threads)
     if not isinstance(predictor, ModelPredictor):
         raise SettingsError(f"--dry-run must have a model that goes over an image in windows, got one of `{folder.pipeline}`.")
-    cases = find_inputs(inputs, n_channels=predictor.n_channels, data_root=data_root, fold=fold)
+    cases = take_shard(find_inputs(inputs, n_channels=predictor.n_channels, data_root=data_root, fold=fold), shard)
     cost = measure_window(predictor)
     unreadable, seconds = dict[str, str](), 0.0
     largest: tuple[str, Grid, CaseForecast] | None = None

@@ -27,6 +27,8 @@ def test_largest_case_is_named_and_bad_ones_too(tiny_run: RunFolder, tmp_path: P
     assert (found["largest"]["case"], found["largest"]["shape"]) == ("large", [60, 60, 24])
     assert found["peak_gb"] == pytest.approx(sum(found["largest"]["memory_gb"].values()), abs=0.02)
     assert found["network_minutes"] > 0
+    parts = [forecast_prediction(tiny_run.model, [tmp_path / "in"], device="cpu", shard=(n, 3))["cases"] for n in (2, 3)]
+    assert parts == [1, 1]
     with pytest.raises(SettingsError, match="at least one readable image, got none of 1"):
         forecast_prediction(tiny_run.model, [tmp_path / "in" / "bad.nii.gz"], device="cpu")
 

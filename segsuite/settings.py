@@ -83,6 +83,8 @@ class DataSettings(Group):
     """Fold that is held out; none: train on every labelled case."""
     cache_dir: str | None = None
     """Where prepared cases are kept; default: a folder `cache` beside the run's own."""
+    cache_gb: float | None = Field(default=None, gt=0)
+    """Most that prepared images may take on disk; others are prepared again when they are needed, which is slower."""
     phantom: PhantomSettings | None = None
     """Make a cohort instead of reading one."""
 

@@ -98,7 +98,7 @@ def teach(
                 lesson[seen == index] = place
             lesson[seen < 0] = -1
             write_atomically(path, partial(_save, lesson))
-        taught.append(TaughtCase(case.case, case.folder, path, tuple(base)))
+        taught.append(TaughtCase(case.case, case.folder, path, tuple(base), on_demand=case.on_demand))
     return taught
 
 

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segsuite.data.cache_quota import ImageOnDemand, keep_within, make_image
 from segsuite.data.checking import require_declared
 from segsuite.data.locate import image_paths, label_path
 from segsuite.data.manifest import Case, Manifest
@@ -44,14 +45,25 @@ STALE_SECONDS = 86_400
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """One case in the cache. Arrays are memory-mapped: reading a window touches only its pages."""
+    """One case in the cache. Arrays are memory-mapped: reading a window touches only its pages.
+
+    Attributes:
+        case: The row of the manifest.
+        folder: Its arrays.
+        on_demand: Opens the image where the cache may have given it up; ``None``: the cache keeps it.
+    """
 
     case: Case
     folder: Path
+    on_demand: ImageOnDemand | None = field(default=None, kw_only=True)
 
-    @cached_property
+    @property
     def image(self) -> NDArray[np.float32]:
         """(channels, i, j, k), normalised, on the network's grid."""
+        return self._kept_image if self.on_demand is None else self.on_demand(self.folder)
+
+    @cached_property
+    def _kept_image(self) -> NDArray[np.float32]:
         return np.load(self.folder / "image.npy", mmap_mode="r")
 
     @cached_property
@@ -104,6 +116,7 @@ def prepare_cases(
     cache_dir: Path,
     preprocessing: Preprocessing,
     workers: int = 1,
+    most_bytes: int | None = None,
 ) -> list[PreparedCase]:
     """Every case in the cache, computing what is not there yet.
 
@@ -114,6 +127,8 @@ def prepare_cases(
         cache_dir: Created if needed.
         preprocessing: What is done to each image.
         workers: Threads that read and prepare.
+        most_bytes: That images may take on disk; those used longest ago are given up and made again when they are needed.
+            ``None``: as much as there is.
 
     Returns:
         The prepared cases, same order.
@@ -124,24 +139,37 @@ def prepare_cases(
     """
     forecast = forecast_cache(cases, manifest, data_root, cache_dir, preprocessing)
     keys = [_key(case, manifest, data_root, cache_dir, preprocessing) for case in cases]
-    missing = [key for key in keys if not (cache_dir / key).is_dir()]
-    if missing and forecast.n_bytes * len(missing) / len(cases) > forecast.free_bytes:
+    missing = [key for key in keys if not (cache_dir / key / "image.npy").is_file()]
+    needed = forecast.n_bytes * len(missing) / max(len(cases), 1)
+    if most_bytes is not None:
+        needed = min(needed, most_bytes + forecast.n_bytes / (4 * manifest.n_channels + 1))
+    if needed > forecast.free_bytes:
         raise OutputError(
-            f"The cache {cache_dir} must have room for {forecast.n_bytes / 1e9:.1f} GB, got "
-            f"{forecast.free_bytes / 1e9:.1f} GB free. Choose another --cache-dir or a larger spacing."
+            f"The cache {cache_dir} must have room for {needed / 1e9:.1f} GB, got "
+            f"{forecast.free_bytes / 1e9:.1f} GB free. Choose another --cache-dir, a larger spacing, or `data.cache_gb`."
         )
     _remove_stale(cache_dir)
 
     def prepare(item: tuple[Case, str]) -> PreparedCase:
         case, key = item
         folder = cache_dir / key
+        on_demand = None
+        if most_bytes is not None:
+            on_demand = ImageOnDemand(case, manifest.n_channels, data_root, preprocessing, cache_dir, most_bytes)
         if not folder.is_dir():
             _fill(folder, case, manifest, data_root, preprocessing)
+            if most_bytes is not None:
+                keep_within(cache_dir, most_bytes, keep=folder)
+        elif most_bytes is None and not (folder / "image.npy").is_file():
+            make_image(folder, case, manifest.n_channels, data_root, preprocessing)
         os.utime(folder)  # what was used last goes last
-        return PreparedCase(case, folder)
+        return PreparedCase(case, folder, on_demand=on_demand)
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        return list(pool.map(prepare, zip(cases, keys, strict=True)))
+        prepared = list(pool.map(prepare, zip(cases, keys, strict=True)))
+    if most_bytes is not None and prepared:
+        keep_within(cache_dir, most_bytes, keep=prepared[-1].folder)
+    return prepared
 
 
 @dataclass(frozen=True)
@@ -175,7 +203,7 @@ def clear_cache(cache_dir: Path, *, most_bytes: int, idle_seconds: float) -> Cle
     Raises:
         OutputError: No cache.
     """
-    entries = [path.parent for path in cache_dir.glob("*/image.npy") if re.fullmatch(r"[0-9a-f]{32}", path.parent.name)]
+    entries = [path for path in cache_dir.glob("*") if re.fullmatch(r"[0-9a-f]{32}", path.name) and path.is_dir()]
     if not entries and not (cache_dir / "hashes").is_dir():
         raise OutputError(
             f"{cache_dir} must be a cache of prepared cases, got a folder without any. Give RUN/cache or --cache-dir's."

@@ -47,6 +47,7 @@ class Cohort:
         held_out: Labelled cases to judge by.
         cache_dir: Where prepared cases are.
         workers: Processes or threads beside the main one.
+        cache_bytes: That prepared images may take on disk; ``None``: all that there is.
     """
 
     manifest: Manifest
@@ -56,6 +57,7 @@ class Cohort:
     held_out: list[Case]
     cache_dir: Path
     workers: int
+    cache_bytes: int | None = None
 
     @property
     def class_labels(self) -> tuple[int, ...]:
@@ -106,6 +108,7 @@ class Cohort:
             cache_dir=self.cache_dir,
             preprocessing=preprocessing,
             workers=self.workers + 1,
+            most_bytes=self.cache_bytes,
         )
 
 
@@ -113,7 +116,7 @@ def open_cohort(data: dict[str, Any], run: RunFolder, *, workers: int | None, te
     """The cases that the settings name, split and checked for leakage.
 
     Args:
-        data: ``manifest``, ``data_root``, ``fold``, ``cache_dir``, ``phantom``: the settings' group as plain values.
+        data: ``manifest``, ``data_root``, ``fold``, ``cache_dir``, ``cache_gb``, ``phantom``: the settings' group, plain values.
         run: Where a phantom cohort and the default cache go.
         workers: ``None``: chosen from the cores.
         tell: Told how far it is.
@@ -142,7 +145,8 @@ def open_cohort(data: dict[str, Any], run: RunFolder, *, workers: int | None, te
     require_unleaked(training, held_out)
     cache_dir = run.root / "cache" if data["cache_dir"] is None else Path(data["cache_dir"])
     chosen = default_workers() if workers is None else workers
-    return Cohort(manifest, root, data["fold"], training, held_out, cache_dir, chosen)
+    cache_bytes = None if data.get("cache_gb") is None else int(data["cache_gb"] * 1e9)
+    return Cohort(manifest, root, data["fold"], training, held_out, cache_dir, chosen, cache_bytes)
 
 
 def default_workers() -> int:

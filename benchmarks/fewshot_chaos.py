@@ -26,6 +26,7 @@ from segsuite.verbs.evaluating import evaluate
 from segsuite.verbs.predicting import predict
 from segsuite.verbs.runs import train
 
+LIKE_THE_BASE = ("plan.dimensions=2", "plan.normalisation=robust", "slice_network.encoder=tu-regnetx_002")
 TEST = ("05", "20", "22", "31", "34", "36")
 LABELS = {"background": 0, "liver": 1, "right_kidney": 2, "left_kidney": 3, "spleen": 4}
 
@@ -53,9 +54,9 @@ def only_supports(manifest: Path, out: Path, shots: int) -> Path:
 
 
 def supervised(manifest: Path, out: Path, minutes: float) -> dict[str, float]:
-    """Mean Dice per organ of a U-Net that is shown everything in the training patients."""
+    """Mean Dice per organ of a U-Net that is shown everything in the training patients, slice by slice as the base model is."""
     if not (out / "evaluation" / "metrics_summary.json").is_file():
-        overrides = [f"data.manifest={manifest}", "data.fold=0", f"training.max_minutes={minutes}"]
+        overrides = [f"data.manifest={manifest}", "data.fold=0", f"training.max_minutes={minutes}", *LIKE_THE_BASE]
         model = train("supervised/default", overrides=overrides, out=out / "run", runtime=Runtime()).model
         predict(model, [manifest], out / "masks", fold=0)
         evaluate(out / "masks", manifest, out / "evaluation", fold=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from segsuite.files import make_folder
 from segsuite.metrics.overlap import dice_score
 from segsuite.metrics.per_case import measure_structure
 from segsuite.pipeline import Runtime
-from segsuite.shapes import Mask, Spacing
+from segsuite.shapes import LabelMap, Mask, Spacing
 from segsuite.shipped import find_manifest
 from segsuite.verbs.runs import load_settings, train
 from segsuite.volumes.components import keep_largest_component_per_label
@@ -244,18 +244,30 @@ def _outcomes(
             for place, trial in enumerate(group):
                 maps = np.stack([found.volumes[str(place * len(fold.novel) + n)] for n in range(len(fold.novel))])
                 rivals = found.probabilities if trial.row.is_open else None
-                facts = {"row": trial.row.name, "shots": trial.shots, "draw": trial.draw, "patient": case.patient_id}
                 is_first = trial.row == rows[0]
                 for session in range(1 if is_first else len(structures), len(structures) + 1):
                     mask = with_new(known, found.mask, maps[:session], structures[:session], rivals)
-                    is_last = session == len(structures)
-                    for name, value in labels.items():
-                        kind = "novel" if name in fold.novel else "base"
-                        if name in fold.novel[session:]:
-                            continue
-                        pair = mask == value, (reference == value)
-                        measures = _measures(*pair, volume.spacing_mm, surfaces=is_first and is_last)
-                        yield {**facts, "session": session, "structure": name, "kind": kind, **measures}
+                    facts = {"row": trial.row.name, "shots": trial.shots, "draw": trial.draw, "patient": case.patient_id}
+                    surfaces = is_first and session == len(structures)
+                    for line in _lines(mask, reference, labels, fold.novel, session, volume.spacing_mm, surfaces=surfaces):
+                        yield {**facts, **line}
+
+
+def _lines(
+    mask: LabelMap,
+    reference: LabelMap,
+    labels: Mapping[str, int],
+    novel: Sequence[str],
+    session: int,
+    spacing_mm: Spacing,
+    *,
+    surfaces: bool,
+) -> Iterator[dict[str, object]]:
+    """One line per structure that is known in a session: all base ones, and so many of the new ones."""
+    for name in (name for name in labels if name not in novel[session:]):
+        kind = "novel" if name in novel else "base"
+        measures = _measures(mask == labels[name], reference == labels[name], spacing_mm, surfaces=surfaces)
+        yield {"session": session, "structure": name, "kind": kind, **measures}
 
 
 def _measures(predicted: Mask, reference: Mask, spacing_mm: Spacing, *, surfaces: bool) -> dict[str, float]:

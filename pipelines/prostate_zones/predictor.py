@@ -45,7 +45,7 @@ class ZonePredictor(ModelPredictor):
         _refuse(doubts, request)
         options = self.inference(self.model if not self.model.members else self.members[0])
         box = self._box(volume, request, str(options["region"]))
-        found = self.segment_box(volume, box=box, keep_probabilities=request.keep_probabilities)
+        found = self.segment_box(volume, box=box, keep_probabilities=request.keep_probabilities, release=request.release)
         labels = found.mask
         if options["post_processing"]:
             labels = tidy_zones(labels, volume.spacing_mm, self.structures)

@@ -154,6 +154,17 @@ def test_search_finds_a_gland_that_lies_aside(folder: Path) -> None:
     assert not [note for note in searched.notes if "border" in note]
 
 
+@pytest.mark.parametrize("region", ["centre", "search", "whole"])
+def test_voxels_of_a_large_series_are_given_up_once_they_are_prepared(folder: Path, region: str) -> None:
+    opened = predictor(folder, region=region)
+    kept, given_up = volume(), volume()
+    expected = opened.segment(kept, Request("c"))
+    found = opened.segment(given_up, Request("c", release=True))
+    assert np.array_equal(found.labels, expected.labels)
+    assert found.report == expected.report
+    assert given_up.array.nbytes < kept.array.nbytes
+
+
 def test_users_box(folder: Path) -> None:
     request = Request(attributes={"box": "20:60,20:56,2:18"})
     found = predictor(folder).segment(volume(), request)

@@ -194,9 +194,7 @@ def probe_cohort(predictor: CohortPredictor, judged: Judged, attributes: Sequenc
     spaces = embed(predictor.network, scans, device=predictor.device)
     sides = []
     for keep in (fitted, ~fitted):
-        part = Scans((), scans.is_diseased[keep], [s for s, k in zip(scans.subjects, keep, strict=True) if k], (), {
-            name: np.asarray(values)[keep] for name, values in known.items()
-        })  # fmt: skip
+        part = replace(scans.part(keep), attributes={name: np.asarray(values)[keep] for name, values in known.items()})
         sides.append((part, Spaces(spaces.common[keep], spaces.salient[keep], spaces.salient_head[keep])))
     return probe_matrix(*sides[0], *sides[1], list(attributes))
 

@@ -109,9 +109,10 @@ def test_two_processes_train_the_weights_of_one(
     fresh = read_model_folder(other.model).description["network"]
     torch.manual_seed(0)
     start = build_network(fresh).state_dict()
-    assert any((one[name] - start[name]).abs().max() > 5e-3 for name in one), "the weights must have moved"
-    for name, weight in one.items():
-        torch.testing.assert_close(two[name], weight, atol=3e-4, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
+    for name, weight in one.items():  # Adam enlarges the rounding of single weights whose gradient is almost 0
+        moved, apart = (weight - start[name]).norm(), (two[name] - weight).norm()
+        assert moved > 0
+        assert apart < 0.01 * moved, f"{name}: moved by {moved:.4f}, apart {apart:.6f}"
 
 
 def _trained_weights(checkpoint: Path, prefix: str = "network.") -> dict[str, torch.Tensor]:

@@ -22,6 +22,7 @@ def test_benches_are_made_by_seed_and_know_their_factors(name: str) -> None:
         assert not np.isnan(bench.training.attributes[attribute]).any()
 
 
+@pytest.mark.slow
 def test_the_factors_can_be_seen_in_the_pictures() -> None:
     bench = BENCHES["B"](seed=0, n_training=300, n_test=100)
     pixels = [scans.images.reshape(len(scans), -1)[scans.is_diseased] for scans in (bench.training, bench.test)]

@@ -73,6 +73,7 @@ def test_umap_is_drawn_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) ->
     assert [(method, plane.shape) for method, plane in planes] == [(name, (20, 2)) for name in ("PCA", "t-SNE", "UMAP")]
 
 
+@pytest.mark.slow
 def test_facts_are_json_and_the_section_is_written(tmp_path: Path) -> None:
     here, there = two_groups(60, sites=True), two_groups(40, sites=True)
     matrix = probe_matrix(here, spaces(60, 0), there, spaces(40, 1), ["age", "kind"])

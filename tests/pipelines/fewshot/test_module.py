@@ -38,6 +38,7 @@ def batch() -> dict[str, torch.Tensor]:
     return {"image": image, "label": lesson, "index": torch.tensor([0])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stages", "first", "least"), [(2, 0, 0.99), (3, 1, 0.97)], ids=["full", "half"])
 def test_learns_base_class_and_regions_of_one_patch(stages: int, first: int, least: float) -> None:
     made = module(2, 1.0, stages, first_level=first)
@@ -71,6 +72,7 @@ def test_place_is_not_made_noisy() -> None:
     assert torch.equal(seen[0][:, 1:], data["image"][:, 1:])
 
 
+@pytest.mark.slow
 def test_gate_and_foreground_learn_in_episodes() -> None:
     """I19: gradient reaches gate, prototypes' side and kernels; what is learned finds the object and the class."""
     made = module(2, 1.0, update=True, foreground=True)

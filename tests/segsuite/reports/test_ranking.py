@@ -20,6 +20,7 @@ def evaluation(values: dict[str, list[float]], metric: str = "dice", patients: l
     return pd.concat(parts), pd.DataFrame({"case": cases, "diagonal_mm": 100.0})
 
 
+@pytest.mark.slow
 def test_clear_order_is_stable_and_noise_is_not() -> None:
     base = np.random.default_rng(0).uniform(0.6, 0.9, 40)
     clear = rank_evaluations([evaluation({"x": list(base + gain)}) for gain in (0, 0.05, 0.1)], metric="dice", names="abc")

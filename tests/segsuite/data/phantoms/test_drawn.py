@@ -74,6 +74,7 @@ def test_masks_that_are_none(tmp_path: Path, write_nifti: Callable[..., Path], v
         find_masks(tmp_path / "empty")
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_real_masks_become_phantoms(real_data: Path) -> None:
     for path in find_masks(real_data / "picai_zone_masks" / "zones_Yuan23")[:3]:

@@ -16,6 +16,7 @@ def phantom(seed: int, **more: object) -> Phantom:
     return make_phantom(seed, shape=(64, 64, 24), spacing_mm=(1.5, 1.5, 3.0), scanner=SCANNER, **more)
 
 
+@pytest.mark.slow
 def test_same_seed_same_phantom() -> None:
     assert np.array_equal(phantom(1).image, phantom(1).image)
     assert not np.array_equal(phantom(1).image, phantom(2).image)
@@ -74,6 +75,7 @@ def test_two_raters_agree_about_as_published_raters_do() -> None:
     assert 0.35 < means["anterior_fibromuscular_stroma"] < 0.72
 
 
+@pytest.mark.slow
 def test_rater_never_invents_a_zone() -> None:
     zones = np.where(phantom(0).zones == DPU, PZ, phantom(0).zones).astype(np.uint8)
     assert DPU not in perturb_as_rater(zones, np.random.default_rng(0), spacing_mm=(1.5, 1.5, 3.0))

@@ -138,7 +138,7 @@ def autoencoder_row(bench: Bench, *, steps: int, seed: int) -> tuple[str, Cells]
 
 def autoencoded(network: TwoBranches, scans: Scans) -> Spaces:
     found = embed(network, scans)
-    return Spaces(found.common, found.salient, found.salient)
+    return replace(found, salient_head=found.salient)
 
 
 def supervised_row(bench: Bench, *, steps: int, seed: int) -> tuple[str, Cells]:

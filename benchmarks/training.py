@@ -64,19 +64,10 @@ def rate_of_segsuite(options: argparse.Namespace, number: int) -> tuple[float, f
     """Patches per second after the first epoch, share of waiting, and the plan."""
     run = options.out / f"run{number}"
     shutil.rmtree(run, ignore_errors=True)
-    command = [
-        sys.executable,
-        "-m",
-        "segsuite",
-        "train",
-        CONFIG,
-        "--manifest",
-        options.manifest,
-        "--data-root",
-        options.data_root,
-    ]
-    command += ["--fold", "0", "--out", run, "--device", "cpu", "-q", f"training.max_minutes={options.seconds / 60}"]
-    command += ["training.steps_per_epoch=5", "training.epochs_per_validation=0", "training.precision=float32"]
+    command = [sys.executable, "-m", "segsuite", "train", CONFIG, "-q", "--device", "cpu", "--out", run]
+    command += ["--manifest", options.manifest, "--data-root", options.data_root, "--fold", "0"]
+    command += [f"training.max_minutes={options.seconds / 60}", "training.steps_per_epoch=5", "training.epochs_per_validation=0"]
+    command += ["training.precision=float32"]
     subprocess.run([*map(str, command)], check=True)
     with (run / "history.csv").open() as stream:
         rows = list(csv.DictReader(stream))

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipelines.cohort_contrast.embedding import Spaces, embed, finish_network
+from pipelines.cohort_contrast.embedding import Spaces, coarse_pixels, embed, finish_network
 from pipelines.cohort_contrast.fitting import fit_branches
 from pipelines.cohort_contrast.independence import permutation_p_value, standardised
 from pipelines.cohort_contrast.module import Independence
 from pipelines.cohort_contrast.scans import Scans
 from pipelines.cohort_contrast.subjects import MOST_CONFOUNDED, cramers_v
-from pipelines.cohort_contrast.summary import area_with_interval
+from pipelines.cohort_contrast.summary import area_with_interval, is_shared
 from pipelines.cohort_contrast.views import Views
 from pipelines.cohort_contrast.weights import weights_of
 from segsuite.engines.run_folder import RunFolder
@@ -28,9 +28,10 @@ from segsuite.shapes import FloatArray
 __all__ = ["Check", "audit_cohort", "border_facts", "near_duplicates", "permuted_groups"]
 
 ALIKE = 0.9995
-COARSE = 8
 MOST_BORDER_ACCURACY = 0.8
 MOST_SHARED_VARIANCE = 0.5
+MOST_KNOWN = 0.5
+"""Of a common attribute from the salient space, with chance at 0 and perfect at 1."""
 N_PERMUTATIONS = 200
 Tell = Callable[[str], None]
 
@@ -85,6 +86,7 @@ def audit_cohort(
     checks.append(_borders(scans, training))
     tell("dependence of the spaces")
     checks += _dependence(scans, spaces, training, seed)
+    checks += _common_attributes(scans, spaces, training)
     if not held_out.any():
         return checks
     tell("a run with permuted groups")
@@ -107,9 +109,7 @@ def near_duplicates(scans: Scans) -> list[tuple[str, str]]:
     """
     thumbs = []
     for row in range(len(scans)):
-        image = scans.batch([row])
-        pool = torch.nn.functional.adaptive_avg_pool3d if image.ndim == 5 else torch.nn.functional.adaptive_avg_pool2d
-        small = pool(image, COARSE).flatten().double()
+        small = coarse_pixels(scans.batch([row]))[0].double()
         thumbs.append((small - small.mean()) / small.std().clamp_min(1e-9))
     table = torch.stack(thumbs)
     found = []
@@ -204,6 +204,21 @@ def _dependence(scans: Scans, spaces: Spaces, training: FloatArray, seed: int) -
             "kernel mutual information", p > 1 / N_PERMUTATIONS or r2 <= MOST_SHARED_VARIANCE, f"p {p:.3f}", "the spaces depend"
         ),
     ]
+
+
+def _common_attributes(scans: Scans, spaces: Spaces, training: FloatArray) -> list[Check]:
+    """Age, sex and whatever else is known of the healthy too, from the salient space of all scans: it should not know them."""
+    fitted = training if training.any() and not training.all() else np.arange(len(scans)) % 2 == 0
+    checks = []
+    for name in (name for name in scans.attributes if is_shared(scans, name)):
+        known = np.asarray(scans.attributes[name])
+        try:
+            probe = probe_attribute(spaces.salient[fitted], known[fitted], spaces.salient[~fitted], known[~fitted])
+        except ValueError:
+            continue
+        found = f"{probe.score:.2f} (chance {probe.chance:.2f}, {probe.kind})"
+        checks.append(Check(f"{name} from the salient space", probe.scaled <= MOST_KNOWN, found, f"the score depends on {name}"))
+    return checks
 
 
 def _null_run(

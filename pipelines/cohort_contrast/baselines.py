@@ -19,14 +19,12 @@ __all__ = [
     "ALPHAS",
     "ContrastiveAutoencoder",
     "best_alpha",
-    "coarse_pixels",
     "contrastive_components",
     "maximum_mean_discrepancy",
     "train_autoencoder",
 ]
 
 ALPHAS = (0.0, 0.3, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0)
-BLOCKS = 8
 BANDWIDTHS = (1e-2, 1e-1, 1.0, 10.0)
 
 
@@ -51,24 +49,6 @@ def contrastive_components(diseased: FloatArray, healthy: FloatArray, *, alpha: 
     chosen = vectors[:, np.argsort(values)[::-1][:n]]
     first = chosen[np.argmax(np.abs(chosen) > 1e-12, axis=0), np.arange(chosen.shape[1])]
     return chosen * np.where(first < 0, -1.0, 1.0)
-
-
-def coarse_pixels(scans: Scans) -> FloatArray:
-    """Every scan as a few numbers without any learning: means over at most 8 blocks per axis.
-
-    Args:
-        scans: Any number; a few are in memory at a time.
-
-    Returns:
-        (n, channels times blocks).
-    """
-    rows = []
-    for row in range(len(scans)):
-        image = scans.batch([row])
-        size = [min(BLOCKS, n) for n in image.shape[2:]]
-        pool = F.adaptive_avg_pool3d if image.ndim == 5 else F.adaptive_avg_pool2d
-        rows.append(pool(image, size).flatten().numpy())
-    return np.stack(rows)
 
 
 def best_alpha(diseased: FloatArray, healthy: FloatArray, *, n: int, alphas: Sequence[float] = ALPHAS) -> float:

@@ -6,13 +6,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from pipelines.cohort_contrast.independence import Eraser, fit_eraser, what_varies_in_both
 from pipelines.cohort_contrast.network import TwoBranches
 from pipelines.cohort_contrast.scans import Scans
 from segsuite.shapes import FloatArray
 
-__all__ = ["Spaces", "embed", "finish_network"]
+__all__ = ["Spaces", "coarse_pixels", "embed", "finish_network"]
+
+BLOCKS = 8
 
 ROWS_AT_ONCE = 64
 
@@ -25,11 +29,13 @@ class Spaces:
         common: (n, d_c).
         salient: (n, d_s), about the null point.
         salient_head: (n, d_s), what the loss pulled.
+        pixels: (n, d_p), from ``coarse_pixels``: what needs no learning, to compare with.
     """
 
     common: FloatArray
     salient: FloatArray
     salient_head: FloatArray
+    pixels: FloatArray
 
     @property
     def score(self) -> FloatArray:
@@ -52,9 +58,25 @@ def embed(network: TwoBranches, scans: Scans, *, device: torch.device | str = "c
     network = network.to(device).eval()
     parts = []
     for start in range(0, len(scans), ROWS_AT_ONCE):
-        found = network(scans.batch(range(start, min(start + ROWS_AT_ONCE, len(scans)))).to(device))
-        parts.append([part.float().cpu().numpy() for part in (found.common, found.salient, found.salient_head)])
+        images = scans.batch(range(start, min(start + ROWS_AT_ONCE, len(scans)))).to(device)
+        found = network(images)
+        columns = (found.common, found.salient, found.salient_head, coarse_pixels(images))
+        parts.append([column.float().cpu().numpy() for column in columns])
     return Spaces(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def coarse_pixels(images: Tensor) -> Tensor:
+    """Every scan as a few numbers without any learning: means over at most 8 blocks per axis.
+
+    Args:
+        images: (n, channels, ...), 2-D or 3-D.
+
+    Returns:
+        (n, channels times blocks).
+    """
+    size = [min(BLOCKS, n) for n in images.shape[2:]]
+    pool = F.adaptive_avg_pool3d if images.ndim == 5 else F.adaptive_avg_pool2d
+    return pool(images, size).flatten(1)
 
 
 def finish_network(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +195,7 @@ def probe_cohort(predictor: CohortPredictor, judged: Judged, attributes: Sequenc
     sides = []
     for keep in (fitted, ~fitted):
         part = replace(scans.part(keep), attributes={name: np.asarray(values)[keep] for name, values in known.items()})
-        sides.append((part, Spaces(spaces.common[keep], spaces.salient[keep], spaces.salient_head[keep])))
+        sides.append((part, Spaces(*(getattr(spaces, column.name)[keep] for column in fields(Spaces)))))
     return probe_matrix(*sides[0], *sides[1], list(attributes))
 
 

@@ -16,7 +16,6 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.metrics import roc_curve, silhouette_score
 
-from pipelines.cohort_contrast.baselines import coarse_pixels
 from pipelines.cohort_contrast.embedding import Spaces
 from pipelines.cohort_contrast.independence import kernel_mutual_information, standardised
 from pipelines.cohort_contrast.scans import Scans
@@ -31,7 +30,9 @@ __all__ = ["area_with_interval", "group_facts", "is_shared", "probe_matrix", "wr
 
 N_RESAMPLES = 500
 MOST_PLOTTED = 2000
+MOST_ATTRIBUTES = 6
 LEAST_FOR_TSNE = 12
+SPACES = ("common", "salient", "pixels")
 Matrix = dict[str, dict[str, Probe | None]]
 """Attribute to space to what a probe found."""
 GROUP_COLOURS = {"healthy": "#0072b2", "diseased": "#d55e00"}
@@ -97,16 +98,14 @@ def probe_matrix(training: Scans, here: Spaces, test: Scans, there: Spaces, name
     Source: diseased scans only: the paper's protocol; pixels are our own.
     """
     rows, others = np.asarray(training.is_diseased, dtype=bool), np.asarray(test.is_diseased, dtype=bool)
-    sides = {space: (getattr(here, space)[rows], getattr(there, space)[others]) for space in ("common", "salient")}
-    sides["pixels"] = (coarse_pixels(training.part(rows)), coarse_pixels(test.part(others)))
     matrix: Matrix = {}
     for name in names:
         known = np.asarray(training.attributes[name])[rows]
         truth = np.asarray(test.attributes[name])[others] if name in test.attributes else np.full(int(others.sum()), np.nan)
         matrix[name] = {}
-        for space, (fitted, scored) in sides.items():
+        for space in SPACES:
             try:
-                matrix[name][space] = probe_attribute(fitted, known, scored, truth)
+                matrix[name][space] = probe_attribute(getattr(here, space)[rows], known, getattr(there, space)[others], truth)
             except ValueError:
                 matrix[name][space] = None
     return matrix
@@ -205,6 +204,10 @@ def write_group_section(
         ("Receiver operating curve and scores of held-out scans.", _curve(there.score, np.asarray(test.is_diseased, dtype=bool))),
         ("Both spaces in the plane (illustrative only), by group and site.", _planes(there, test, seed)),
     ]
+    if shown := list(matrix)[:MOST_ATTRIBUTES]:
+        figures.append(
+            ("The diseased in the plane (PCA, illustrative only), by attribute.", _attributes(there, test, shown, seed))
+        )
     write_section(run, "cohort", title="Cohort contrast", text=text, tables=[lines, table], figures=figures)
 
 
@@ -226,7 +229,7 @@ _FACT_LABELS = {
 
 def _matrix_row(name: str, shared: bool, pair: Mapping[str, Probe | None], test: Scans) -> tuple[str, ...]:
     cells = []
-    for space in ("common", "salient", "pixels"):
+    for space in SPACES:
         probe = pair[space]
         if probe is None:
             cells.append("too few")
@@ -292,6 +295,33 @@ def _planes(there: Spaces, test: Scans, seed: int) -> Figure:
             axis.set_yticks([])
             axis.legend(frameon=False, fontsize=6)
     return figure
+
+
+def _attributes(there: Spaces, test: Scans, names: Sequence[str], seed: int) -> Figure:
+    diseased = np.asarray(test.is_diseased, dtype=bool)
+    figure = Figure(figsize=(8, 4.4), layout="constrained")
+    axes = figure.subplots(2, len(names), squeeze=False)
+    for row, space in zip(axes, ("common", "salient"), strict=True):
+        rows = getattr(there, space)[diseased][:MOST_PLOTTED]
+        plane = PCA(2, random_state=seed).fit_transform(rows) if len(rows) > 2 else np.zeros((len(rows), 2))
+        for axis, name in zip(row, names, strict=True):
+            values = np.asarray(test.attributes[name])[diseased][:MOST_PLOTTED]
+            _coloured(axis, plane, values)
+            axis.set_title(f"{space}, by {name}", fontsize=8)
+            axis.set_xticks([])
+            axis.set_yticks([])
+    return figure
+
+
+def _coloured(axis: Any, plane: FloatArray, values: Any) -> None:
+    """Numbers by a colour scale, words by a colour each; unknown ones are left out."""
+    if values.dtype.kind == "f":
+        known = ~np.isnan(values)
+        axis.scatter(plane[known, 0], plane[known, 1], s=8, c=values[known], cmap="viridis")
+        return
+    for value in sorted(set(values[values != ""].tolist())):
+        axis.scatter(plane[values == value, 0], plane[values == value, 1], s=8, label=str(value))
+    axis.legend(frameon=False, fontsize=5)
 
 
 def _in_the_plane(rows: FloatArray, seed: int) -> list[tuple[str, FloatArray]]:

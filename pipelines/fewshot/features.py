@@ -35,13 +35,14 @@ def feature_rows(network: KernelNetwork, image: Image, windows: WindowInference)
     """
     size = int(network.kernels.shape[1])
     plain = replace(windows, n_classes=size, n_extra=0, mirror_axes=(), gives_probabilities=True)
-    was_training = network.training
+    modes = {part: part.training for part in network.modules()}
     network.eval()
     try:
         with torch.inference_mode():
             yield from predict_rows(network.features, image, plain)
     finally:
-        network.train(was_training)
+        for part, was_training in modes.items():
+            part.training = was_training
 
 
 def base_prototypes(network: KernelNetwork, cases: Sequence[PreparedCase], windows: WindowInference) -> Array:

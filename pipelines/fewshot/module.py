@@ -84,8 +84,9 @@ class BaseTraining(AveragedTraining):
         terms = {"base": self._base_loss(features, lesson)}
         loss = terms["base"]
         if self.kernel_network.n_regions:
-            thin = thinned if levels.shape[2:] == image.shape[2:] else lambda volume: volume
-            terms["regions"] = self._region_loss(thin(features), region_label(thin(lesson)))
+            is_full = levels.shape[2:] == image.shape[2:]
+            seen, taught = (thinned(features), thinned(lesson)) if is_full else (features, lesson)
+            terms["regions"] = self._region_loss(seen, region_label(taught))
             loss = loss + self.region_weight * terms["regions"]
         if self.kernel_network.foreground is not None:
             terms["foreground"] = self._foreground_loss(levels, lesson)

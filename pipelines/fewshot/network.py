@@ -64,7 +64,7 @@ class KernelNetwork(nn.Module):
             feature_channels: C.
             update: Have a gate that makes kernels from prototypes.
             foreground: Have a branch that finds objects of any class.
-            first_level: Of a ``unet``: the finest decoder level that is used; 1 leaves out that of the image's resolution.
+            first_level: Of a ``unet``: the finest decoder level that there is; 1 leaves out that of the image's resolution.
 
         Raises:
             ModelError: Unknown kind of extractor.
@@ -83,7 +83,7 @@ class KernelNetwork(nn.Module):
                 raise ModelError(
                     f"A network must have more than {len(arguments['channels'])} stages for features at half resolution."
                 )
-        self.first_level = first_level
+            self.extractor.leave_out_finest(first_level)  # type: ignore[operator]
         self.n_base, self.n_regions = n_base, n_regions
         self.project = nn.Conv3d(sum(widths), feature_channels, 1)
         self.kernels = nn.Parameter(torch.randn(1 + n_base, feature_channels))
@@ -100,8 +100,7 @@ class KernelNetwork(nn.Module):
         Returns:
             (batch, channels of its finest levels, i', j', k'), where i', j', k' are those of the finest that is used.
         """
-        kept = {"first": self.first_level} if self.first_level else {}
-        levels = self.extractor.features(image, **kept)[:2]  # type: ignore[operator]
+        levels = self.extractor.features(image)[:2]  # type: ignore[operator]
         size = levels[0].shape[2:]
         return torch.cat([levels[0], *(F.interpolate(level, size=size, mode="nearest") for level in levels[1:])], dim=1)
 

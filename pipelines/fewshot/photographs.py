@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ VOC_MASKS = ("SegmentationClassAug", "SegmentationClass")
 GRID_AFFINE = np.diag([1.0, -1.0, 1.0, 1.0])
 """Pixels count right and down; upright in a viewer."""
 
-Photograph = tuple[str, Path, NDArray[np.uint8]]
-"""Name, file, label map (rows, columns) with 255 where nothing is scored."""
+Photograph = tuple[str, Path, Callable[[], NDArray[np.uint8]]]
+"""Name, file, and what gives its label map, (rows, columns) with 255 where nothing is scored."""
 
 
 def novel_classes(names: Sequence[str], fold: int, *, n_folds: int = 4, interleaved: bool = False) -> tuple[str, ...]:
@@ -56,7 +57,7 @@ def novel_classes(names: Sequence[str], fold: int, *, n_folds: int = 4, interlea
     return tuple(names[fold::n_folds] if interleaved else names[fold * size : (fold + 1) * size])
 
 
-def import_photographs(folder: Path, out: Path, *, layout: str, tell: Callable[[str], None] = lambda name: None) -> Manifest:
+def import_photographs(folder: Path, out: Path, *, layout: str) -> Manifest:
     """Write every photograph and its label map as NIfTI, and a manifest whose fold 0 are the validation images.
 
     A photograph's files are named as nnU-Net names channels (`_0000`, `_0001`, `_0002`: red, green, blue). What is there
@@ -67,7 +68,6 @@ def import_photographs(folder: Path, out: Path, *, layout: str, tell: Callable[[
             ``coco``: holds ``train2014``, ``val2014`` and ``annotations/instances_*.json``.
         out: Gets ``images``, ``labels`` and ``manifest.json``.
         layout: One of ``LAYOUTS``.
-        tell: Told each name.
 
     Returns:
         The manifest.
@@ -83,12 +83,11 @@ def import_photographs(folder: Path, out: Path, *, layout: str, tell: Callable[[
         make_folder(out / name)
     rows = []
     for fold, photographs in parts.items():
-        for name, image, label in photographs:
-            tell(name)
+        for name, image, draw in photographs:
             colours = [f"images/{name}_{channel:04d}.nii.gz" for channel in range(3)]
             case = Case(image=colours, label=f"labels/{name}.nii.gz", case_id=name, patient_id=name, fold=fold)
             if not (out / str(case.label)).is_file():
-                _write(out, case, image, label)
+                _write(out, case, image, draw())
             rows.append(case)
     manifest = Manifest(
         name=layout,
@@ -131,8 +130,12 @@ def _voc(folder: Path) -> tuple[Sequence[str], Mapping[int, Iterator[Photograph]
 
 def _voc_photographs(folder: Path, masks: Path, names: Sequence[str]) -> Iterator[Photograph]:
     for name in names:
-        with Image.open(masks / f"{name}.png") as opened:
-            yield name, folder / "JPEGImages" / f"{name}.jpg", np.asarray(opened, dtype=np.uint8)
+        yield name, folder / "JPEGImages" / f"{name}.jpg", partial(_indices, masks / f"{name}.png")
+
+
+def _indices(mask: Path) -> NDArray[np.uint8]:
+    with Image.open(mask) as opened:
+        return np.asarray(opened, dtype=np.uint8)
 
 
 def _coco(folder: Path) -> tuple[Sequence[str], Mapping[int, Iterator[Photograph]]]:
@@ -153,11 +156,17 @@ def _coco_photographs(images: Path, content: Mapping[str, Any], number_of: Mappi
     for annotation in content["annotations"]:
         drawn[annotation["image_id"]].append(annotation)
     for entry in content["images"]:
-        label = np.zeros((entry["height"], entry["width"]), dtype=np.uint8)
-        # small objects come last, so that what stands before a large one is seen
-        for annotation in sorted(drawn[entry["id"]], key=lambda one: -one["area"]):
-            label[_drawn(annotation, label.shape)] = IGNORED if annotation["iscrowd"] else number_of[annotation["category_id"]]
-        yield Path(entry["file_name"]).stem, images / entry["file_name"], label
+        yield Path(entry["file_name"]).stem, images / entry["file_name"], partial(_painted, entry, drawn[entry["id"]], number_of)
+
+
+def _painted(
+    entry: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]], number_of: Mapping[int, int]
+) -> NDArray[np.uint8]:
+    """All objects of a photograph; small ones come last, so that what stands before a large one is seen."""
+    label = np.zeros((entry["height"], entry["width"]), dtype=np.uint8)
+    for annotation in sorted(annotations, key=lambda one: -one["area"]):
+        label[_drawn(annotation, label.shape)] = IGNORED if annotation["iscrowd"] else number_of[annotation["category_id"]]
+    return label
 
 
 def _drawn(annotation: Mapping[str, Any], shape: tuple[int, ...]) -> NDArray[np.bool_]:

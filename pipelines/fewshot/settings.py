@@ -17,7 +17,7 @@ class FeatureSettings(Group):
     channels: int = Field(default=32, ge=4)
     """Features per voxel."""
     resolution: Literal["full", "half"] = "full"
-    """Of the features within slices; half is faster, and in 2-D the features are wider: for organs, not for thin structures."""
+    """Of the features within slices; at half they are wider in 2-D: for organs, not for thin structures."""
     place: bool = True
     """Tell the network where in the body each voxel lies: what tells a left from a right organ."""
     regions: int = Field(default=32, ge=0)

@@ -41,7 +41,14 @@ def accelerate(
         print_json(found)
     for folder, rows in found.items():
         shown = [
-            (name, f"{row['dice']:.4f}", f"{row['hd95']:.2f}", f"{row['dice_lost']:.4f}", f"{row['hd95_share']:+.2%}", _word(row))
+            (
+                name,
+                f"{row['dice']:.4f}",
+                f"{row['hd95']:.2f}",
+                f"{row['dice_lost']:.4f}",
+                f"{row['hd95_share']:+.2%}",
+                "accepted" if row["accepted"] else "rejected",
+            )
             for name, row in rows.items()
         ]
         print_table(("backend", "Dice", "HD95 mm", "Dice lost", "HD95 more", "verdict"), shown, title=folder)
@@ -59,7 +66,3 @@ def export(
     from segsuite.verbs.accelerating import export as run_export
 
     say(f"{run_export(model, out, file_format=file_format)}: `image` (batch, channels, i, j, k) to `output`")
-
-
-def _word(row: dict[str, object]) -> str:
-    return "accepted" if row["accepted"] else "rejected"

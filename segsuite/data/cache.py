@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segsuite.data.cache_quota import ImageOnDemand, keep_within, make_image
+from segsuite.data.cache_quota import IMAGE_FILE, ImageOnDemand, Room, keep_within, make_image
 from segsuite.data.checking import require_declared
 from segsuite.data.locate import image_paths, label_path
 from segsuite.data.manifest import Case, Manifest
@@ -64,7 +64,7 @@ class PreparedCase:
 
     @cached_property
     def _kept_image(self) -> NDArray[np.float32]:
-        return np.load(self.folder / "image.npy", mmap_mode="r")
+        return np.load(self.folder / IMAGE_FILE, mmap_mode="r")
 
     @cached_property
     def label(self) -> NDArray[Any] | None:
@@ -80,9 +80,16 @@ class PreparedCase:
 
 @dataclass(frozen=True)
 class CacheForecast:
-    """What filling a cache will take."""
+    """What filling a cache will take.
+
+    Attributes:
+        n_bytes: All of it.
+        label_bytes: The part of it that labels take.
+        free_bytes: That the disk has.
+    """
 
     n_bytes: int
+    label_bytes: int
     free_bytes: int
 
 
@@ -101,11 +108,12 @@ def forecast_cache(
     Returns:
         Bytes needed and bytes free.
     """
-    total = 0
+    n_voxels = 0
     for case in cases:
         grid = prepared_grid(read_grid(image_paths(case, data_root)[0]), preprocessing)
-        total += int(np.prod(grid.shape)) * (4 * manifest.n_channels + 1)
-    return CacheForecast(total, shutil.disk_usage(make_folder(cache_dir)).free)
+        n_voxels += int(np.prod(grid.shape))
+    free = shutil.disk_usage(make_folder(cache_dir)).free
+    return CacheForecast(n_voxels * (4 * manifest.n_channels + 1), n_voxels, free)
 
 
 def prepare_cases(
@@ -139,16 +147,17 @@ def prepare_cases(
     """
     forecast = forecast_cache(cases, manifest, data_root, cache_dir, preprocessing)
     keys = [_key(case, manifest, data_root, cache_dir, preprocessing) for case in cases]
-    missing = [key for key in keys if not (cache_dir / key / "image.npy").is_file()]
+    missing = [key for key in keys if not (cache_dir / key / IMAGE_FILE).is_file()]
     needed = forecast.n_bytes * len(missing) / max(len(cases), 1)
     if most_bytes is not None:
-        needed = min(needed, most_bytes + forecast.n_bytes / (4 * manifest.n_channels + 1))
+        needed = min(needed, most_bytes + forecast.label_bytes)
     if needed > forecast.free_bytes:
         raise OutputError(
             f"The cache {cache_dir} must have room for {needed / 1e9:.1f} GB, got "
             f"{forecast.free_bytes / 1e9:.1f} GB free. Choose another --cache-dir, a larger spacing, or `data.cache_gb`."
         )
     _remove_stale(cache_dir)
+    room = None if most_bytes is None else Room(cache_dir, most_bytes)
 
     def prepare(item: tuple[Case, str]) -> PreparedCase:
         case, key = item
@@ -158,9 +167,9 @@ def prepare_cases(
             on_demand = ImageOnDemand(case, manifest.n_channels, data_root, preprocessing, cache_dir, most_bytes)
         if not folder.is_dir():
             _fill(folder, case, manifest, data_root, preprocessing)
-            if most_bytes is not None:
-                keep_within(cache_dir, most_bytes, keep=folder)
-        elif most_bytes is None and not (folder / "image.npy").is_file():
+            if room is not None:
+                room.take(folder)
+        elif room is None and not (folder / IMAGE_FILE).is_file():
             make_image(folder, case, manifest.n_channels, data_root, preprocessing)
         os.utime(folder)  # what was used last goes last
         return PreparedCase(case, folder, on_demand=on_demand)

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,11 @@ from segsuite.errors import OutputError
 from segsuite.files import write_atomically
 from segsuite.volumes.reading import read_channels
 
-__all__ = ["ImageOnDemand", "keep_within", "make_image"]
+__all__ = ["IMAGE_FILE", "ImageOnDemand", "Room", "keep_within", "make_image"]
 
 IMAGE_FILE = "image.npy"
+KEPT_SHARE = 0.9
+"""Of the limit, down to which a cache that is being filled is emptied at once, so that it is not searched for every case."""
 ATTEMPTS = 8
 """Other processes may give an image up before it is opened."""
 
@@ -86,13 +89,41 @@ def make_image(folder: Path, case: Case, n_channels: int, data_root: Path, prepr
     write_atomically(folder / IMAGE_FILE, partial(_save, image))
 
 
-def keep_within(cache_dir: Path, most_bytes: int, *, keep: Path) -> None:
+class Room:
+    """What may still be written into a cache that is being filled, by several threads."""
+
+    def __init__(self, cache_dir: Path, most_bytes: int) -> None:
+        """Set up; the cache is searched when the first image is written.
+
+        Args:
+            cache_dir: The cache.
+            most_bytes: That its images may take together.
+        """
+        self.cache_dir, self.most_bytes, self.left, self.lock = cache_dir, most_bytes, 0, Lock()
+
+    def take(self, folder: Path) -> None:
+        """Count an image that was written; where the room is used up, those used longest ago go.
+
+        Args:
+            folder: Of the prepared case.
+        """
+        with self.lock:
+            self.left -= (folder / IMAGE_FILE).stat().st_size
+            if self.left < 0:
+                kept = keep_within(self.cache_dir, int(KEPT_SHARE * self.most_bytes), keep=folder)
+                self.left = self.most_bytes - kept
+
+
+def keep_within(cache_dir: Path, most_bytes: int, *, keep: Path) -> int:
     """Delete images until the rest fits; those used last stay, and so do labels.
 
     Args:
         cache_dir: The cache.
         most_bytes: Of all images together.
         keep: Folder of a case whose image stays.
+
+    Returns:
+        Bytes of the images that are left.
     """
     found = []
     for path in cache_dir.glob(f"*/{IMAGE_FILE}"):
@@ -104,10 +135,11 @@ def keep_within(cache_dir: Path, most_bytes: int, *, keep: Path) -> None:
     total = sum(size for _, size, _ in found)
     for _, size, path in sorted(found):
         if total <= most_bytes:
-            return
+            break
         if path.parent != keep:
             path.unlink(missing_ok=True)
             total -= size
+    return total
 
 
 def _save(image: NDArray[np.float32], path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -76,9 +75,10 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         draw = keyed_generator(self.seed, "patch", index)
         pool = self.unlabelled if _is_due(index, self.unlabelled_share) else self.cases
         case = pool[int(draw.integers(len(pool)))]
-        centre = self._centre(case, index, draw)
+        whole = case.image  # a small cache may have to make it: once
+        centre = self._centre(case, whole.shape[1:], index, draw)
         affine = None if self.spatial is None else draw_affine(self.spatial, draw, self.spacing_mm)
-        image, label = read_patch(case.image, _label_of(case), centre, self.patch_size, affine)
+        image, label = read_patch(whole, _label_of(case, whole.shape[1:]), centre, self.patch_size, affine)
         if self.slice_augmentation is not None:
             flat_image, flat_label = self.slice_augmentation(image[..., 0], label[..., 0], int(draw.integers(2**31)))
             image, label = flat_image[..., None], flat_label[..., None]
@@ -90,9 +90,8 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
             **{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in more.items()},
         }
 
-    def _centre(self, case: PreparedCase, index: int, draw: np.random.Generator) -> Size:
+    def _centre(self, case: PreparedCase, shape: Sequence[int], index: int, draw: np.random.Generator) -> Size:
         """A foreground voxel for a share of the patches (evenly spread over indices), else any place that fits."""
-        shape: Any = case.image.shape[1:]
         if _is_due(index, self.foreground_share) and case.label is not None and len(case.foreground):
             label = draw.choice(np.unique(case.foreground[:, 0]))
             rows = case.foreground[case.foreground[:, 0] == label]
@@ -115,8 +114,8 @@ def _is_due(index: int, share: float) -> bool:
     return int((index + 1) * share) > int(index * share)
 
 
-def _label_of(case: PreparedCase) -> np.ndarray:
+def _label_of(case: PreparedCase, shape: Sequence[int]) -> np.ndarray:
     """The case's label; -1 everywhere, without memory, if it has none."""
     if case.label is not None:
         return np.asanyarray(case.label)
-    return np.broadcast_to(np.int16(-1), case.image.shape[1:])
+    return np.broadcast_to(np.int16(-1), tuple(shape))

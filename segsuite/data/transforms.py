@@ -35,6 +35,8 @@ BODY_SHARE = 0.12
 SCHEMES = ("zscore", "zscore_nonzero", "robust", "percentile", "window")
 DARKEST = 0.01
 """Of the median of what is not zero, below which logarithms do not tell voxels apart."""
+MOST_SAMPLED = 1_000_000
+"""Voxels that threshold and quartiles are taken from, about so many; a large volume is not copied for them."""
 IQR_OF_NORMAL = 1.349
 """Interquartile range of a standard normal distribution."""
 
@@ -249,7 +251,8 @@ def _robust(values: Any) -> Any:
     from skimage.filters import threshold_otsu  # loads slowly; other schemes do without
 
     above = values - values.min()
-    kept = above[above > 0]
+    sample = above.ravel()[:: max(1, above.size // MOST_SAMPLED)]
+    kept = sample[sample > 0]
     if not len(kept):
         return above
     logarithms = np.log(kept / np.median(kept) + DARKEST)

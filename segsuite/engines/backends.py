@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from segsuite.engines.devices import choose_precision, has_fast_bfloat16
 from segsuite.engines.model_folder import ModelFolder
 from segsuite.errors import ModelError, OutputError, SettingsError
-from segsuite.files import hash_of_json, make_folder, write_json
+from segsuite.files import hash_of_file, hash_of_json, make_folder, write_json
 
 __all__ = [
     "NETWORK_FILE",
@@ -113,7 +113,7 @@ def read_table(model: ModelFolder) -> dict[str, Any]:
         model: A single model.
 
     Returns:
-        The table; empty if there is none, or one of another model or network file.
+        The table; empty if there is none, or one of another model.
     """
     try:
         table: dict[str, Any] = json.loads((model.path / TABLE_FILE).read_text(encoding="utf-8"))
@@ -123,7 +123,7 @@ def read_table(model: ModelFolder) -> dict[str, Any]:
 
 
 def accepted_backends(model: ModelFolder) -> list[Backend]:
-    """What gave the same masks as the reference, and runs here; without a table, none.
+    """What gave the same masks as the reference, by this network file and these versions of the engines; without a table, none.
 
     Args:
         model: A single model.
@@ -131,10 +131,17 @@ def accepted_backends(model: ModelFolder) -> list[Backend]:
     Returns:
         The reference and more.
     """
-    rows = read_table(model).get("backends", {})
-    has_network = (model.path / NETWORK_FILE).is_file()
-    here = [backend for backend in backends_here() if backend.engine == "torch" or has_network]
-    return [backend for backend in here if rows.get(backend.name, {}).get("accepted")]
+    table, path = read_table(model), model.path / NETWORK_FILE
+    if not table:
+        return []
+    is_same_file = path.is_file() and hash_of_file(path) == table["network_sha256"]
+    accepted = []
+    for backend in backends_here():
+        row = table["backends"].get(backend.name, {})
+        is_judged = backend == REFERENCE or row.get("version") == backend.version
+        if row.get("accepted") and is_judged and (backend.engine == "torch" or is_same_file):
+            accepted.append(backend)
+    return accepted
 
 
 def choose_backend(
@@ -156,11 +163,13 @@ def choose_backend(
     Raises:
         SettingsError: A backend that this device, installation or model folder does not have.
     """
-    usual = Backend("torch", next(name for name, dtype in PRECISIONS.items() if dtype == choose_precision(precision, device)))
     if wish not in ("auto", "torch"):
         return _checked(Backend.parse(wish), model, device)
+    usual = Backend("torch", next(name for name, dtype in PRECISIONS.items() if dtype == choose_precision(precision, device)))
+    if wish == "torch" or device.type != "cpu":
+        return usual
     allowed = [backend for backend in accepted_backends(model) if precision in ("auto", backend.precision)]
-    if wish == "torch" or device.type != "cpu" or not allowed:
+    if not allowed:
         return usual
     return allowed[0] if len(allowed) == 1 else _fastest(allowed, model, load(), shape)
 

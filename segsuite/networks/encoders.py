@@ -71,7 +71,7 @@ class SliceNetwork(nn.Module):
 
 
 class SliceFeatures(nn.Module):
-    """A 2-D U-Net without its last, costliest step: wide features at half of the image's in-plane resolution."""
+    """A 2-D U-Net that stops at half of the image's in-plane resolution, with wide features there."""
 
     def __init__(self, *, in_channels: int, encoder: str, encoder_weights: str | None = None) -> None:
         """Build.

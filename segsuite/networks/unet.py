@@ -65,12 +65,19 @@ class UNet(nn.Module):
         self.heads = nn.ModuleList(nn.Conv3d(channels[n], out_channels, 1) for n in supervised)
         self.feature_channels = int(channels[0])
 
-    def features(self, image: Tensor, *, first: int = 0) -> list[Tensor]:
+    def leave_out_finest(self, n: int) -> None:
+        """Give up decoder steps whose features nobody wants: no weights, no time. ``features`` then begins at a coarser level.
+
+        Args:
+            n: How many; fewer than there are.
+        """
+        self.decoder = self.decoder[: len(self.decoder) - n]
+
+    def features(self, image: Tensor) -> list[Tensor]:
         """Decoder features of every resolution, finest first.
 
         Args:
             image: (batch, in_channels, i, j, k), each size a multiple of ``least_multiple``.
-            first: Finest level that is wanted; finer ones are not computed.
 
         Returns:
             One tensor (batch, channels, ...) per decoder level.
@@ -80,7 +87,7 @@ class UNet(nn.Module):
             image = stage(image)
             skips.append(image)
         levels = []
-        for step, skip in list(zip(self.decoder, reversed(skips[:-1]), strict=True))[: len(self.decoder) - first]:
+        for step, skip in zip(self.decoder, reversed(skips[:-1]), strict=False):
             image = step(image, skip)
             levels.append(image)
         return levels[::-1]

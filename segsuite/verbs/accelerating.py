@@ -75,14 +75,16 @@ def accelerate(
     folder = read_model_folder(model)
     found = {}
     with tempfile.TemporaryDirectory() as scratch:
-        cases = _judged_cases(folder, manifest, data_root, fold, n_cases, Path(scratch))
+        known = _judged_cases(folder, manifest, data_root, fold, n_cases)
+        cases = Path(scratch) / "judged.json"
+        write_manifest(cases, known)
         for number, path in enumerate(folder.members or [folder.path]):
             member = read_model_folder(path)
             on_step(f"{path}: exporting")
-            export_onnx_of(member, member.path / NETWORK_FILE, threads=threads)
+            _export_onnx(member, member.path / NETWORK_FILE, threads)
             rows = {}
             for backend in backends_here():
-                on_step(f"{path}: {backend.name} on {len(read_manifest(cases).training)} cases")
+                on_step(f"{path}: {backend.name} on {len(known.training)} cases")
                 out = Path(scratch) / f"{number}" / backend.name.replace("/", "_")
                 rows[backend.name] = _scores(member, backend, cases, out, threads)
             found[str(path)] = _judged(rows)
@@ -91,8 +93,8 @@ def accelerate(
                 {
                     "model_sha256": member.sha256,
                     "network_sha256": hash_of_file(member.path / NETWORK_FILE),
-                    "manifest": read_manifest(manifest).name,
-                    "cases": [case.case_id for case in read_manifest(cases).training],
+                    "manifest": known.name,
+                    "cases": [case.case_id for case in known.training],
                     "limits": {"dice_lost": MOST_DICE_LOST, "hd95_share": MOST_HD95_SHARE},
                     "machine": platform.machine(),
                     "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -126,24 +128,17 @@ def export(model: Path, out: Path, *, file_format: str = "onnx") -> Path:
         )
     target = make_folder(out) / FORMATS[file_format]
     if file_format == "onnx":
-        export_onnx_of(folder, target)
+        _export_onnx(folder, target)
     else:
         with tempfile.TemporaryDirectory() as scratch:
             onnx = Path(scratch) / "network.onnx"
-            export_onnx_of(folder, onnx)
+            _export_onnx(folder, onnx)
             export_openvino(onnx, target)
     write_json(out / DESCRIPTION_FILE, folder.description)
     return target
 
 
-def export_onnx_of(model: ModelFolder, path: Path, *, threads: int | None = None) -> None:
-    """Write a single model's network as ONNX.
-
-    Args:
-        model: The model.
-        path: ``*.onnx``.
-        threads: Of torch while it is opened.
-    """
+def _export_onnx(model: ModelFolder, path: Path, threads: int | None = None) -> None:
     predictor = _window_predictor(model, REFERENCE, threads)
     patch_size = predictor.windows(model).patch_size
     export_onnx(predictor.first_network(), path, n_channels=predictor.n_inputs, patch_size=patch_size)
@@ -198,10 +193,8 @@ def _window_predictor(model: ModelFolder, backend: Backend, threads: int | None)
     return predictor
 
 
-def _judged_cases(
-    model: ModelFolder, manifest: Path, data_root: Path | None, fold: int | None, n_cases: int, scratch: Path
-) -> Path:
-    """A manifest of the cases to judge by."""
+def _judged_cases(model: ModelFolder, manifest: Path, data_root: Path | None, fold: int | None, n_cases: int) -> Manifest:
+    """A manifest of the cases to judge by; its data root is absolute."""
     known = read_manifest(manifest)
     root = find_data_root(known, manifest, data_root)
     trained = model.description.get("data", {}).get("fold")
@@ -209,10 +202,7 @@ def _judged_cases(
     cases = [case for case in known.cases if case.label is not None and chosen in (None, case.fold)][:n_cases]
     if not cases:
         raise ManifestError(f"{manifest} must hold labelled cases{'' if chosen is None else f' of fold {chosen}'}, got none.")
-    path = scratch / "judged.json"
-    content = known.model_dump() | {"data_root": str(root.resolve()), "training": cases, "test": []}
-    write_manifest(path, Manifest(**content))
-    return path
+    return known.model_copy(update={"data_root": str(root.resolve()), "training": cases, "test": []})
 
 
 def _scores(model: ModelFolder, backend: Backend, cases: Path, out: Path, threads: int | None) -> dict[str, float]:

@@ -128,6 +128,7 @@ def mask(manifest_path: Path, masks: Path, out: Path, *, data_root: Path | None 
         ManifestError: Cases without a mask.
     """
     manifest = read_manifest(manifest_path)
+    root = find_data_root(manifest, manifest_path, data_root).resolve()
     made = {
         case.case_id: masks / case.output
         for case in find_inputs([manifest_path], n_channels=manifest.n_channels, data_root=data_root)
@@ -140,7 +141,7 @@ def mask(manifest_path: Path, masks: Path, out: Path, *, data_root: Path | None 
     names = read_label_table(labels or masks / "labels.tsv")
     rows = {
         part: [
-            case.model_copy(update={"label": made[case.case_id].resolve().as_posix(), "labelled": None})
+            case.model_copy(update={"label": _relative_to(made[case.case_id].resolve(), root), "labelled": None})
             for case in getattr(manifest, part)
         ]
         for part in ("training", "test")

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.cohort_contrast.audit import audit_cohort, border_facts, near_duplicates, permuted_groups
+from pipelines.cohort_contrast.audit import (
+    _common_attributes,
+    _overlap,
+    _sites,
+    audit_cohort,
+    border_facts,
+    near_duplicates,
+    permuted_groups,
+)
 from pipelines.cohort_contrast.embedding import embed
 from pipelines.cohort_contrast.judging import read_judged
 from pipelines.cohort_contrast.predictor import load_predictor
@@ -54,10 +62,13 @@ def test_all_questions_are_asked_and_planted_faults_are_found(tmp_path: Path) ->
     assert found["subjects on both sides"].passed
     assert found["near-duplicates of different subjects"].passed
     assert {"permuted groups", "healthy against healthy", "site and group", "group from the border of the field"} <= set(found)
+    assert found["age from the salient space"].meaning == "the score depends on age"
+    assert "octant from the salient space" not in found, "that is what the diseased alone have"
+    knows_age = replace(spaces, salient=np.c_[spaces.salient, judged.scans.attributes["age"] / 10])
+    (planted,) = _common_attributes(judged.scans, knows_age, judged.is_training)
+    assert not planted.passed
     leaked = replace(
         judged.scans, subjects=["one"] * len(judged.scans), sites=["X" if d else "Y" for d in judged.scans.is_diseased]
     )
-    from pipelines.cohort_contrast.audit import _overlap, _sites
-
     assert not _overlap(leaked, judged.is_training).passed
     assert not _sites(replace(leaked, subjects=judged.scans.subjects)).passed

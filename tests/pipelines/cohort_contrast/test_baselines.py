@@ -7,13 +7,11 @@ import torch
 from pipelines.cohort_contrast.baselines import (
     ContrastiveAutoencoder,
     best_alpha,
-    coarse_pixels,
     contrastive_components,
     maximum_mean_discrepancy,
     train_autoencoder,
 )
 from pipelines.cohort_contrast.network import build_network
-from pipelines.cohort_contrast.scans import Scans
 from tests.pipelines.cohort_contrast.conftest import two_groups
 
 
@@ -64,13 +62,3 @@ def test_an_autoencoder_learns_to_rebuild() -> None:
     before = loss()
     train_autoencoder(model, scans, steps=60, batch_size=16, seed=0)
     assert loss() < 0.7 * before
-
-
-def test_coarse_pixels_are_means_of_blocks() -> None:
-    images = np.random.default_rng(0).normal(size=(3, 1, 16, 4, 24)).astype(np.float32)
-    scans = Scans(images, np.array([True, False, True]), ["a", "b", "c"])
-    found = coarse_pixels(scans)
-    assert found.shape == (3, 8 * 4 * 8)
-    np.testing.assert_allclose(found[2, 0], images[2, 0, :2, 0, :3].mean(), rtol=1e-4)
-    lazy = Scans(list(images[:, :, :, :, 0]), scans.is_diseased, scans.subjects)
-    assert coarse_pixels(lazy).shape == (3, 8 * 4)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pipelines.cohort_contrast.embedding import embed, finish_network
+from pipelines.cohort_contrast.embedding import coarse_pixels, embed, finish_network
 from pipelines.cohort_contrast.network import TwoBranches, build_network
 from tests.pipelines.cohort_contrast.conftest import two_groups
 
@@ -24,6 +24,7 @@ def test_scans_are_embedded_in_order_in_small_batches() -> None:
     assert found.common.shape == (130, 4)
     with torch.inference_mode():
         alone = built(scans.batch([129]))
+    np.testing.assert_allclose(found.pixels, coarse_pixels(torch.from_numpy(scans.images)).numpy(), atol=1e-6)
     np.testing.assert_allclose(found.salient[129], alone.salient[0].numpy(), atol=1e-5)
     np.testing.assert_allclose(found.score[129], float(alone.salient_head.norm()), atol=1e-5)
 
@@ -79,3 +80,11 @@ def test_sites_are_erased_within_both_groups() -> None:
     assert known(before) > 0.5
     assert known(after) < 0.05
     assert known(both) < 0.05
+
+
+def test_coarse_pixels_are_means_of_blocks() -> None:
+    images = torch.randn(3, 1, 16, 4, 24, generator=torch.Generator().manual_seed(0))
+    found = coarse_pixels(images)
+    assert found.shape == (3, 8 * 4 * 8)
+    torch.testing.assert_close(found[2, 0], images[2, 0, :2, 0, :3].mean())
+    assert coarse_pixels(images[..., 0]).shape == (3, 8 * 4)

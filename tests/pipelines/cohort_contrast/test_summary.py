@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from pipelines.cohort_contrast.embedding import Spaces
+from pipelines.cohort_contrast.embedding import Spaces, coarse_pixels
 from pipelines.cohort_contrast.subjects import Confounding
 from pipelines.cohort_contrast.summary import (
     _in_the_plane,
@@ -32,7 +33,8 @@ def spaces(n: int, seed: int) -> Spaces:
     age = scans.attributes["age"][:, None] + 0.1 * draw.normal(size=(n, 1))
     kind = np.where(scans.attributes["kind"] == "a", 2.0, 1.0)[:, None] * scans.is_diseased[:, None]
     salient = np.c_[kind, draw.normal(size=n)] + 0.05 * draw.normal(size=(n, 2))
-    return Spaces(np.c_[age, draw.normal(size=n)], salient, 3 * kind * np.ones((1, 2)) + 0.01)
+    pixels = coarse_pixels(torch.from_numpy(scans.images)).numpy()
+    return Spaces(np.c_[age, draw.normal(size=n)], salient, 3 * kind * np.ones((1, 2)) + 0.01, pixels)
 
 
 def test_areas_have_intervals_over_subjects() -> None:
@@ -88,7 +90,7 @@ def test_facts_are_json_and_the_section_is_written(tmp_path: Path) -> None:
     assert "not a diagnosis" in section["text"][0]
     assert [row[0] for row in section["tables"][1]["rows"]] == ["age", "kind"]
     assert section["tables"][1]["head"][4] == "from coarse pixels"
-    assert len(section["figures"]) == 2
+    assert len(section["figures"]) == 3
 
 
 def test_without_held_out_scans_there_is_nothing_to_say_but_the_counts(tmp_path: Path) -> None:

@@ -76,3 +76,23 @@ def test_images_that_others_take_away_at_once_are_an_error(
     monkeypatch.setattr(cache_quota, "make_image", lambda *_: None)
     with pytest.raises(OutputError, match="Raise `data.cache_gb`"):
         _ = case.image
+
+
+def test_a_cache_that_is_filled_is_searched_once_per_tenth_of_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    searches, most = [0], 2000
+    search = cache_quota.keep_within
+
+    def counted(*places: object, **how: object) -> int:
+        searches[0] += 1
+        return search(*places, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cache_quota, "keep_within", counted)
+    room = cache_quota.Room(tmp_path, most)
+    for number in range(200):
+        folder = tmp_path / f"{number:03d}"
+        folder.mkdir()
+        (folder / "image.npy").write_bytes(bytes(100))
+        room.take(folder)
+        assert sum(path.stat().st_size for path in images(tmp_path)) <= most
+    assert searches[0] <= 1 + 200 * 100 / (0.1 * most)
+    assert (tmp_path / "199" / "image.npy").is_file()

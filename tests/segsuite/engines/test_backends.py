@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from segsuite.engines.backends import (
 )
 from segsuite.engines.model_folder import ModelFolder, write_model_folder
 from segsuite.errors import ModelError, SettingsError
+from segsuite.files import hash_of_file
 
 SHAPE = (1, 1, 4, 4, 4)
 CPU = torch.device("cpu")
@@ -41,10 +43,12 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelFolder:
 
 def judge(model: ModelFolder, *, with_network: bool = True, sha256: str = "", **accepted: bool) -> None:
     (model.path / TABLE_FILE).parent.mkdir(exist_ok=True)
-    rows = {f"{name}/float32": {"accepted": value} for name, value in accepted.items()}
-    (model.path / TABLE_FILE).write_text(json.dumps({"model_sha256": sha256 or model.sha256, "backends": rows}))
-    if with_network:
-        (model.path / NETWORK_FILE).write_bytes(b"")
+    rows = {f"{name}/float32": {"accepted": value, "version": Backend(name).version} for name, value in accepted.items()}
+    (model.path / NETWORK_FILE).write_bytes(b"network")
+    table = {"model_sha256": sha256 or model.sha256, "network_sha256": hash_of_file(model.path / NETWORK_FILE), "backends": rows}
+    (model.path / TABLE_FILE).write_text(json.dumps(table))
+    if not with_network:
+        (model.path / NETWORK_FILE).unlink()
 
 
 def choose(model: ModelFolder, wish: str = "auto", precision: str = "auto", device: torch.device = CPU) -> Backend:
@@ -68,13 +72,20 @@ def test_without_a_table_torch_runs_as_before(model: ModelFolder) -> None:
 def test_only_accepted_backends_of_this_very_model_count(model: ModelFolder) -> None:
     judge(model, torch=True, onnxruntime=False, openvino=True)
     assert accepted_backends(model) == [REFERENCE, VINO]
-    judge(model, with_network=False, torch=True, onnxruntime=True, sha256="another model")
+    judge(model, torch=True, onnxruntime=True, sha256="another model")
     assert accepted_backends(model) == []
-    (model.path / NETWORK_FILE).unlink()
     judge(model, with_network=False, torch=True, onnxruntime=True)
     assert accepted_backends(model) == [REFERENCE]
     (model.path / TABLE_FILE).write_text("{")
     assert accepted_backends(model) == []
+
+
+def test_another_file_or_another_version_was_not_judged(model: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge(model, torch=True, onnxruntime=True, openvino=True)
+    monkeypatch.setattr(backends.importlib.metadata, "version", lambda name: "0" if name == "openvino" else version(name))
+    assert accepted_backends(model) == [REFERENCE, ORT]
+    (model.path / NETWORK_FILE).write_bytes(b"another network")
+    assert accepted_backends(model) == [REFERENCE]
 
 
 def test_fastest_is_measured_once(model: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:

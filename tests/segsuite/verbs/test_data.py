@@ -54,7 +54,7 @@ def test_masks_of_a_model_become_labels(cohort_folder: Path, tmp_path: Path) -> 
     root = find_data_root(made, tmp_path / "deep" / "m.json", None)
     for row, case in zip(made.cases, cases, strict=True):
         assert image_paths(row, root)[0].resolve() == case.images[0].resolve()
-        assert label_path(row, root) == (masks / case.output).resolve()
+        assert label_path(row, root).resolve() == (masks / case.output).resolve()
         assert read_labels(label_path(row, root)).labels.any()
 
 

@@ -4,33 +4,38 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
 from pipelines.fewshot.bank import Structure
 from pipelines.fewshot.kernels import Kernel, SupportStatistics
 from pipelines.fewshot.network import Bias, KernelNetwork
-from pipelines.fewshot.predictor import FewshotPredictor, load_predictor, with_new
+from pipelines.fewshot.predictor import UNKNOWN, FewshotPredictor, load_predictor, with_new
 from pipelines.fewshot.registration import Support, support_statistics
-from pipelines.fewshot.rules import Rule, make_kernel
+from pipelines.fewshot.rules import Rule, blended_base, make_kernel
 from pipelines.fewshot.settings import Settings
 from pipelines.fewshot.supports import draw_supports
 from segsuite.data.locate import find_data_root, image_paths, label_path
 from segsuite.data.manifest import Case, Manifest, read_manifest
+from segsuite.engines.segmentation import Segmentation
 from segsuite.errors import SettingsError, closest_hint
 from segsuite.files import make_folder
 from segsuite.metrics.overlap import dice_score
 from segsuite.metrics.per_case import measure_structure
+from segsuite.metrics.probes import area_under_curve
 from segsuite.pipeline import Runtime
 from segsuite.shapes import LabelMap, Mask, Spacing
 from segsuite.shipped import find_manifest
 from segsuite.verbs.runs import load_settings, train
 from segsuite.volumes.components import keep_largest_component_per_label
 from segsuite.volumes.reading import read_channels, read_labels
+from segsuite.volumes.volume import Volume
 
 __all__ = ["ROWS", "Row", "run_benchmark"]
 
@@ -78,6 +83,7 @@ ROWS = (
     Row("four prototypes, calibrated", Rule("prototype", prototypes=4)),
     Row("prototype, calibrated", Rule("prototype")),
     Row("prototype", Rule("prototype", calibrate=False)),
+    Row("prototype, base kernels blended", Rule("blended", calibrate=False)),
     Row("gated prototype, calibrated", Rule("gated"), needs_gate=True),
     Row("gated prototype", GATED, needs_gate=True),
     Row("gated prototype, hard bias", GATED, needs_gate=True, bias=Bias("hard")),
@@ -96,6 +102,21 @@ class Trial:
     shots: int
     draw: int
     kernels: list[Kernel]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass of the network decides.
+
+    Attributes:
+        bias: In favour of new structures.
+        base: Base kernels in place of those of training; ``None``: those.
+        trials: One after the other.
+    """
+
+    bias: Bias
+    base: Tensor | None
+    trials: list[Trial]
 
 
 @dataclass
@@ -156,15 +177,16 @@ def run_benchmark(
     Args:
         config: With ``benchmark`` and a manifest whose held-out fold is judged.
         overrides: ``dotted.key=value``.
-        out: Gets a run per fold, ``supports.tsv`` and ``scores.tsv``.
+        out: Gets a run per fold, ``supports.tsv``, ``scores.tsv``, and for models with a foreground branch ``objects_FOLD.tsv``:
+            how well it tells a new structure from background, by patient.
         runtime: Device, workers, progress.
         tell: Told what is being done.
         rows: Ways to decide.
 
     Returns:
         One line per fold, row, shots, draw, patient and structure: ``dice``, ``intersection`` and ``union`` (voxels), and for
-        the first row ``iou``, ``surface_dice_2mm`` and ``hd95`` (mm; ``inf`` where a structure was missed). The first row
-        also has lines of the earlier ``session``s, in which only the first new classes of the fold are known.
+        the first row ``surface_dice_2mm`` and ``hd95`` (mm; ``inf`` where a structure was missed). The first row also has
+        lines of the earlier ``session``s, in which only the first new classes of the fold are known.
 
     Raises:
         SettingsError: No folds, an unknown structure, or nothing is held out.
@@ -188,6 +210,10 @@ def run_benchmark(
             model = train(config, overrides=words, out=out / name, runtime=runtime).model
             predictor = load_predictor(model, device=runtime.device, overrides={"backend": "torch"})
             tell(f"fold {name}: deciding {len(rows)} rows")
+            if predictor.network.network.foreground is not None:
+                areas = pd.DataFrame(_object_areas(predictor, fold)).assign(fold=name)
+                areas.to_csv(out / f"objects_{name}.tsv", sep="\t", index=False)
+                tell(f"fold {name}: area under the curve of unknown objects {areas['area'].mean():.2f}")
             pd.DataFrame(_outcomes(predictor, fold, rows, tell)).assign(fold=name).to_csv(table, sep="\t", index=False)
         parts.append(pd.read_csv(table, sep="\t", dtype={"patient": str}))
     scores = pd.concat(parts)
@@ -221,60 +247,88 @@ def _outcomes(
     predictor: FewshotPredictor, fold: Fold, rows: Sequence[Row], tell: Callable[[str], None]
 ) -> Iterator[dict[str, object]]:
     """Measures of every row, shot number, draw, held-out patient and structure; those of surfaces of the first row only."""
-    statistics, drawn, network = Statistics(predictor), fold.supports(), predictor.network
-    trials: dict[Bias, list[Trial]] = {}
-    for row in (row for row in rows if row.is_possible(network.network)):
-        for shots, draw in itertools.product(fold.shots, range(fold.draws)):
-            known = [[statistics.of(support, row.slices) for support in drawn[name, shots, draw]] for name in fold.novel]
-            kernels = [make_kernel(supports, row.rule, predictor.base) for supports in known]
-            trials.setdefault(row.bias, []).append(Trial(row, shots, draw, kernels))
-    tell(f"{len(statistics.known)} supports, {np.median(statistics.seconds):.1f} s each (median)")
-    labels = {name: value for name, value in fold.manifest.labels.items() if value}
-    structures = [Structure(name, labels[name], 1, (), fold.largest_component) for name in fold.novel]
+    passes = _passes(predictor, fold, rows, tell)
     base_extra = predictor.extra
     for case in fold.held_out:
-        volume = read_channels(image_paths(case, fold.data_root), n_channels=fold.manifest.n_channels)
-        reference = read_labels(label_path(case, fold.data_root), mapping=fold.manifest.label_mapping).labels
-        for bias, group in trials.items():
-            kernels = [kernel for trial in group for kernel in trial.kernels]
-            network.register_kernels(kernels, bias=bias)
+        volume, reference = _read(fold, case)
+        for one in passes:
+            kernels = [kernel for trial in one.trials for kernel in trial.kernels]
+            predictor.network.register_kernels(kernels, bias=one.bias, base=one.base)
             predictor.extra = tuple(str(number) for number in range(len(kernels))) + base_extra
             found = predictor.segment_box(volume, keep_probabilities=True)
             known = keep_largest_component_per_label(found.mask, which=predictor.largest_component)
-            for place, trial in enumerate(group):
-                maps = np.stack([found.volumes[str(place * len(fold.novel) + n)] for n in range(len(fold.novel))])
-                rivals = found.probabilities if trial.row.is_open else None
-                is_first = trial.row == rows[0]
-                for session in range(1 if is_first else len(structures), len(structures) + 1):
-                    mask = with_new(known, found.mask, maps[:session], structures[:session], rivals)
-                    facts = {"row": trial.row.name, "shots": trial.shots, "draw": trial.draw, "patient": case.patient_id}
-                    surfaces = is_first and session == len(structures)
-                    for line in _lines(mask, reference, labels, fold.novel, session, volume.spacing_mm, surfaces=surfaces):
+            for place, trial in enumerate(one.trials):
+                facts = {"row": trial.row.name, "shots": trial.shots, "draw": trial.draw, "patient": case.patient_id}
+                for session, mask in _masks(found, known, place, trial, fold, all_sessions=trial.row == rows[0]):
+                    surfaces = trial.row == rows[0] and session == len(fold.novel)
+                    for line in _lines(mask, reference, fold, session, volume.spacing_mm, surfaces=surfaces):
                         yield {**facts, **line}
 
 
+def _passes(predictor: FewshotPredictor, fold: Fold, rows: Sequence[Row], tell: Callable[[str], None]) -> list[Pass]:
+    """All trials that a model can do, those together that one pass of the network can decide."""
+    statistics, drawn = Statistics(predictor), fold.supports()
+    shared: dict[Bias, list[Trial]] = {}
+    alone: list[Pass] = []
+    for row in (row for row in rows if row.is_possible(predictor.network.network)):
+        for shots, draw in itertools.product(fold.shots, range(fold.draws)):
+            known = [[statistics.of(support, row.slices) for support in drawn[name, shots, draw]] for name in fold.novel]
+            trial = Trial(row, shots, draw, [make_kernel(supports, row.rule, predictor.base) for supports in known])
+            if row.rule.rule == "blended":
+                moved = blended_base(predictor.base.directions, [support for supports in known for support in supports])
+                alone.append(Pass(row.bias, torch.from_numpy(moved), [trial]))
+            else:
+                shared.setdefault(row.bias, []).append(trial)
+    tell(f"{len(statistics.known)} supports, {np.median(statistics.seconds):.1f} s each (median)")
+    return [*(Pass(bias, None, trials) for bias, trials in shared.items()), *alone]
+
+
+def _read(fold: Fold, case: Case) -> tuple[Volume, LabelMap]:
+    volume = read_channels(image_paths(case, fold.data_root), n_channels=fold.manifest.n_channels)
+    return volume, read_labels(label_path(case, fold.data_root), mapping=fold.manifest.label_mapping).labels
+
+
+def _masks(
+    found: Segmentation, known: LabelMap, place: int, trial: Trial, fold: Fold, *, all_sessions: bool
+) -> Iterator[tuple[int, LabelMap]]:
+    """How many of the new structures are known, and the mask then; only when all are, unless all sessions are asked for."""
+    n = len(fold.novel)
+    maps = np.stack([found.volumes[str(place * n + number)] for number in range(n)])
+    structures = [Structure(name, fold.manifest.labels[name], 1, (), fold.largest_component) for name in fold.novel]
+    rivals = found.probabilities if trial.row.is_open else None
+    for session in range(1 if all_sessions else n, n + 1):
+        yield session, with_new(known, found.mask, maps[:session], structures[:session], rivals)
+
+
+def _object_areas(predictor: FewshotPredictor, fold: Fold) -> Iterator[dict[str, object]]:
+    """By held-out patient: the area under the curve with which the foreground branch tells new structures from background."""
+    new = [fold.manifest.labels[name] for name in fold.novel]
+    for case in fold.held_out:
+        volume, reference = _read(fold, case)
+        objects = predictor.segment_box(volume).volumes[UNKNOWN]
+        asked = (reference == 0) | np.isin(reference, new)
+        yield {"patient": case.patient_id, "area": area_under_curve(objects[asked], reference[asked] > 0)}
+
+
 def _lines(
-    mask: LabelMap,
-    reference: LabelMap,
-    labels: Mapping[str, int],
-    novel: Sequence[str],
-    session: int,
-    spacing_mm: Spacing,
-    *,
-    surfaces: bool,
+    mask: LabelMap, reference: LabelMap, fold: Fold, session: int, spacing_mm: Spacing, *, surfaces: bool
 ) -> Iterator[dict[str, object]]:
     """One line per structure that is known in a session: all base ones, and so many of the new ones."""
-    for name in (name for name in labels if name not in novel[session:]):
-        kind = "novel" if name in novel else "base"
-        measures = _measures(mask == labels[name], reference == labels[name], spacing_mm, surfaces=surfaces)
-        yield {"session": session, "structure": name, "kind": kind, **measures}
+    for value, name in fold.manifest.structures.items():
+        if name not in fold.novel[session:]:
+            kind = "novel" if name in fold.novel else "base"
+            measures = _measures(mask == value, reference == value, spacing_mm, surfaces=surfaces)
+            yield {"session": session, "structure": name, "kind": kind, **measures}
 
 
 def _measures(predicted: Mask, reference: Mask, spacing_mm: Spacing, *, surfaces: bool) -> dict[str, float]:
-    """Dice and counts; with surfaces also IoU, surface Dice and HD95."""
-    both, either = int(np.count_nonzero(predicted & reference)), int(np.count_nonzero(predicted | reference))
-    counts = {"intersection": both, "union": either}
-    if not surfaces:
-        return {"dice": dice_score(predicted, reference), **counts}
-    found = measure_structure(predicted, reference, spacing_mm=spacing_mm, tolerances_mm=(TOLERANCE_MM,))
-    return {**counts, **{name: found[name][0] for name in ("dice", "iou", f"surface_dice_{TOLERANCE_MM:g}mm", "hd95")}}
+    """Dice and counts; with surfaces also surface Dice and HD95."""
+    measures = {
+        "dice": dice_score(predicted, reference),
+        "intersection": np.count_nonzero(predicted & reference),
+        "union": np.count_nonzero(predicted | reference),
+    }
+    if surfaces:
+        found = measure_structure(predicted, reference, spacing_mm=spacing_mm, tolerances_mm=(TOLERANCE_MM,))
+        measures |= {name: found[name][0] for name in (f"surface_dice_{TOLERANCE_MM:g}mm", "hd95")}
+    return measures

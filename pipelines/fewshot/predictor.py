@@ -25,11 +25,12 @@ from segsuite.shapes import LabelMap
 from segsuite.volumes.components import keep_largest_component, keep_largest_component_per_label
 from segsuite.volumes.volume import Volume
 
-__all__ = ["COMPETITIONS", "FewshotPredictor", "load_predictor", "wins_in_the_open", "with_new"]
+__all__ = ["COMPETITIONS", "UNKNOWN", "FewshotPredictor", "load_predictor", "wins_in_the_open", "with_new"]
 
 COMPETITIONS = ("closed", "open")
 PRESENT = 0.5
 UNKNOWN = "unknown_foreground"
+"""Name of the volume of objects that no base class took."""
 LEAST_SHARE = 0.25
 """Of the smallest support's volume; a structure found smaller than that is noted."""
 

@@ -19,7 +19,8 @@ def test_structures_are_hidden_and_found_again_fold_by_fold(
     manifest = fewshot_run.root / "cohort" / "manifest.json"
     words = [word for word in tiny_fewshot if not word.startswith(("data.phantom", "register_novel"))]
     words += [f"data.manifest={manifest}", "data.phantom=null", "data.fold=0", "register_novel.shots=0"]
-    asked = [*words, "benchmark.folds={a: [bladder]}", "benchmark.shots=[1]", "benchmark.draws=1"]
+    asked = [*words, "benchmark.folds={a: [bladder]}", "benchmark.shots=[1]", "benchmark.draws=1", "foreground.weight=1"]
+    blended = next(row for row in ROWS if row.rule.rule == "blended")
     told: list[str] = []
 
     def run() -> pd.DataFrame:
@@ -29,13 +30,18 @@ def test_structures_are_hidden_and_found_again_fold_by_fold(
             out=tmp_path / "bench",
             runtime=Runtime(workers=0),
             tell=told.append,
-            rows=ROWS[:2],
+            rows=[*ROWS[:2], blended],
         )
 
     scores = run()
     held_out = {case.patient_id for case in read_manifest(manifest).training if case.fold == 0}  # I25: no support among them
     assert set(scores["patient"]) == held_out
     assert set(scores.loc[scores["kind"] == "novel", "structure"]) == {"bladder"}
+    base = scores[scores["kind"] == "base"].groupby("row")["dice"].apply(list)
+    assert base[ROWS[0].name] != base[blended.name], "the peer moves base kernels, ours does not"
+    areas = pd.read_csv(tmp_path / "bench" / "objects_a.tsv", sep="\t")
+    assert set(areas["patient"].astype(str)) == held_out
+    assert areas["area"].between(0, 1).all()
     supports = (tmp_path / "bench" / "supports.tsv").read_text()
     assert not [case for case in read_manifest(manifest).training if case.fold == 0 and Path(str(case.label)).name in supports]
     told.clear()

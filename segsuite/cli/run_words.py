@@ -98,6 +98,7 @@ def train(
 
 
 def predict(
+    context: typer.Context,
     model: Annotated[Path, typer.Argument(help="A model folder, or the run folder that holds it.")],
     inputs: Annotated[list[Path], typer.Argument(help="Images, DICOM folders, folders of images, or manifests.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the masks go; they bear their images' names.")],
@@ -125,6 +126,10 @@ def predict(
 
     SIGTERM finishes the case in hand.
     """
+    from segsuite.engines.spare_process import spare_process
+
+    if isolate and engine is None and not dry_run:
+        context.with_resource(spare_process("segsuite.engines.model_predictor"))
     from segsuite.engines.inputs import parse_shard
     from segsuite.engines.ray_options import parse_engine
     from segsuite.verbs.predicting import predict as run_predict

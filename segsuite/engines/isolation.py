@@ -6,8 +6,6 @@ the one that does it again is put down as failed; the rest goes on in a new chil
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
 import threading
 import time
@@ -15,8 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +21,13 @@ from segsuite.engines.inputs import InputCase
 from segsuite.engines.ledger import Ledger
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
 from segsuite.engines.segmentation import Predictor
+from segsuite.engines.spare_process import WorkProcess, take_process
 from segsuite.errors import InputError, ModelError
 from segsuite.volumes.writing import remove_unfinished_outputs
 
 __all__ = ["predict_isolated"]
 
 POLL_SECONDS = 0.2
-_SPAWN = multiprocessing.get_context("spawn")
 OnCase = Callable[[str, str], None]
 
 
@@ -121,9 +118,6 @@ class _Child:
 
     def work(self, told: Connection, stopped: Any) -> None:
         """Runs in the child."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears both and decides
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        threading.Thread(target=_end_with_parent, daemon=True).start()
         try:
             outcome = self._predict(_Teller(told), stopped.is_set)
         except (InputError, FileNotFoundError, MemoryError, RuntimeError) as error:
@@ -157,42 +151,30 @@ class _Teller:
 
 def _run_child(child: _Child, time_limit_s: float | None, stop: Callable[[], bool], on_case: OnCase) -> _Seen:
     """Start a child, listen until it ends, kill it when it stands still."""
-    heard, told = _SPAWN.Pipe(duplex=False)
-    stopped = _SPAWN.Event()
-    process = _SPAWN.Process(target=child.work, args=(told, stopped), daemon=True)
-    process.start()
-    told.close()
+    started = take_process()
+    started.begin(child.work)
     try:
-        return _listen(heard, process, stopped, time_limit_s, stop, on_case)
+        return _listen(started, time_limit_s, stop, on_case)
     finally:
-        process.kill()
-        process.join()
-        heard.close()
+        started.end()
 
 
-def _listen(
-    heard: Connection,
-    process: BaseProcess,
-    stopped: Any,
-    time_limit_s: float | None,
-    stop: Callable[[], bool],
-    on_case: OnCase,
-) -> _Seen:
+def _listen(child: WorkProcess, time_limit_s: float | None, stop: Callable[[], bool], on_case: OnCase) -> _Seen:
     seen, moved = _Seen(), time.monotonic()
     while True:
         if stop():
-            stopped.set()
-        if not heard.poll(POLL_SECONDS):
+            child.stopped.set()
+        if not child.heard.poll(POLL_SECONDS):
             if time_limit_s is not None and seen.in_hand and time.monotonic() - moved > time_limit_s:
                 seen.death = f"stood still for {time_limit_s:g} s and was ended"
                 return seen
             continue
         moved = time.monotonic()
         try:
-            kind, content = heard.recv()
-        except EOFError:
-            process.join()
-            seen.death = _named_end(process.exitcode)
+            kind, content = child.heard.recv()
+        except (EOFError, ConnectionResetError):
+            child.process.join()
+            seen.death = _named_end(child.process.exitcode)
             return seen
         if kind == "begin":
             seen.in_hand.append(content)
@@ -220,11 +202,3 @@ def _named_end(code: int | None) -> str:
 def _sendable(error: BaseException) -> BaseException:
     """The same error without what cannot be pickled."""
     return type(error)(str(error)) if isinstance(error, InputError) else RuntimeError(f"{type(error).__name__}: {error}")
-
-
-def _end_with_parent() -> None:
-    """A child must not go on writing into a folder that the next command may already use."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

@@ -29,6 +29,8 @@ __all__ = ["BatchOptions", "Outcome", "ignore", "predict_cases"]
 
 MOST_VOXELS_BESIDE = 60_000_000
 """Of a case, all channels, that may be read or written while another is segmented; a larger one gives its voxels up early."""
+MOST_COMPRESSION = 1032
+"""Values per byte of a file, at most: what deflate can do."""
 DICOM_BYTES = 2
 """Per voxel of a slice."""
 
@@ -141,6 +143,9 @@ def predict_cases(
 def _is_large(case: InputCase) -> bool:
     """Whether a case should be alone in memory, as far as its files tell."""
     try:
+        bytes_of_files = sum(image.stat().st_size for image in case.images if image.is_file())
+        if not any(image.is_dir() for image in case.images) and bytes_of_files * MOST_COMPRESSION <= MOST_VOXELS_BESIDE:
+            return False  # without opening them
         return sum(map(_n_voxels, case.images)) > MOST_VOXELS_BESIDE
     except (InputError, OSError):
         return False  # reading says what is wrong

@@ -41,6 +41,8 @@ def main() -> None:
     parser.add_argument("--prepared", type=Path)
     parser.add_argument("--child", choices=("MONAI", "nnU-Net"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if (options.model / "model").is_dir():
+        options.model = options.model / "model"
     if options.child == "MONAI":
         predict_with_monai(options.model, options.images, options.out)
         return
@@ -151,10 +153,9 @@ def predict_with_monai(model: Path, images: Path, out: Path) -> None:
     from pipelines.supervised.network import build_network
     from segsuite.networks.convolution import Convolution3d
 
-    folder = model / "model" if (model / "model").is_dir() else model
-    description = json.loads((folder / "model.json").read_text())
+    description = json.loads((model / "model.json").read_text())
     network = build_network(description["network"]).eval()
-    network.load_state_dict(load_file(folder / "model.safetensors"))
+    network.load_state_dict(load_file(model / "model.safetensors"))
     for module in network.modules():
         if isinstance(module, Convolution3d):
             module.__class__ = torch.nn.Conv3d

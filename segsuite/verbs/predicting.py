@@ -104,10 +104,12 @@ def open_predictor(model: Path, *, device: str, overrides: Sequence[str], thread
     Returns:
         The predictor.
     """
+    from segsuite.engines.allocator import keep_freed_memory
     from segsuite.engines.devices import set_threads
     from segsuite.pipeline import find_pipeline
     from segsuite.settings import parsed_overrides
 
+    keep_freed_memory()
     set_threads(threads)
     opener = find_pipeline(read_model_folder(model).pipeline).opener
     return opener.load_predictor(model, device=device, overrides=parsed_overrides(overrides))

@@ -128,9 +128,9 @@ class _Child:
     def _predict(self, teller: _Teller, stop: Callable[[], bool]) -> Outcome:
         predictor = self.load()
         careful, rest = self.cases[: self.n_careful], self.cases[self.n_careful :]
-        run = partial(predict_cases, stop=stop, on_begin=teller.begin, on_case=teller.end)
-        first = run(careful, predictor, self.out, self.options, ahead=False)
-        second = run(rest, predictor, self.out, self.options)
+        run = partial(predict_cases, stop=stop, on_begin=teller.begin)
+        first = run(careful, predictor, self.out, self.options, ahead=False, on_case=teller.end_of_second_try)
+        second = run(rest, predictor, self.out, self.options, on_case=teller.end)
         return replace(second, n_left=first.n_left + second.n_left)
 
 
@@ -147,6 +147,10 @@ class _Teller:
     def end(self, case_id: str, result: str) -> None:
         with self.lock:
             self.told.send(("end", (case_id, result)))
+
+    def end_of_second_try(self, case_id: str, result: str) -> None:
+        """What the first try finished before its process died, and could not tell any more, is not there from another time."""
+        self.end(case_id, "done" if result == "skipped" else result)
 
 
 def _run_child(child: _Child, time_limit_s: float | None, stop: Callable[[], bool], on_case: OnCase) -> _Seen:

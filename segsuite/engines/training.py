@@ -21,6 +21,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
 
+from segsuite.engines.allocator import keep_freed_memory
 from segsuite.engines.processes import local_world_size, world_size
 from segsuite.engines.run_folder import RunFolder
 from segsuite.files import write_atomically, write_text
@@ -280,6 +281,7 @@ def fit(
     Returns:
         Minutes used.
     """
+    keep_freed_memory()
     seed_libraries(seed)
     clock = TrainingClock(budget)
     module.clock = clock  # type: ignore[assignment]

@@ -16,7 +16,7 @@ import pytest
 
 from segsuite.engines.inputs import find_inputs
 from segsuite.engines.isolation import predict_isolated
-from segsuite.engines.ledger import read_ledger
+from segsuite.engines.ledger import Ledger, LedgerLine, read_ledger
 from segsuite.engines.prediction import BatchOptions, Outcome
 from segsuite.engines.segmentation import Request, Segmentation
 from segsuite.errors import ModelError, OutputError, VolumeError
@@ -59,6 +59,25 @@ def dies_while_loading() -> Troubled:
     raise AssertionError
 
 
+class DiesUntold:
+    """A load after which the first ledger line is the last thing that the process does; once."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __call__(self) -> Troubled:
+        append = Ledger.append
+
+        def append_and_die(ledger: Ledger, line: LedgerLine) -> None:
+            append(ledger, line)
+            if not self.marker.exists():
+                self.marker.touch()
+                os._exit(9)
+
+        Ledger.append = append_and_die  # type: ignore[method-assign]
+        return Troubled()
+
+
 @pytest.fixture
 def scans(tmp_path: Path, write_nifti: Callable[..., Path]) -> Callable[..., Path]:
     def write(*troubles: int) -> Path:
@@ -88,6 +107,13 @@ def test_a_crash_and_a_sudden_end_cost_one_case_each(scans: Callable[..., Path],
     lines = read_ledger(tmp_path / "out")
     assert [case for case, line in sorted(lines.items()) if line.status == "failed"] == ["s1", "s3", "s4"]
     assert sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz")) == ["s0.nii.gz", "s2.nii.gz", "s5.nii.gz"]
+
+
+def test_what_a_process_finished_and_could_not_tell_counts_as_done(scans: Callable[..., Path], tmp_path: Path) -> None:
+    outcome = run(scans(0, 0), tmp_path / "out", DiesUntold(tmp_path / "died"))
+    assert (tmp_path / "died").exists()
+    assert outcome.failures == {}
+    assert (outcome.n_done, outcome.n_skipped) == (2, 0)
 
 
 def test_a_case_that_hangs_is_ended(scans: Callable[..., Path], tmp_path: Path) -> None:

@@ -69,12 +69,17 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Refuse to start anew.")] = False,
     cache_dir: Annotated[Path | None, typer.Option(help="Where prepared cases are kept; default: in the run folder.")] = None,
     seed: Annotated[int | None, typer.Option(help="Everything random depends on it.")] = None,
+    at_once: Annotated[
+        int | None, typer.Option("--at-once", min=1, help="Of --fold all, trainings at the same time; default: one per GPU.")
+    ] = None,
+    engine: Annotated[str | None, typer.Option("--engine", help="Of --fold all: ray, or ray:cpus=4,gpus=1: a cluster.")] = None,
     device: Device = "auto",
     workers: Workers = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Train a config. The same command goes on where a killed training stopped."""
+    from segsuite.engines.ray_options import parse_engine
     from segsuite.pipeline import Runtime
     from segsuite.verbs.runs import fold_overrides
     from segsuite.verbs.runs import train as run_train
@@ -89,6 +94,8 @@ def train(
             overrides=[*words, *fold_words],
             out=out,
             folds=folds,
+            at_once=at_once,
+            cluster=parse_engine(engine),
             resume=resume,
             runtime=Runtime(device, workers, progress),
         )

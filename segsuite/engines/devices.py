@@ -9,7 +9,7 @@ from torch import nn
 
 from segsuite.errors import SettingsError
 
-__all__ = ["choose_device", "choose_precision", "has_fast_bfloat16", "in_fast_layout", "set_threads"]
+__all__ = ["choose_device", "choose_precision", "devices_of", "has_fast_bfloat16", "in_fast_layout", "set_threads"]
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -40,6 +40,20 @@ def choose_device(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise SettingsError("--device must exist here, got `mps` without Metal. Use --device cpu.")
     return device
+
+
+def devices_of(name: str) -> list[str]:
+    """The devices that trainings side by side may have, one each.
+
+    Args:
+        name: What the user asked for; ``auto`` means all CUDA devices.
+
+    Returns:
+        Names for ``choose_device``.
+    """
+    if name == "auto" and torch.cuda.device_count() > 1:
+        return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    return [name]
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:

@@ -6,11 +6,9 @@ the one that does it again is put down as failed; the rest goes on in a new chil
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import Connection
@@ -21,7 +19,7 @@ from segsuite.engines.inputs import InputCase
 from segsuite.engines.ledger import Ledger
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
 from segsuite.engines.segmentation import Predictor
-from segsuite.engines.spare_process import WorkProcess, take_process
+from segsuite.engines.spare_process import WorkProcess, named_end, take_process
 from segsuite.errors import InputError, ModelError
 from segsuite.volumes.writing import remove_unfinished_outputs
 
@@ -178,7 +176,7 @@ def _listen(child: WorkProcess, time_limit_s: float | None, stop: Callable[[], b
             kind, content = child.heard.recv()
         except (EOFError, ConnectionResetError):
             child.process.join()
-            seen.death = _named_end(child.process.exitcode)
+            seen.death = named_end(child.process.exitcode)
             return seen
         if kind == "begin":
             seen.in_hand.append(content)
@@ -192,15 +190,6 @@ def _listen(child: WorkProcess, time_limit_s: float | None, stop: Callable[[], b
         else:
             seen.outcome = content
             return seen
-
-
-def _named_end(code: int | None) -> str:
-    if code is not None and code < 0:
-        with suppress(ValueError):
-            name = signal.Signals(-code).name
-            hint = " (often the system's memory guard)" if name == "SIGKILL" else ""
-            return f"died of {name}{hint}"
-    return f"ended with exit code {code}"
 
 
 def _sendable(error: BaseException) -> BaseException:

@@ -26,7 +26,7 @@ from segsuite.engines.segmentation import Predictor
 from segsuite.errors import InputError, SettingsError
 from segsuite.volumes.writing import remove_unfinished_outputs
 
-__all__ = ["predict_on_ray"]
+__all__ = ["connected", "predict_on_ray", "worker_count"]
 
 MOST_DEATHS = 2
 """Of one batch; then it is taken apart, or its only case is put down."""
@@ -37,6 +37,7 @@ POLL_SECONDS = 0.5
 class _Batch:
     cases: list[InputCase]
     n_deaths: int = 0
+    was_tried: bool = False
 
 
 @dataclass
@@ -103,9 +104,9 @@ def predict_on_ray(
         SettingsError: The cluster has no room for a single worker.
         InputError: The model cannot be opened, or the output folder not be written.
     """
-    with _connected(cluster.address):
+    with connected(cluster.address):
         waiting = deque(_Batch(list(cases[at : at + cluster.batch])) for at in range(0, len(cases), cluster.batch))
-        crew = _Crew(min(_worker_count(cluster), len(waiting)), load, out.resolve(), options, cluster)
+        crew = _Crew(min(worker_count(cluster), len(waiting)), load, out.resolve(), options, cluster)
         return _work_off(waiting, crew, stop, on_case)
 
 
@@ -124,7 +125,8 @@ def _work_off(waiting: deque[_Batch], crew: _Crew, stop: Callable[[], bool], on_
                 continue
             found, n_left = answer
             results.n_left += n_left
-            for case_id, result in found.items():
+            for case_id, said in found.items():
+                result = "done" if said == "skipped" and batch.was_tried else said  # a dead worker had finished it
                 results.outcomes[case_id] = result
                 on_case(case_id, result)
     return results.outcome()
@@ -138,7 +140,7 @@ def _after_death(
     if batch.n_deaths < MOST_DEATHS:
         waiting.appendleft(batch)
     elif len(batch.cases) > 1:
-        waiting.extendleft(_Batch([case]) for case in reversed(batch.cases))
+        waiting.extendleft(_Batch([case], was_tried=True) for case in reversed(batch.cases))
     else:
         case, reason = batch.cases[0], f"the worker that segmented it died, {batch.n_deaths} times"
         crew.ledger.put_down(case.case_id, case.output, reason)
@@ -175,6 +177,7 @@ class _Crew:
                 raise error.cause if isinstance(error.cause, InputError) else error from None
             except RayActorError as error:
                 batch.n_deaths += not error.preempted
+                batch.was_tried = True
                 answer, worker = None, self._hire(number)
             self.idle.append((number, worker))
             yield batch, answer
@@ -189,8 +192,12 @@ class _Crew:
 
 
 @contextmanager
-def _connected(address: str) -> Iterator[None]:
-    """A connection to the cluster, ended by its maker only."""
+def connected(address: str) -> Iterator[None]:
+    """A connection to the cluster, ended by its maker only.
+
+    Args:
+        address: As in ``RayOptions``.
+    """
     if ray.is_initialized():
         yield
         return
@@ -204,8 +211,15 @@ def _connected(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _worker_count(cluster: RayOptions) -> int:
-    """As many as were asked for, or as fit into the cluster as it is."""
+def worker_count(cluster: RayOptions) -> int:
+    """As many workers as were asked for, or as fit into the cluster as it is.
+
+    Args:
+        cluster: What each takes.
+
+    Raises:
+        SettingsError: None was asked for, and none fits.
+    """
     if cluster.workers:
         return cluster.workers
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]

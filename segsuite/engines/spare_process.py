@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-__all__ = ["WorkProcess", "spare_process", "take_process"]
+__all__ = ["WorkProcess", "named_end", "spare_process", "start_process", "take_process"]
 
 _SPAWN = multiprocessing.get_context("spawn")
 Work = Callable[[Connection, Any], None]
@@ -57,7 +57,7 @@ def spare_process(*modules: str) -> Iterator[None]:
     Args:
         modules: Imported meanwhile.
     """
-    started = _start(modules)
+    started = start_process(modules)
     _spare.append(started)
     try:
         yield
@@ -74,16 +74,39 @@ def take_process() -> WorkProcess:
         if taken.process.is_alive():
             return taken
         taken.end()
-    return _start(())
+    return start_process()
 
 
-def _start(modules: Sequence[str]) -> WorkProcess:
+def start_process(modules: Sequence[str] = (), *, daemon: bool = True) -> WorkProcess:
+    """A process that waits for its work.
+
+    Args:
+        modules: Imported meanwhile.
+        daemon: Whether Python ends it by itself; such a process may not start others.
+
+    Returns:
+        The process.
+    """
     heard, told = _SPAWN.Pipe()
     stopped = _SPAWN.Event()
-    process = _SPAWN.Process(target=_wait_for_work, args=(told, stopped, modules), daemon=True)
+    process = _SPAWN.Process(target=_wait_for_work, args=(told, stopped, modules), daemon=daemon)
     process.start()
     told.close()
     return WorkProcess(process, heard, stopped)
+
+
+def named_end(code: int | None) -> str:
+    """How a process ended, after its name: ``died of SIGSEGV``.
+
+    Args:
+        code: Its exit code.
+    """
+    if code is not None and code < 0:
+        with suppress(ValueError):
+            name = signal.Signals(-code).name
+            hint = " (often the system's memory guard)" if name == "SIGKILL" else ""
+            return f"died of {name}{hint}"
+    return f"ended with exit code {code}"
 
 
 def _wait_for_work(told: Connection, stopped: Any, modules: Sequence[str]) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segsuite.data.manifest import read_manifest
 from segsuite.engines.model_folder import write_ensemble
-from segsuite.engines.processes import rank
+from segsuite.engines.processes import rank, world_size
+from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.run_folder import RunFolder, open_run
-from segsuite.errors import SettingsError
+from segsuite.engines.side_by_side import Job, Tell, run_side_by_side
+from segsuite.errors import ModelError, SettingsError
 from segsuite.pipeline import Pipeline, Runtime, find_pipeline
 from segsuite.reports.page import write_report
 from segsuite.settings import PipelineSettings, as_yaml, read_config, validated
@@ -51,32 +54,46 @@ def train(
     overrides: Sequence[str] = (),
     out: Path | None = None,
     folds: Sequence[int] | None = None,
+    at_once: int | None = None,
+    cluster: RayOptions | None = None,
     resume: bool = False,
     runtime: Runtime,
 ) -> RunFolder:
     """Train a config; with several folds, each in a folder of its own and an ensemble on top.
 
+    Folds are trained side by side where there are several CUDA devices, one on each.
+
     Args:
         config: File or shipped name.
         overrides: ``dotted.key=value``.
         out: Run folder; default ``runs/<name>``.
-        folds: Folds to train one after the other; ``None``: the one in the settings.
+        folds: Folds to train; ``None``: the one in the settings.
+        at_once: How many of them at the same time; ``None``: as many as CUDA devices.
+        cluster: Train the folds on a Ray cluster instead.
         resume: Refuse to start anew.
         runtime: Device, workers, progress.
 
     Returns:
         The run folder.
+
+    Raises:
+        ModelError: Folds that failed beside others; what is done is kept.
+        SettingsError: Something for several folds, and there is one; or in one of several processes of one training.
     """
     if folds is None:
+        if at_once is not None or cluster is not None:
+            raise SettingsError("--at-once and --engine must have several folds, got one training. Add --fold all.")
         return _train_one(config, overrides, out, resume, runtime)
-    root = out or Path("runs") / load_settings(config, overrides)[1].name
+    root = (out or Path("runs") / load_settings(config, overrides)[1].name).absolute()
     shared = [] if any(text.startswith("data.cache_dir=") for text in overrides) else [f"data.cache_dir={root / 'cache'}"]
-    members = []
-    for fold in folds:
-        part = [*overrides, *shared, f"data.fold={fold}"]
-        members.append(_train_one(config, part, root / f"fold_{fold}", resume and fold == folds[0], runtime))
+    trainings = [
+        _Fold(config, (*overrides, *shared, f"data.fold={fold}"), root / f"fold_{fold}", resume and fold == folds[0])
+        for fold in folds
+    ]
+    _train_folds(trainings, at_once, cluster, runtime)
+    members = [RunFolder(training.out).model for training in trainings]
     card = f"# Ensemble of {len(members)} folds of {config}\n\nPrediction averages the members' probabilities.\n"
-    write_ensemble(root / "model", [member.model for member in members], card=card)
+    write_ensemble(root / "model", members, card=card)
     return RunFolder(root)
 
 
@@ -101,6 +118,59 @@ def demo(pipeline: str, out: Path, *, overrides: Sequence[str] = (), runtime: Ru
     evaluation = evaluate(run.predictions, manifest, run.evaluation, fold=fold)
     write_report(run.root)
     return run, evaluation
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """One of several trainings of a config; works in any process."""
+
+    config: str
+    overrides: tuple[str, ...]
+    out: Path
+    resume: bool
+    devices: tuple[str, ...] = ("auto",)
+    workers: int | None = None
+
+    def __call__(self, place: int, tell: Tell) -> None:
+        """Train it as the one of several at once that has this place."""
+        device = self.devices[place % len(self.devices)]
+        _train_one(self.config, self.overrides, self.out, self.resume, Runtime(device, self.workers, tell))
+
+
+def _train_folds(folds: Sequence[_Fold], at_once: int | None, cluster: RayOptions | None, runtime: Runtime) -> None:
+    """One after the other in this process, side by side, or on a cluster."""
+    from segsuite.engines.devices import devices_of  # loads torch
+
+    def tell(doing: str, share: float, numbers: dict[str, float]) -> None:
+        runtime.tell(doing, share, **numbers)
+
+    devices = devices_of(runtime.device) if cluster is None else [runtime.device]
+    n = min(len(folds), at_once or (len(devices) if world_size() == 1 else 1))
+    if world_size() > 1 and (n > 1 or cluster is not None):
+        raise SettingsError(f"--at-once must be 1 where {world_size()} processes share one training, got {n}.")
+    if n == 1 and cluster is None:
+        for fold in folds:
+            _train_one(fold.config, fold.overrides, fold.out, fold.resume, runtime)
+        return
+    jobs = [
+        Job(
+            fold.out.name,
+            replace(fold, devices=tuple(devices), workers=runtime.workers),
+            fold.out.with_name(f"{fold.out.name}.log"),
+        )
+        for fold in folds
+    ]
+    if cluster is not None:
+        from segsuite.engines.ray_jobs import run_on_ray  # Ray is an extra
+
+        failures = run_on_ray(jobs, cluster=cluster, tell=tell)
+    else:
+        failures = run_side_by_side(jobs, at_once=n, tell=tell)
+    if failures:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+        raise ModelError(
+            f"All {len(folds)} folds must be trained, but {len(failures)} failed: {reasons}. The same command goes on."
+        )
 
 
 def _train_one(config: str, overrides: Sequence[str], out: Path | None, resume: bool, runtime: Runtime) -> RunFolder:

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from segsuite.volumes.volume import Volume
 from tests.bright import CallsBright
 
 ray = pytest.importorskip("ray", reason="needs the extra: pip install 'segsuite[ray]'")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
 
 class Troubled(CallsBright):
@@ -43,18 +43,6 @@ class Troubled(CallsBright):
 
 def missing(notes: Path) -> Troubled:
     raise ModelError("the weights are missing")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    """Two places; workers find this module as pytest does."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(
-        num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-        runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parents[3])}},
-    )  # fmt: skip
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture

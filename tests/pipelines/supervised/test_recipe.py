@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -84,26 +85,38 @@ def test_slices_are_trained_and_predicted_too(tiny_overrides: list[str], tmp_pat
     assert (outcome.n_done, outcome.failures) == (6, {})
 
 
-def test_two_processes_train_the_weights_of_one(
+def test_two_processes_train_the_weights_of_one_although_a_rank_dies(
     tiny_overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a machine with several GPUs: torchrun, one process per device. One process with the same patches in each step,
+    """As on a machine with several GPUs: torchrun, one process per device. The second is killed once the first checkpoint is
+    there; the first must not wait for it for ever, and the same command goes on. One process with the same patches in each step,
     taken one after the other, must reach the same weights."""
-    tiny_overrides = [*tiny_overrides, "plan.batch_size=1"]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "segsuite"]
-    command += ["train", "supervised/phantom", *tiny_overrides, "--fold", "0", "--out", str(tmp_path / "run")]
-    loopback = "lo" if sys.platform == "linux" else "lo0"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": loopback}
-    result = subprocess.run([*command, "--device", "cpu", "-j", "0", "-q"], env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr[-2000:]
+    n_steps = 12
+    longer = [text for text in tiny_overrides if "max_steps" not in text] + [f"training.max_steps={n_steps}"]
+    longer += ["plan.batch_size=1"]
     run = RunFolder(tmp_path / "run")
+    with _two_processes(longer, run.root) as process:
+        while process.poll() is None and not (run.checkpoints / "last.ckpt").is_file():
+            time.sleep(0.02)
+        workers = psutil.Process(process.pid).children()
+        next(worker for worker in workers if worker.environ()["RANK"] == "1").kill()
+        process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert not psutil.wait_procs(workers, timeout=60)[1]
+    assert not run.is_trained
+    with _two_processes(longer, run.root) as process:
+        said = process.communicate()[1]
+    assert process.returncode == 0, said[-2000:]
     assert run.is_trained
-    assert "8,loss" in ",".join(line.split(",")[0] + "," + line.split(",")[2] for line in run.history.read_text().splitlines())
+    rows = [line.split(",") for line in run.history.read_text().splitlines()[1:]]
+    steps = [int(row[0]) for row in rows if row[2] == "loss"]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == n_steps
     outcome = predict(run.model, [run.root / "cohort" / "images"], tmp_path / "masks", device="cpu")
     assert outcome.failures == {}
     both_at_once = partial(pl.Trainer, accumulate_grad_batches=2)
     monkeypatch.setattr(training.pl, "Trainer", both_at_once)
-    alone = [*tiny_overrides, "training.steps_per_epoch=8", "data.fold=0"]
+    alone = [*longer, "training.steps_per_epoch=8", "data.fold=0"]
     other = train("supervised/phantom", overrides=alone, out=tmp_path / "alone", runtime=HERE)
     two, one = (_trained_weights(found.checkpoints / "last.ckpt") for found in (run, other))
     fresh = read_model_folder(other.model).description["network"]
@@ -113,6 +126,15 @@ def test_two_processes_train_the_weights_of_one(
         moved, apart = (weight - start[name]).norm(), (two[name] - weight).norm()
         assert moved > 0
         assert apart < 0.01 * moved, f"{name}: moved by {moved:.4f}, apart {apart:.6f}"
+
+
+def _two_processes(overrides: list[str], out: Path) -> subprocess.Popen[str]:
+    """A training by torchrun on this machine."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "segsuite"]
+    command += ["train", "supervised/phantom", *overrides, "--fold", "0", "--out", str(out), "--device", "cpu", "-j", "0", "-q"]
+    loopback = "lo" if sys.platform == "linux" else "lo0"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": loopback}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def _trained_weights(checkpoint: Path, prefix: str = "network.") -> dict[str, torch.Tensor]:

@@ -112,9 +112,12 @@ def write_nnunet_model(model: Path, prepared: Path, results: Path) -> None:
     ours, base = description["network"], prepared / "preprocessed" / "Dataset001_Peer"
     plans = json.loads((base / "nnUNetPlans.json").read_text())
     chosen = plans["configurations"]["3d_fullres"]
-    chosen["patch_size"] = description["inference"]["patch_size"]
+    chosen["patch_size"] = description["inference"]["patch_size"][::-1]  # nnU-Net counts axes k, j, i
+    chosen["spacing"] = description["preprocessing"]["spacing_mm"][::-1]
+    plans["transpose_forward"] = plans["transpose_backward"] = [0, 1, 2]
     n = len(ours["channels"])
-    layers = {"n_stages": n, "features_per_stage": ours["channels"], "kernel_sizes": ours["kernels"], "strides": ours["strides"]}
+    kernels, strides = ([row[::-1] for row in ours[key]] for key in ("kernels", "strides"))
+    layers = {"n_stages": n, "features_per_stage": ours["channels"], "kernel_sizes": kernels, "strides": strides}
     layers |= {"n_conv_per_stage": [2] * n, "n_conv_per_stage_decoder": [2] * (n - 1)}
     arguments = chosen["architecture"]["arch_kwargs"]
     arguments |= layers
@@ -126,7 +129,8 @@ def write_nnunet_model(model: Path, prepared: Path, results: Path) -> None:
     folder = results / "Dataset001_Peer" / "nnUNetTrainer__nnUNetPlans__3d_fullres"
     (folder / "fold_0").mkdir(parents=True, exist_ok=True)
     (folder / "plans.json").write_text(json.dumps(plans))
-    shutil.copy(base / "dataset.json", folder / "dataset.json")
+    dataset = json.loads((base / "dataset.json").read_text()) | {"labels": description["labels"]}
+    (folder / "dataset.json").write_text(json.dumps(dataset))
     checkpoint = {"network_weights": network.state_dict(), "trainer_name": "nnUNetTrainer"}
     checkpoint |= {"init_args": {"configuration": "3d_fullres"}, "inference_allowed_mirroring_axes": None}
     torch.save(checkpoint, folder / "fold_0" / "checkpoint_final.pth")
@@ -146,6 +150,7 @@ def predict_with_monai(model: Path, images: Path, out: Path) -> None:
         NormalizeIntensityd,
         Orientationd,
         SaveImaged,
+        ScaleIntensityRanged,
         Spacingd,
     )
     from safetensors.torch import load_file
@@ -159,16 +164,22 @@ def predict_with_monai(model: Path, images: Path, out: Path) -> None:
     for module in network.modules():
         if isinstance(module, Convolution3d):
             module.__class__ = torch.nn.Conv3d
-    scheme = description["preprocessing"]["normalisation"][0]["scheme"]
-    if scheme not in SCHEMES:
-        raise SystemExit(f"the peer knows {SCHEMES}, got {scheme}")
+    how = description["preprocessing"]["normalisation"][0]
+    if how["scheme"] == "window":
+        ends = {"a_min": how["low"], "a_max": how["high"], "clip": True}
+        ends |= {f"b_{end}": (how[at] - how["mean"]) / how["std"] for end, at in (("min", "low"), ("max", "high"))}
+        normalise = ScaleIntensityRanged("image", **ends)
+    elif how["scheme"] in SCHEMES:
+        normalise = NormalizeIntensityd("image", nonzero=how["scheme"] == "zscore_nonzero")
+    else:
+        raise SystemExit(f"the peer knows {('window', *SCHEMES)}, got {how['scheme']}")
     before = Compose(
         [
             LoadImaged("image", image_only=True),
             EnsureChannelFirstd("image"),
             Orientationd("image", axcodes="RAS", labels=None),
             Spacingd("image", pixdim=description["preprocessing"]["spacing_mm"], mode="bilinear"),
-            NormalizeIntensityd("image", nonzero=scheme == "zscore_nonzero"),
+            normalise,
         ]
     )
     after = Compose(

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from segsuite.engines.devices import choose_precision, has_fast_bfloat16
 from segsuite.engines.model_folder import ModelFolder
-from segsuite.engines.streams import InStreams
 from segsuite.errors import ModelError, OutputError, SettingsError
 from segsuite.files import hash_of_file, hash_of_json, make_folder, write_json
 
@@ -175,14 +174,13 @@ def choose_backend(
     return allowed[0] if len(allowed) == 1 else _fastest(allowed, model, load(), shape)
 
 
-def open_backend(backend: Backend, network: nn.Module, model: ModelFolder, *, batch_size: int = 1) -> Forward:
+def open_backend(backend: Backend, network: nn.Module, model: ModelFolder) -> Forward:
     """A network ready to run.
 
     Args:
         backend: By what.
         network: For torch.
         model: Whose folder holds the file for the others.
-        batch_size: Of full batches; on a CPU torch runs parts of them at once.
 
     Returns:
         What maps a batch to the output; the caller may change what it returns.
@@ -192,8 +190,7 @@ def open_backend(backend: Backend, network: nn.Module, model: ModelFolder, *, ba
         return _onnxruntime(path)
     if backend.engine == "openvino":
         return _openvino(path, backend.precision)
-    is_on_cpu = all(parameter.device == CPU for parameter in network.parameters())
-    return InStreams(network, batch_size=batch_size) if is_on_cpu else network
+    return network
 
 
 @torch.inference_mode()
@@ -249,7 +246,7 @@ def _fastest(backends: Sequence[Backend], model: ModelFolder, network: nn.Module
         remembered = None
     if remembered is not None and remembered in backends:
         return remembered
-    seconds = {b: pass_seconds(open_backend(b, network, model, batch_size=shape[0]), shape, dtype=b.dtype) for b in backends}
+    seconds = {b: pass_seconds(open_backend(b, network, model), shape, dtype=b.dtype) for b in backends}
     fastest = min(seconds, key=lambda backend: seconds[backend])
     try:
         make_folder(root)

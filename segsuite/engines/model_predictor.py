@@ -181,7 +181,7 @@ class ModelPredictor:
         return in_fast_layout(network.to(self.device)).eval()
 
     def _runner(self, member: ModelFolder, network: nn.Module) -> Forward:
-        return open_backend(self.backend(member), network, member, batch_size=self._windows(member).windows_per_pass)
+        return open_backend(self.backend(member), network, member)
 
     def _wished_backend(self) -> str:
         """As the user wants it; a network other than the judged one is run by torch."""

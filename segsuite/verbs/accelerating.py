@@ -173,14 +173,13 @@ def show_backends(model: Path, *, threads: int | None = None) -> list[dict[str, 
     for backend in backends_here():
         row = judged.get(backend.name, {})
         runs = backend.engine == "torch" or (member.path / NETWORK_FILE).is_file()
-        forward = open_backend(backend, network, member, batch_size=shape[0]) if runs else None
         rows.append(
             {
                 "backend": backend.name,
                 "judged": "not judged" if not row else "accepted" if backend in accepted else "rejected",
                 "dice_lost": row.get("dice_lost"),
                 "hd95_share": row.get("hd95_share"),
-                "ms": None if forward is None else 1000 * pass_seconds(forward, shape, dtype=backend.dtype),
+                "ms": 1000 * pass_seconds(open_backend(backend, network, member), shape, dtype=backend.dtype) if runs else None,
                 "chosen": backend == chosen,
             }
         )

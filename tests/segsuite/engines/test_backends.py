@@ -25,7 +25,6 @@ from segsuite.engines.backends import (
     read_table,
 )
 from segsuite.engines.model_folder import ModelFolder, write_model_folder
-from segsuite.engines.streams import InStreams
 from segsuite.errors import ModelError, SettingsError
 from segsuite.files import hash_of_file
 
@@ -97,7 +96,7 @@ def test_fastest_is_measured_once(model: ModelFolder, monkeypatch: pytest.Monkey
         measured.append(forward)
         return seconds[forward]
 
-    monkeypatch.setattr(backends, "open_backend", lambda backend, network, folder, batch_size: backend.engine)
+    monkeypatch.setattr(backends, "open_backend", lambda backend, network, folder: backend.engine)
     monkeypatch.setattr(backends, "pass_seconds", timed)
     assert choose(model) == ORT
     assert choose(model) == ORT
@@ -111,7 +110,7 @@ def test_a_home_that_cannot_be_written_only_costs_time(
 ) -> None:
     judge(model, torch=True, onnxruntime=True)
     (tmp_path / "home").write_text("no folder")
-    monkeypatch.setattr(backends, "open_backend", lambda backend, network, folder, batch_size: backend.engine)
+    monkeypatch.setattr(backends, "open_backend", lambda backend, network, folder: backend.engine)
     monkeypatch.setattr(backends, "pass_seconds", lambda forward, shape, dtype: {"torch": 2.0, "onnxruntime": 1.0}[forward])
     assert choose(model) == ORT
 
@@ -153,9 +152,6 @@ def test_torch_is_the_network_itself(model: ModelFolder) -> None:
             return image
 
     network = Counts()
-    forward = open_backend(REFERENCE, network, model)
-    assert isinstance(forward, InStreams)
-    assert forward.network is network
-    assert isinstance(open_backend(REFERENCE, nn.Conv3d(1, 1, 1, device="meta"), model), nn.Conv3d)  # not on a CPU
+    assert open_backend(REFERENCE, network, model) is network
     assert pass_seconds(network, SHAPE) >= 0
     assert network.calls == 3

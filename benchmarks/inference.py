@@ -5,7 +5,7 @@ and beside `nnUNetv2_predict` with a network of the same layers.
                                    [--peer /path/to/python --prepared TRAINING_WORK/peer]
 
 MODEL is a model of `supervised` (one channel, 3-D), IMAGES a folder of NIfTI files. Both start as commands, read, resample,
-normalise, slide windows (half overlap, Gaussian, no flips), take the largest, bring the labels back to each image's own grid and
+normalise, slide windows (the model's overlap, Gaussian, no flips), take the largest, bring the labels back to each image's own grid and
 write gzip. The MONAI script is what its users write: `Compose`, `SlidingWindowInferer`, `Invertd`, float32, torch's own
 convolutions. nnU-Net needs an environment with `nnunetv2` and the folder that `training.py --out TRAINING_WORK` prepared: its
 network has the same stages and random weights, no flips, one process each for reading and writing. Runs alternate; medians;
@@ -100,7 +100,8 @@ def nnunet_command(options: argparse.Namespace, scans: Path) -> list[object]:
     make = [options.peer, __file__, options.model, scans, "--child", "nnU-Net", "--prepared", options.prepared, "--out", results]
     subprocess.run([*map(str, make)], check=True)
     command = [options.peer.parent / "nnUNetv2_predict", "-i", renamed, "-d", 1, "-c", "3d_fullres", "-f", 0]
-    return [*command, "-device", "cpu", "--disable_tta", "-npp", 1, "-nps", 1]
+    overlap = json.loads((options.model / "model.json").read_text())["inference"]["overlap"]
+    return [*command, "-device", "cpu", "--disable_tta", "-npp", 1, "-nps", 1, "-step_size", 1 - overlap]
 
 
 def write_nnunet_model(model: Path, prepared: Path, results: Path) -> None:
@@ -191,7 +192,8 @@ def predict_with_monai(model: Path, images: Path, out: Path) -> None:
             ),
         ]
     )
-    inferer = SlidingWindowInferer(description["inference"]["patch_size"], sw_batch_size=4, overlap=0.5, mode="gaussian")
+    windows = description["inference"]
+    inferer = SlidingWindowInferer(windows["patch_size"], sw_batch_size=4, overlap=windows["overlap"], mode="gaussian")
     cases = Dataset([{"image": str(path)} for path in sorted(images.iterdir())], transform=before)
     with torch.inference_mode():
         for batch in DataLoader(cases, batch_size=1, num_workers=1):

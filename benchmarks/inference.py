@@ -4,9 +4,9 @@ and beside `nnUNetv2_predict` with a network of the same layers.
     python benchmarks/inference.py MODEL IMAGES --out WORK [--cases 60] [--repeats 3] [--set backend=torch]
                                    [--peer /path/to/python --prepared TRAINING_WORK/peer]
 
-MODEL is a model of `supervised` (one channel, 3-D), IMAGES a folder of NIfTI files. Both start as commands, read, resample,
-normalise, slide windows (the model's overlap, Gaussian, no flips), take the largest, bring the labels back to each image's own grid and
-write gzip. The MONAI script is what its users write: `Compose`, `SlidingWindowInferer`, `Invertd`, float32, torch's own
+MODEL is a model of `supervised` (one channel, 3-D), IMAGES a folder of NIfTI files. All start as commands, read, resample,
+normalise, slide windows (the model's overlap, Gaussian, no flips), take the largest, bring the labels back to each image's grid
+and write gzip. The MONAI script is what its users write: `Compose`, `SlidingWindowInferer`, `Invertd`, float32, torch's own
 convolutions. nnU-Net needs an environment with `nnunetv2` and the folder that `training.py --out TRAINING_WORK` prepared: its
 network has the same stages and random weights, no flips, one process each for reading and writing. Runs alternate; medians;
 memory is the largest sum over the command's processes, looked at 20 times a second.

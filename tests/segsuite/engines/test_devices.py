@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from segsuite.engines.devices import choose_device, choose_precision, has_fast_bfloat16, in_fast_layout, set_threads
+from segsuite.engines.devices import (
+    choose_device,
+    choose_precision,
+    devices_of,
+    has_fast_bfloat16,
+    in_fast_layout,
+    set_threads,
+)
 from segsuite.errors import SettingsError
 
 
@@ -41,3 +48,11 @@ def test_threads_are_set_or_left() -> None:
     set_threads(before)
     set_threads(None)
     assert torch.get_num_threads() == before
+
+
+def test_trainings_side_by_side_have_a_gpu_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert devices_of("auto") == ["cuda:0", "cuda:1", "cuda:2"]
+    assert devices_of("cuda:1") == ["cuda:1"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert devices_of("auto") == ["auto"]

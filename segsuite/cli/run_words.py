@@ -133,21 +133,16 @@ def predict(
 
     SIGTERM finishes the case in hand.
     """
-    from segsuite.engines.spare_process import spare_process
-
     if isolate and engine is None and not dry_run:
-        context.with_resource(spare_process("segsuite.engines.model_predictor"))
+        _start_early(context)
     from segsuite.engines.inputs import parse_shard
     from segsuite.engines.ray_options import parse_engine
     from segsuite.verbs.predicting import predict as run_predict
     from segsuite.verbs.spreading import watch
 
-    if time_limit is not None and not isolate:
-        raise SettingsError("--time-limit must have a process that can be ended, got --no-isolate. Leave that away.")
-    if watched and len(inputs) != 1:
-        raise SettingsError(f"--watch must have one folder, got {len(inputs)} inputs.")
-    how: dict[str, Any] = {"data_root": data_root, "fold": parse_fold(fold), "device": device, "threads": workers}
-    how |= {"overrides": set_ or (), "shard": parse_shard(shard)}
+    _check_words(inputs, isolate=isolate, time_limit=time_limit, watched=watched)
+    how: dict[str, Any] = {"data_root": data_root, "fold": parse_fold(fold), "shard": parse_shard(shard), "device": device}
+    how |= {"overrides": set_ or (), "threads": workers}
     if dry_run:
         _show_forecast(model, inputs, how, as_json=as_json)
         return
@@ -169,6 +164,20 @@ def predict(
         else:
             outcome = run_predict(model, inputs, out, on_start=progress.start, **how)
     _show_outcome(outcome, out, as_json=as_json)
+
+
+def _check_words(inputs: list[Path], *, isolate: bool, time_limit: float | None, watched: bool) -> None:
+    if time_limit is not None and not isolate:
+        raise SettingsError("--time-limit must have a process that can be ended, got --no-isolate. Leave that away.")
+    if watched and len(inputs) != 1:
+        raise SettingsError(f"--watch must have one folder, got {len(inputs)} inputs.")
+
+
+def _start_early(context: typer.Context) -> None:
+    """Start the process that segments while the cases are still looked up."""
+    from segsuite.engines.spare_process import spare_process
+
+    context.with_resource(spare_process("segsuite.engines.model_predictor"))
 
 
 def slurm(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from segsuite.cli.terminal import set_verbosity
+from segsuite.engines.processes import available_cores
 from segsuite.errors import SettingsError
 
 __all__ = [
@@ -74,4 +74,4 @@ def worker_count(workers: int | None) -> int:
     """The number of workers, chosen from the cores if the user gave none."""
     if workers is not None:
         return max(1, workers)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return available_cores()

@@ -133,6 +133,7 @@ def predict(
 
     SIGTERM finishes the case in hand.
     """
+    _check_words(inputs, isolate=isolate, time_limit=time_limit, watched=watched)
     if isolate and engine is None and not dry_run:
         _start_early(context)
     from segsuite.engines.inputs import parse_shard
@@ -140,7 +141,6 @@ def predict(
     from segsuite.verbs.predicting import predict as run_predict
     from segsuite.verbs.spreading import watch
 
-    _check_words(inputs, isolate=isolate, time_limit=time_limit, watched=watched)
     how: dict[str, Any] = {"data_root": data_root, "fold": parse_fold(fold), "shard": parse_shard(shard), "device": device}
     how |= {"overrides": set_ or (), "threads": workers}
     if dry_run:

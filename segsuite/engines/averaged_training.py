@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from segsuite.data.cache import PreparedCase
 from segsuite.data.datasets import PatchDataset
-from segsuite.engines.cohort import Tell, patch_loader, whole_case_loader
+from segsuite.engines.cohort import patch_loader, whole_case_loader
 from segsuite.engines.components import dice_of_prepared
 from segsuite.engines.devices import in_fast_layout
 from segsuite.engines.inference import WindowInference, argmax_rows, predict_rows
+from segsuite.engines.processes import Tell
 from segsuite.engines.run_folder import RunFolder
 from segsuite.engines.schedules import averaged_copy, learning_rate_factor, make_optimiser
 from segsuite.engines.training import TrainingClock, budget_of, fit

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from torch.utils.data import DataLoader
 
@@ -18,21 +17,12 @@ from segsuite.data.manifest import Case, Manifest, read_manifest
 from segsuite.data.phantoms.cohort import PhantomCohort, write_phantom_cohort
 from segsuite.data.samplers import EpochSampler
 from segsuite.data.transforms import Preprocessing
-from segsuite.engines.processes import rank, wait_for_first, world_size
+from segsuite.engines.processes import Tell, default_workers, rank, wait_for_first, world_size
 from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import SettingsError
 from segsuite.shipped import find_manifest
 
-__all__ = ["Cohort", "Tell", "default_workers", "open_cohort", "patch_loader", "whole_case_loader"]
-
-MOST_WORKERS = 8
-
-
-class Tell(Protocol):
-    """Reports what is being done and which share of it is done."""
-
-    def __call__(self, doing: str, share: float, **numbers: float) -> None:
-        """Report."""
+__all__ = ["Cohort", "open_cohort", "patch_loader", "whole_case_loader"]
 
 
 @dataclass(frozen=True)
@@ -147,11 +137,6 @@ def open_cohort(data: dict[str, Any], run: RunFolder, *, workers: int | None, te
     chosen = default_workers() if workers is None else workers
     cache_bytes = None if data.get("cache_gb") is None else int(data["cache_gb"] * 1e9)
     return Cohort(manifest, root, data["fold"], training, held_out, cache_dir, chosen, cache_bytes)
-
-
-def default_workers() -> int:
-    """One loader process per core that is left beside the main one, at most 8."""
-    return min(MOST_WORKERS, max(0, len(os.sched_getaffinity(0)) - 1))
 
 
 def patch_loader(dataset: PatchDataset, *, batch_size: int, steps_per_epoch: int, workers: int) -> DataLoader[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import psutil
 import torch
 
 from segsuite.engines.devices import choose_device, has_fast_bfloat16
+from segsuite.engines.processes import available_cores
 from segsuite.engines.run_folder import versions
 from segsuite.volumes.grid import Grid, back_to_grid, network_grid, resample
 from segsuite.volumes.reading import read_labels
@@ -37,7 +37,7 @@ def examine(folder: Path) -> dict[str, Any]:
     machine = {
         "device": str(device) if device.type != "cuda" else f"{device} {torch.cuda.get_device_name(device)}",
         "bfloat16 in hardware": "yes" if has_fast_bfloat16(device) else "no",
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": available_cores(),
         "memory free": f"{psutil.virtual_memory().available / 1e9:.1f} of {psutil.virtual_memory().total / 1e9:.1f} GB",
         "disk free": f"{shutil.disk_usage(folder.resolve()).free / 1e9:.1f} GB",
     }

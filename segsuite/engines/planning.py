@@ -15,8 +15,8 @@ import numpy as np
 
 from segsuite.data.fingerprint import Fingerprint, take_fingerprint
 from segsuite.data.transforms import Normalisation, Preprocessing
-from segsuite.engines.cohort import Cohort, Tell
-from segsuite.engines.processes import wait_for_first
+from segsuite.engines.cohort import Cohort
+from segsuite.engines.processes import Tell, wait_for_first
 from segsuite.engines.run_folder import RunFolder
 from segsuite.files import write_json
 from segsuite.networks.unet import least_multiple

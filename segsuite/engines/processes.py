@@ -1,16 +1,42 @@
-"""One training over several processes, as torchrun or SLURM start them: who this one is, and waiting for the first."""
+"""One training over several processes, as torchrun or SLURM start them: who this one is, what it has and tells."""
 
 from __future__ import annotations
 
 import os
 import time
 from pathlib import Path
+from typing import Protocol
 
 from segsuite.errors import OutputError
 
-__all__ = ["local_world_size", "rank", "wait_for_first", "world_size"]
+__all__ = ["Tell", "available_cores", "default_workers", "local_world_size", "rank", "wait_for_first", "world_size"]
 
 PATIENCE_SECONDS = 300.0
+MOST_WORKERS = 8
+
+
+class Tell(Protocol):
+    """Reports what is being done and which share of it is done."""
+
+    def __call__(self, doing: str, share: float, **numbers: float) -> None:
+        """Report."""
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_workers(n_cores: int | None = None) -> int:
+    """One loader process per core that is left beside the main one, at most 8.
+
+    Args:
+        n_cores: What the training may use; ``None``: what this process may.
+
+    Returns:
+        How many.
+    """
+    return min(MOST_WORKERS, max(0, (n_cores or available_cores()) - 1))
 
 
 def rank() -> int:

@@ -8,9 +8,10 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from segsuite.engines.processes import Tell
 from segsuite.engines.ray_cluster import connected, worker_count
 from segsuite.engines.ray_options import RayOptions
-from segsuite.engines.side_by_side import Job, Tell
+from segsuite.engines.side_by_side import Job
 from segsuite.errors import InputError
 
 __all__ = ["run_on_ray"]
@@ -42,7 +43,7 @@ def run_on_ray(jobs: Sequence[Job], *, cluster: RayOptions, tell: Tell) -> dict[
         del waiting[:at_once]
         while running:
             names = ", ".join(sorted(job.name for job in running.values()))
-            tell(f"training {names}", 1 - (len(waiting) + len(running)) / len(jobs), {})
+            tell(f"training {names}", 1 - (len(waiting) + len(running)) / len(jobs))
             ready, _ = ray.wait(list(running))
             for reference in ready:
                 job = running.pop(reference)
@@ -60,4 +61,4 @@ def run_on_ray(jobs: Sequence[Job], *, cluster: RayOptions, tell: Tell) -> dict[
 
 def _work(job: Job) -> None:
     """Runs on a node; the devices that it sees are its own."""
-    job.work(0, lambda doing, share, numbers: None)
+    job.work(0, lambda doing, share, **numbers: None)

@@ -12,14 +12,13 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from segsuite.engines.processes import Tell
 from segsuite.engines.spare_process import WorkProcess, named_end, start_process
 from segsuite.errors import InputError
 
-__all__ = ["Job", "Tell", "run_side_by_side"]
+__all__ = ["Job", "run_side_by_side"]
 
 SECONDS_BETWEEN_WORDS = 1.0
-Tell = Callable[[str, float, dict[str, float]], None]
-"""Called with what is done, the share of it, and numbers."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def run_side_by_side(jobs: Sequence[Job], *, at_once: int, tell: Tell) -> dict[s
                     if content:
                         failures[job.name] = f"{content}; see {job.log}"
                 names = ", ".join(sorted(job.name for job in running.values()))
-                tell(f"training {names or 'is over'}", sum(shares.values()) / len(jobs), {})
+                tell(f"training {names or 'is over'}", sum(shares.values()) / len(jobs))
     finally:
         for job in running.values():
             job.child.end()
@@ -126,7 +125,7 @@ class _Told:
     def __init__(self, told: Connection) -> None:
         self.told, self.last = told, 0.0
 
-    def __call__(self, doing: str, share: float, _: dict[str, float]) -> None:
+    def __call__(self, doing: str, share: float, **numbers: float) -> None:
         if time.monotonic() - self.last > SECONDS_BETWEEN_WORDS:
             self.last = time.monotonic()
             self.told.send(("progress", share))

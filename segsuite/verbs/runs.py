@@ -8,10 +8,10 @@ from pathlib import Path
 
 from segsuite.data.manifest import read_manifest
 from segsuite.engines.model_folder import write_ensemble
-from segsuite.engines.processes import rank, world_size
+from segsuite.engines.processes import Tell, default_workers, rank, world_size
 from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.run_folder import RunFolder, open_run
-from segsuite.engines.side_by_side import Job, Tell, run_side_by_side
+from segsuite.engines.side_by_side import Job, run_side_by_side
 from segsuite.errors import ModelError, SettingsError
 from segsuite.pipeline import Pipeline, Runtime, find_pipeline
 from segsuite.reports.page import write_report
@@ -133,39 +133,37 @@ class _Fold:
 
     def __call__(self, place: int, tell: Tell) -> None:
         """Train it as the one of several at once that has this place."""
-        device = self.devices[place % len(self.devices)]
-        _train_one(self.config, self.overrides, self.out, self.resume, Runtime(device, self.workers, tell))
+
+        def progress(doing: str, share: float, numbers: dict[str, float]) -> None:
+            tell(doing, share, **numbers)
+
+        runtime = Runtime(self.devices[place % len(self.devices)], self.workers, progress)
+        _train_one(self.config, self.overrides, self.out, self.resume, runtime)
 
 
 def _train_folds(folds: Sequence[_Fold], at_once: int | None, cluster: RayOptions | None, runtime: Runtime) -> None:
     """One after the other in this process, side by side, or on a cluster."""
     from segsuite.engines.devices import devices_of  # loads torch
 
-    def tell(doing: str, share: float, numbers: dict[str, float]) -> None:
-        runtime.tell(doing, share, **numbers)
-
-    devices = devices_of(runtime.device) if cluster is None else [runtime.device]
+    devices, workers = devices_of(runtime.device), runtime.workers
+    if cluster is not None:
+        devices = [runtime.device]
+        workers = default_workers(max(1, int(cluster.cpus))) if workers is None else workers
     n = min(len(folds), at_once or (len(devices) if world_size() == 1 else 1))
     if world_size() > 1 and (n > 1 or cluster is not None):
         raise SettingsError(f"--at-once must be 1 where {world_size()} processes share one training, got {n}.")
+    folds = [replace(fold, devices=tuple(devices), workers=workers) for fold in folds]
     if n == 1 and cluster is None:
         for fold in folds:
-            _train_one(fold.config, fold.overrides, fold.out, fold.resume, runtime)
+            fold(0, runtime.tell)
         return
-    jobs = [
-        Job(
-            fold.out.name,
-            replace(fold, devices=tuple(devices), workers=runtime.workers),
-            fold.out.with_name(f"{fold.out.name}.log"),
-        )
-        for fold in folds
-    ]
+    jobs = [Job(fold.out.name, fold, fold.out.with_name(f"{fold.out.name}.log")) for fold in folds]
     if cluster is not None:
         from segsuite.engines.ray_jobs import run_on_ray  # Ray is an extra
 
-        failures = run_on_ray(jobs, cluster=cluster, tell=tell)
+        failures = run_on_ray(jobs, cluster=cluster, tell=runtime.tell)
     else:
-        failures = run_side_by_side(jobs, at_once=n, tell=tell)
+        failures = run_side_by_side(jobs, at_once=n, tell=runtime.tell)
     if failures:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
         raise ModelError(

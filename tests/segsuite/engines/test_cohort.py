@@ -7,7 +7,7 @@ import pytest
 
 from segsuite.data.manifest import Case, read_manifest, write_manifest
 from segsuite.data.transforms import Normalisation, Preprocessing
-from segsuite.engines.cohort import default_workers, open_cohort, whole_case_loader
+from segsuite.engines.cohort import open_cohort, whole_case_loader
 from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import ManifestError, SettingsError
 
@@ -41,10 +41,6 @@ def test_patient_on_both_sides_is_refused(cohort_folder: Path, tmp_path: Path) -
 def test_no_cases_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="give --manifest M.json"):
         open_cohort(data(), RunFolder(tmp_path), workers=0, tell=quiet)
-
-
-def test_workers_leave_a_core() -> None:
-    assert 0 <= default_workers() <= 8
 
 
 def test_unlabelled_cases_of_held_out_patients_are_left_out(cohort_folder: Path, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from segsuite.engines.processes import Tell
 from segsuite.engines.ray_options import RayOptions
-from segsuite.engines.side_by_side import Job, Tell
+from segsuite.engines.side_by_side import Job
 from segsuite.errors import OutputError, SettingsError
 
 ray = pytest.importorskip("ray", reason="needs the extra: pip install 'segsuite[ray]'")
@@ -40,7 +41,7 @@ def test_one_that_dies_is_done_again_and_one_that_fails_is_named(tmp_path: Path)
     failures = run_on_ray(
         [Job(name, work, tmp_path / "unused.log") for name, work in works.items()],
         cluster=RayOptions(workers=2),
-        tell=lambda doing, share, _: told.append(share),
+        tell=lambda doing, share, **_: told.append(share),
     )
     assert failures == {"b": "the disk is full", "c": "KeyError: 'an error nobody thought of'"}
     tries = {path.read_text() for path in tmp_path.glob("try_*")}
@@ -53,4 +54,4 @@ def test_a_cluster_without_room_is_refused(tmp_path: Path) -> None:
     from segsuite.engines.ray_jobs import run_on_ray
 
     with pytest.raises(SettingsError, match="room for a worker of 1 CPUs and 3 GPUs"):
-        run_on_ray([Job("a", fails, tmp_path / "log")], cluster=RayOptions(gpus=3), tell=lambda *_: None)
+        run_on_ray([Job("a", fails, tmp_path / "log")], cluster=RayOptions(gpus=3), tell=lambda *_, **__: None)

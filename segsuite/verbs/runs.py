@@ -165,7 +165,7 @@ def _train_folds(folds: Sequence[_Fold], at_once: int | None, cluster: RayOption
     else:
         failures = run_side_by_side(jobs, at_once=n, tell=runtime.tell)
     if failures:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+        reasons = "; ".join(f"{job.name}: {failures[job.name]}" for job in jobs if job.name in failures)
         raise ModelError(
             f"All {len(folds)} folds must be trained, but {len(failures)} failed: {reasons}. The same command goes on."
         )

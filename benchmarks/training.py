@@ -1,10 +1,13 @@
-"""Patches per second of training: segsuite beside nnU-Net v2 with the same network, patch, batch and cores, in float32.
+"""Patches per second of training: segsuite beside nnU-Net v2 with the same network, patch, batch and cores.
 
     python benchmarks/training.py M.json DATA_ROOT --out WORK [--seconds 120] [--peer /path/to/python] [--repeats 2]
+                                  [--device cuda --precision bfloat16 --workers 8 --epoch 50 --set plan.patch_size=[128,128,128]]
 
 M.json is a manifest with folds. PEER is the python of an environment with `nnunetv2`. Each side trains with its own
-loader, augmentation, loss and optimiser, the network is segsuite's planned U-Net on both; the first step does not count. Runs
-alternate; medians. The share of its time that segsuite's network waits for data is what training logs.
+loader, augmentation, loss and optimiser, the network is segsuite's planned U-Net on both; the first epoch, and the peer's first
+steps, do not count. On a CPU both compute in float32; on a GPU nnU-Net computes in its mixed precision and compiles its network,
+as it always does there. Runs alternate; medians. The share of its time that segsuite's network waits for data is what training
+logs.
 """
 
 from __future__ import annotations
@@ -32,10 +35,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--peer", type=Path)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="float32", help="segsuite's")
+    parser.add_argument("--workers", type=int, default=1, help="loader processes on both sides")
+    parser.add_argument("--epoch", type=int, default=5, help="segsuite's steps between two checkpoints")
+    parser.add_argument("--set", nargs="*", default=[], dest="overrides", help="for segsuite, for example plan.patch_size=...")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        print(json.dumps({"rate": rate_of_nnunet(options.manifest, options.data_root, options.out, options.seconds)}))
+        print(json.dumps({"rate": rate_of_nnunet(options)}))
         return
     options.out.mkdir(parents=True, exist_ok=True)
     ours: list[float] = []
@@ -47,6 +55,7 @@ def main() -> None:
         if options.peer is not None:
             command = [options.peer, __file__, options.manifest, options.data_root, "--child"]
             command += ["--out", options.out / "peer", "--seconds", options.seconds]
+            command += ["--device", options.device, "--workers", options.workers]
             here = str(Path(__file__).resolve().parents[1])
             environment = {**os.environ, "SEGSUITE_PLAN": json.dumps(plan), "PYTHONPATH": here}
             found = subprocess.run([*map(str, command)], env=environment, capture_output=True, text=True, check=False)
@@ -64,10 +73,11 @@ def rate_of_segsuite(options: argparse.Namespace, number: int) -> tuple[float, f
     """Patches per second after the first epoch, share of waiting, and the plan."""
     run = options.out / f"run{number}"
     shutil.rmtree(run, ignore_errors=True)
-    command = [sys.executable, "-m", "segsuite", "train", CONFIG, "-q", "--device", "cpu", "--out", run]
+    command = [sys.executable, "-m", "segsuite", "train", CONFIG, "-q", "--device", options.device, "--out", run]
     command += ["--manifest", options.manifest, "--data-root", options.data_root, "--fold", "0"]
-    command += [f"training.max_minutes={options.seconds / 60}", "training.steps_per_epoch=5", "training.epochs_per_validation=0"]
-    command += ["training.precision=float32"]
+    command += ["--workers", options.workers, f"training.max_minutes={options.seconds / 60}", *options.overrides]
+    command += [f"training.steps_per_epoch={options.epoch}", "training.epochs_per_validation=0"]
+    command += [f"training.precision={options.precision}"]
     subprocess.run([*map(str, command)], check=True)
     with (run / "history.csv").open() as stream:
         rows = list(csv.DictReader(stream))
@@ -78,17 +88,18 @@ def rate_of_segsuite(options: argparse.Namespace, number: int) -> tuple[float, f
     return (last - first) * plan["batch_size"] / (60 * (ended - begun)), statistics.mean(waited), plan
 
 
-def rate_of_nnunet(manifest: Path, data_root: Path, work: Path, seconds: float) -> float:
+def rate_of_nnunet(options: argparse.Namespace) -> float:
     """Patches per second of nnU-Net's trainer around the same network."""
+    work, on_cpu = options.out, options.device == "cpu"
     for name in ("raw", "preprocessed", "results"):
         os.environ[f"nnUNet_{name}"] = str((work / name).resolve())
-    os.environ["nnUNet_n_proc_DA"] = "1"  # noqa: SIM112
-    os.environ["nnUNet_compile"] = "false"  # noqa: SIM112
+    os.environ["nnUNet_n_proc_DA"] = str(options.workers)  # noqa: SIM112
+    os.environ["nnUNet_compile"] = "false" if on_cpu else "true"  # noqa: SIM112
     from nnunet_peer import preprocess, write_raw_folder
 
-    content = json.loads(manifest.read_text())
+    content = json.loads(options.manifest.read_text())
     if not (work / "preprocessed").is_dir():
-        write_raw_folder(content, data_root, work / "raw" / "Dataset001_Peer")
+        write_raw_folder(content, options.data_root, work / "raw" / "Dataset001_Peer")
         preprocess(work, content)
     import torch
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -114,12 +125,15 @@ def rate_of_nnunet(manifest: Path, data_root: Path, work: Path, seconds: float) 
     chosen |= {"patch_size": plan["patch_size"], "batch_size": plan["batch_size"]}
     chosen["architecture"]["arch_kwargs"]["strides"] = plan["strides"]
     dataset = json.loads((base / "dataset.json").read_text())
-    trainer = PeerTrainer(plans=plans, configuration="3d_fullres", fold=0, dataset_json=dataset, device=torch.device("cpu"))
+    trainer = PeerTrainer(
+        plans=plans, configuration="3d_fullres", fold=0, dataset_json=dataset, device=torch.device(options.device)
+    )
     trainer.on_train_start()
     trainer.network.train()
-    trainer.train_step(next(trainer.dataloader_train))
+    for _ in range(1 if on_cpu else 20):
+        trainer.train_step(next(trainer.dataloader_train))
     began, steps = time.monotonic(), 0
-    while time.monotonic() - began < seconds:
+    while time.monotonic() - began < options.seconds:
         trainer.train_step(next(trainer.dataloader_train))
         steps += 1
     return steps * plan["batch_size"] / (time.monotonic() - began)

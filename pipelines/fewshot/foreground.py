@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segsuite.losses.dice import NOT_SCORED
-from segsuite.networks.blocks import instance_norm
 from segsuite.networks.convolution import Convolution3d
+from segsuite.networks.normalisation import InstanceNorm
 
 __all__ = ["ForegroundHead", "context_classes", "foreground_loss", "foreground_target", "surest_background"]
 
@@ -35,7 +35,7 @@ class ForegroundHead(nn.Module):
             heads: Of its attention.
         """
         super().__init__()
-        self.project = nn.Sequential(Convolution3d(in_channels, channels, 3, padding=1), instance_norm(channels))
+        self.project = nn.Sequential(Convolution3d(in_channels, channels, 3, padding=1), InstanceNorm(channels))
         self.last = nn.Conv3d(channels, channels, 1)
         self.of_kernel = nn.Linear(kernel_channels, channels)
         self.queries = nn.Parameter(torch.randn(2, channels))

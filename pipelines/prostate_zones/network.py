@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from pipelines.prostate_zones.fusion import disagreement, fuse_branches, shared_zones
 from segsuite.errors import SettingsError
-from segsuite.networks.blocks import instance_norm
 from segsuite.networks.convolution import Convolution3d
+from segsuite.networks.normalisation import InstanceNorm
 from segsuite.shapes import Size
 
 __all__ = ["AUXILIARY", "FusedZones", "ZoneNetwork", "ZoneOutput", "build_network"]
@@ -295,7 +295,7 @@ def _norm(name: str, channels: int) -> nn.Module:
     if name == "batch":
         return nn.BatchNorm3d(channels)
     if name == "instance":
-        return instance_norm(channels)
+        return InstanceNorm(channels)
     if name == "group":
         return nn.GroupNorm(next(n for n in (8, 4, 2, 1) if channels % n == 0), channels)
     raise SettingsError(f"The norm must be batch, instance or group, got `{name}`.")

@@ -8,26 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from segsuite.networks.convolution import Convolution3d
+from segsuite.networks.normalisation import InstanceNorm
 from segsuite.shapes import Size
 
-__all__ = ["ConvolutionPair", "StepUp", "instance_norm"]
+__all__ = ["ConvolutionPair", "StepUp"]
 
 LEAK = 0.01
-
-
-def instance_norm(channels: int) -> nn.GroupNorm:
-    """Instance normalisation with a scale and a shift per channel.
-
-    Written as one group per channel, which is the same function with the same parameters: torch's own instance norm turns
-    images out of the channels-last layout, and every convolution after it is slower.
-
-    Args:
-        channels: Of the features.
-
-    Returns:
-        The layer.
-    """
-    return nn.GroupNorm(channels, channels)
 
 
 class ConvolutionPair(nn.Module):
@@ -46,15 +32,14 @@ class ConvolutionPair(nn.Module):
         i, j, k = kernel
         size, padding, step = (i, j, k), (i // 2, j // 2, k // 2), (stride[0], stride[1], stride[2])
         self.first = Convolution3d(in_channels, out_channels, size, step, padding, bias=False)
-        self.first_norm = instance_norm(out_channels)
+        self.first_norm = InstanceNorm(out_channels, slope=LEAK)
         self.second = Convolution3d(out_channels, out_channels, size, 1, padding, bias=False)
-        self.second_norm = instance_norm(out_channels)
-        self.activation = nn.LeakyReLU(LEAK, inplace=True)
+        self.second_norm = InstanceNorm(out_channels, slope=LEAK)
 
     def forward(self, image: Tensor) -> Tensor:
         """(batch, in, i, j, k) to (batch, out, i / stride, j / stride, k / stride)."""
-        image = self.activation(self.first_norm(self.first(image)))
-        return cast(Tensor, self.activation(self.second_norm(self.second(image))))
+        image = self.first_norm(self.first(image))
+        return cast(Tensor, self.second_norm(self.second(image)))
 
 
 class StepUp(nn.Module):

@@ -2,18 +2,27 @@
 
 The list follows nnU-Net's (Isensee et al., Nature Methods 2021, doi:10.1038/s41592-020-01008-z, supplement): noise,
 blur, brightness, contrast, low resolution, gamma, inverted gamma, mirroring. Each change draws per sample whether it
-happens; all draws come from one CPU generator, so that CPU and GPU runs see the same augmentation.
+happens and how much, from one CPU generator, so that CPU and GPU runs see the same augmentation (but for the noise itself,
+which is drawn where the batch is); the samples that it happens to are then changed together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 __all__ = ["IntensityAugmentation", "augment_batch", "blur", "change_gamma", "mirror", "reduce_resolution"]
+
+Change = Callable[[Tensor, Tensor], Tensor]
+"""Samples (n, channels, i, j, k) and one amount for each to the changed samples."""
+SPACE = (2, 3, 4)
+BLUR_REACH = 4
+"""Voxels to each side that a blurred voxel is made of."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class IntensityAugmentation:
 
 
 def augment_batch(image: Tensor, label: Tensor, augmentation: IntensityAugmentation, *, seed: int) -> tuple[Tensor, Tensor]:
-    """A batch with each sample changed at random.
+    """A batch with each sample changed at random; in single precision also where the training step is not.
 
     Args:
         image: (batch, channels, i, j, k).
@@ -67,10 +76,14 @@ def augment_batch(image: Tensor, label: Tensor, augmentation: IntensityAugmentat
         New image and label.
     """
     draw = torch.Generator().manual_seed(seed)
-    image = image.clone()
-    for sample in range(len(image)):
-        image[sample] = _augment_sample(image[sample], augmentation, draw)
-    return mirror(image, label, augmentation.mirror_axes, draw)
+    amounts = [_drawn_amounts(augmentation, draw) for _ in range(len(image))]
+    with torch.autocast(image.device.type, enabled=False):
+        changed = image.float().clone()
+        for name, change in _changes(draw, image.device).items():
+            which = [sample for sample, drawn in enumerate(amounts) if name in drawn]
+            for at, samples in _taken_together(which, image.device):
+                changed[at] = change(changed[at], torch.tensor([amounts[sample][name] for sample in samples]))
+        return _mirrored(changed, label.clone(), augmentation.mirror_axes, draw)
 
 
 def mirror(image: Tensor, label: Tensor, axes: tuple[int, ...], draw: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -85,97 +98,152 @@ def mirror(image: Tensor, label: Tensor, axes: tuple[int, ...], draw: torch.Gene
     Returns:
         New image and label.
     """
-    image, label = image.clone(), label.clone()
+    return _mirrored(image.clone(), label.clone(), axes, draw)
+
+
+def _mirrored(image: Tensor, label: Tensor, axes: tuple[int, ...], draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    """In place."""
+    together: dict[tuple[int, ...], list[int]] = {}
     for sample in range(len(image)):
-        flipped = [axis for axis in axes if _uniform(draw, 0, 1) < 0.5]
-        if flipped:
-            image[sample] = image[sample].flip([axis + 1 for axis in flipped])
-            label[sample] = label[sample].flip([axis - 3 for axis in flipped])
+        flipped = tuple(axis for axis in axes if _uniform(draw, 0, 1) < 0.5)
+        together.setdefault(flipped, []).append(sample)
+    for flipped, samples in together.items():
+        dims = [axis - 3 for axis in flipped]
+        for at, _ in _taken_together(samples if flipped else [], image.device):
+            image[at], label[at] = image[at].flip(dims), label[at].flip(dims)
     return image, label
 
 
-def blur(sample: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur with one sigma, axis by axis, edge values repeated.
+def _taken_together(samples: list[int], device: torch.device) -> Iterator[tuple[Any, list[int]]]:
+    """An index into the batch, and the samples there: on a CPU one after the other, which stay in its cache."""
+    if device.type == "cpu":
+        yield from ((slice(sample, sample + 1), [sample]) for sample in samples)
+    elif samples:
+        yield samples, samples
+
+
+def blur(samples: Tensor, sigmas: Tensor) -> Tensor:
+    """Gaussian blur, axis by axis, edge values repeated.
 
     Args:
-        sample: (channels, i, j, k).
-        sigma: Width in voxels, at most 1.33 (the kernel has 9 taps).
+        samples: (n, channels, i, j, k).
+        sigmas: (n,), widths in voxels, at most 1.33 (the kernel has 9 taps).
 
     Returns:
         Same shape.
     """
-    taps = torch.arange(-4, 5, dtype=sample.dtype, device=sample.device)
-    kernel = torch.exp(-0.5 * (taps / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    for axis in range(3):
-        if sample.shape[axis + 1] < 2:
+    taps = torch.arange(-BLUR_REACH, BLUR_REACH + 1)
+    kernels = torch.exp(-0.5 * (taps / sigmas[:, None]) ** 2)
+    kernels = kernels / kernels.sum(dim=1, keepdim=True)
+    for axis in SPACE:
+        size = samples.shape[axis]
+        if size < 2:
             continue
-        shape = [1, 1, 1, 1, 1]
-        shape[axis + 2] = 9
-        padding = [0] * 6
-        padding[2 * (2 - axis)] = padding[2 * (2 - axis) + 1] = 4
-        padded = F.pad(sample[:, None], padding, mode="replicate")
-        sample = F.conv3d(padded, kernel.reshape(shape))[:, 0]
-    return sample
+        sources = (torch.arange(size)[:, None] + taps).clamp(0, size - 1)
+        matrices = torch.zeros(len(samples), size, size)
+        matrices.scatter_add_(2, sources.expand(len(samples), -1, -1), kernels[:, None].expand(-1, size, -1).contiguous())
+        samples = _along(samples, matrices, axis)
+    return samples
 
 
-def reduce_resolution(sample: Tensor, factor: float) -> Tensor:
-    """The sample as if it had been acquired with larger voxels.
+def reduce_resolution(samples: Tensor, factors: Tensor) -> Tensor:
+    """Samples as if they had been acquired with larger voxels: the nearest voxel of each, then linear interpolation back.
 
     Args:
-        sample: (channels, i, j, k).
-        factor: Share of the voxels per axis that stays, in (0, 1].
+        samples: (n, channels, i, j, k).
+        factors: (n,), share of the voxels per axis that stays, in (0, 1].
 
     Returns:
         Same shape.
     """
-    size = sample.shape[1:]
-    small = [max(1, round(n * factor)) for n in size]
-    coarse = F.interpolate(sample[None], size=small, mode="nearest-exact")
-    return F.interpolate(coarse, size=list(size), mode="trilinear", align_corners=False)[0]
+    for axis in SPACE:
+        size = samples.shape[axis]
+        matrices = torch.stack([_down_and_up(size, max(1, round(size * factor))) for factor in factors.tolist()])
+        samples = _along(samples, matrices, axis)
+    return samples
 
 
-def change_gamma(sample: Tensor, exponent: float, *, invert: bool) -> Tensor:
+def change_gamma(samples: Tensor, exponents: Tensor, *, invert: bool) -> Tensor:
     """Raise each channel, scaled to [0, 1], to a power; then restore its mean and standard deviation.
 
     Args:
-        sample: (channels, i, j, k).
-        exponent: Above zero.
+        samples: (n, channels, i, j, k).
+        exponents: (n,), above zero.
         invert: Do it on the negative.
 
     Returns:
         Same shape.
     """
     sign = -1.0 if invert else 1.0
-    values = sample * sign
-    dims = (1, 2, 3)
-    mean, std = values.mean(dims, keepdim=True), values.std(dims, keepdim=True)
-    low = values.amin(dims, keepdim=True)
-    span = (values.amax(dims, keepdim=True) - low).clamp_min(1e-7)
-    changed = ((values - low) / span).clamp(0, 1) ** exponent
-    changed = (changed - changed.mean(dims, keepdim=True)) / changed.std(dims, keepdim=True).clamp_min(1e-7)
+    values = samples * sign
+    mean, std = values.mean(SPACE, keepdim=True), values.std(SPACE, keepdim=True)
+    low = values.amin(SPACE, keepdim=True)
+    span = (values.amax(SPACE, keepdim=True) - low).clamp_min(1e-7)
+    changed = ((values - low) / span).clamp(0, 1) ** _per_sample(exponents, samples)
+    changed = (changed - changed.mean(SPACE, keepdim=True)) / changed.std(SPACE, keepdim=True).clamp_min(1e-7)
     return sign * (changed * std + mean)
 
 
-def _augment_sample(sample: Tensor, chance: IntensityAugmentation, draw: torch.Generator) -> Tensor:
-    if _uniform(draw, 0, 1) < chance.noise:
-        noise = torch.randn(sample.shape, generator=draw).to(sample)
-        sample = sample + noise * sample.std() * _uniform(draw, 0, 0.1) ** 0.5
-    if _uniform(draw, 0, 1) < chance.blur:
-        sample = blur(sample, _uniform(draw, 0.5, 1.0))
-    if _uniform(draw, 0, 1) < chance.brightness:
-        sample = sample * _uniform(draw, 0.75, 1.25)
-    if _uniform(draw, 0, 1) < chance.contrast:
-        mean = sample.mean((1, 2, 3), keepdim=True)
-        low, high = sample.amin((1, 2, 3), keepdim=True), sample.amax((1, 2, 3), keepdim=True)
-        sample = ((sample - mean) * _uniform(draw, 0.75, 1.25) + mean).clamp(low, high)
-    if _uniform(draw, 0, 1) < chance.low_resolution:
-        sample = reduce_resolution(sample, _uniform(draw, 0.5, 1.0))
-    if _uniform(draw, 0, 1) < chance.inverted_gamma:
-        sample = change_gamma(sample, _uniform(draw, 0.7, 1.5), invert=True)
-    if _uniform(draw, 0, 1) < chance.gamma:
-        sample = change_gamma(sample, _uniform(draw, 0.7, 1.5), invert=False)
-    return sample
+def _drawn_amounts(chance: IntensityAugmentation, draw: torch.Generator) -> dict[str, float]:
+    """What happens to one sample, and how much."""
+    ranges = {
+        "noise": (0, 0.1), "blur": (0.5, 1.0), "brightness": (0.75, 1.25), "contrast": (0.75, 1.25),
+        "low_resolution": (0.5, 1.0), "inverted_gamma": (0.7, 1.5), "gamma": (0.7, 1.5),
+    }  # fmt: skip
+    happens = [name for name in ranges if _uniform(draw, 0, 1) < getattr(chance, name)]
+    return {name: _uniform(draw, *ranges[name]) for name in happens}
+
+
+def _changes(draw: torch.Generator, device: torch.device) -> dict[str, Change]:
+    """What each change does, in the order in which they happen."""
+    seed = int(torch.randint(2**62, (), generator=draw))
+    return {
+        "noise": partial(_add_noise, generator=torch.Generator(device).manual_seed(seed)),
+        "blur": blur,
+        "brightness": lambda samples, factors: samples * _per_sample(factors, samples),
+        "contrast": _change_contrast,
+        "low_resolution": reduce_resolution,
+        "inverted_gamma": partial(change_gamma, invert=True),
+        "gamma": partial(change_gamma, invert=False),
+    }
+
+
+def _add_noise(samples: Tensor, variances: Tensor, *, generator: torch.Generator) -> Tensor:
+    noise = torch.randn(samples.shape, generator=generator, device=samples.device)
+    return samples + noise * samples.std((1, *SPACE), keepdim=True) * _per_sample(variances.sqrt(), samples)
+
+
+def _change_contrast(samples: Tensor, factors: Tensor) -> Tensor:
+    mean = samples.mean(SPACE, keepdim=True)
+    low, high = samples.amin(SPACE, keepdim=True), samples.amax(SPACE, keepdim=True)
+    return ((samples - mean) * _per_sample(factors, samples) + mean).clamp(low, high)
+
+
+def _down_and_up(size: int, n_kept: int) -> Tensor:
+    """(size, size): each voxel from the nearest voxels of a grid with fewer, linearly."""
+    nearest = ((torch.arange(n_kept) + 0.5) * size / n_kept).long()
+    at = ((torch.arange(size) + 0.5) * n_kept / size - 0.5).clamp_min(0)
+    before = at.long()
+    after = (before + 1).clamp_max(n_kept - 1)
+    matrix = torch.zeros(size, size)
+    rows = torch.arange(size)
+    matrix.index_put_((rows, nearest[before]), 1 - (at - before), accumulate=True)
+    matrix.index_put_((rows, nearest[after]), at - before, accumulate=True)
+    return matrix
+
+
+def _along(samples: Tensor, matrices: Tensor, axis: int) -> Tensor:
+    """Every line of samples along an axis times the sample's matrix (n, size, size)."""
+    first = matrices.to(samples.device)[:, None]
+    if axis == 2:
+        return (first @ samples.flatten(3)).view(samples.shape)
+    if axis == 3:
+        return first[:, None] @ samples
+    return (samples.flatten(1, 3) @ first[:, 0].transpose(1, 2)).view(samples.shape)
+
+
+def _per_sample(amounts: Tensor, samples: Tensor) -> Tensor:
+    return amounts.to(samples.device).view(-1, 1, 1, 1, 1)
 
 
 def _uniform(draw: torch.Generator, low: float, high: float) -> float:

@@ -113,24 +113,44 @@ def _read_window(
 def _warp(
     image: NDArray[np.float32], label: NDArray[np.int16], size: Size, affine: FloatArray
 ) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
-    theta = torch.zeros(1, 3, 4)
-    window = np.asarray(label.shape)
-    normalised = affine * np.asarray(size)[None, :] / window[:, None]
-    theta[0, :, :3] = torch.from_numpy(np.ascontiguousarray(normalised[::-1, ::-1])).float()
-    points = torch.nn.functional.affine_grid(theta, [1, 1, *size], align_corners=False)
-    sampled = _sample(torch.from_numpy(image)[None], points, "bilinear", "border")[0].numpy()
-    marks = torch.from_numpy(label)
-    values = torch.unique(marks)
+    points = _points(size, label.shape, affine)
+    values = np.flatnonzero(np.bincount(label.ravel() + 1)) - 1
     if len(values) > MAX_LABELS_LINEAR:
-        nearest = _sample((marks + 1).float()[None, None], points, "nearest", "zeros")[0, 0]
+        nearest = _sample(torch.from_numpy(label + 1).float()[None], points, "nearest", "zeros")[0]
+        sampled = _sample(torch.from_numpy(image), points, "bilinear", "border").numpy()
         return sampled, (nearest.round().to(torch.int16) - 1).numpy()
-    occupancy = torch.stack([(marks == value).float() for value in values])
-    winner = _sample(occupancy[None], points, "bilinear", "border")[0].argmax(dim=0)
-    return sampled, values[winner].to(torch.int16).numpy()
+    channels = np.empty((len(image) + len(values) - 1, *label.shape), dtype=np.float32)
+    channels[: len(image)] = image
+    for channel, value in zip(channels[len(image) :], values[1:], strict=True):
+        channel[...] = label == value
+    sampled = _sample(torch.from_numpy(channels), points, "bilinear", "border").numpy()
+    return sampled[: len(image)], _winner(sampled[len(image) :], values)
 
 
-def _sample(volume: torch.Tensor, points: torch.Tensor, mode: str, padding: str) -> torch.Tensor:
-    return torch.nn.functional.grid_sample(volume, points, mode=mode, padding_mode=padding, align_corners=False)
+def _points(size: Size, window: tuple[int, ...], affine: FloatArray) -> torch.Tensor:
+    """Where in the window, whose ends are -1 and 1, each voxel of a patch lies: (*size, 3), the last axis first."""
+    points = torch.empty(*size, 3)
+    for source in range(3):
+        along = [
+            torch.from_numpy((np.arange(n) - (n - 1) / 2) * (2 * affine[source, axis] / window[source])).float()
+            for axis, n in enumerate(size)
+        ]
+        points[..., 2 - source] = along[0][:, None, None] + along[1][:, None] + along[2]
+    return points
+
+
+def _winner(occupancies: NDArray[np.float32], values: NDArray[np.intp]) -> NDArray[np.int16]:
+    """The label of largest occupancy, where all but the first label's are given and all sum to 1; of equal ones the first."""
+    best = 1 - occupancies.sum(axis=0)
+    winner = np.full(best.shape, values[0], dtype=np.int16)
+    for occupancy, value in zip(occupancies, values[1:], strict=True):
+        winner[occupancy > best] = value
+        np.maximum(best, occupancy, out=best)
+    return winner
+
+
+def _sample(channels: torch.Tensor, points: torch.Tensor, mode: str, padding: str) -> torch.Tensor:
+    return torch.nn.functional.grid_sample(channels[None], points[None], mode=mode, padding_mode=padding, align_corners=False)[0]
 
 
 def _rotation(angles: FloatArray) -> FloatArray:

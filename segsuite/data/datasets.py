@@ -26,8 +26,9 @@ MoreTargets = Callable[[PreparedCase, np.ndarray], Mapping[str, np.ndarray]]
 class PatchDataset(Dataset[dict[str, torch.Tensor]]):
     """Patches of cases; a share of them, evenly spread over the numbers, is centred on a structure, another is unlabelled.
 
-    An item is ``image`` (channels, i, j, k) float32, ``label`` (i, j, k) int64 class indices with -1 where nothing is scored,
-    ``index``, and what ``more_targets`` adds. Of an unlabelled case the label is -1 everywhere.
+    An item is ``image`` (channels, i, j, k) float32, ``label`` (i, j, k) int16 class indices with -1 where nothing is scored
+    (short, since it travels between processes and to a GPU), ``index``, and what ``more_targets`` adds. Of an unlabelled case
+    the label is -1 everywhere.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         more = {} if self.more_targets is None else self.more_targets(case, label)
         return {
             "image": torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)),
-            "label": torch.from_numpy(np.ascontiguousarray(label, dtype=np.int64)),
+            "label": torch.from_numpy(np.ascontiguousarray(label, dtype=np.int16)),
             "index": torch.tensor(index),
             **{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in more.items()},
         }

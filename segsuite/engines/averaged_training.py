@@ -19,7 +19,7 @@ from segsuite.engines.devices import in_fast_layout
 from segsuite.engines.inference import WindowInference, argmax_rows, predict_rows
 from segsuite.engines.processes import Tell
 from segsuite.engines.run_folder import RunFolder
-from segsuite.engines.schedules import averaged_copy, learning_rate_factor, make_optimiser
+from segsuite.engines.schedules import WeightAverage, learning_rate_factor, make_optimiser
 from segsuite.engines.training import TrainingClock, budget_of, fit
 from segsuite.metrics.per_case import mean_of_scored
 from segsuite.seeding import keyed_seed
@@ -60,7 +60,7 @@ class AveragedTraining(pl.LightningModule):
         """
         super().__init__()
         self.network = in_fast_layout(network)
-        self.average = averaged_copy(self.network, decay=average_decay)
+        self.average = WeightAverage(self.network, decay=average_decay)
         self.optimiser, self.schedule = optimiser, schedule
         self.windows, self.structures, self.seed = windows, structures, seed
 
@@ -74,10 +74,14 @@ class AveragedTraining(pl.LightningModule):
         return argmax_rows(rows, n_classes=self.windows.n_classes)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Patches go to the device; a whole case stays, its windows go one by one."""
+        """Patches go to the device, with labels as losses want them; a whole case stays, its windows go one by one.
+
+        The number of a patch stays too: reading it from a GPU would wait for all that the GPU has to do.
+        """
         if isinstance(batch, PreparedCase):
             return batch
-        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        there = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return {**there, "label": there["label"].long(), "index": batch["index"]}
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
         """Set the learning rate, and what dropout draws: a function of the step, so that a resumed training goes on equally."""

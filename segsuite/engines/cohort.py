@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader
 
 from segsuite.data.cache import PreparedCase, prepare_cases
@@ -157,6 +158,7 @@ def patch_loader(dataset: PatchDataset, *, batch_size: int, steps_per_epoch: int
         sampler=EpochSampler(batch_size * steps_per_epoch * world_size(), rank=rank(), world_size=world_size()),
         num_workers=workers,
         persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
         drop_last=True,
     )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-__all__ = ["averaged_copy", "learning_rate_factor", "make_optimiser"]
+__all__ = ["WeightAverage", "learning_rate_factor", "make_optimiser"]
 
 
 def learning_rate_factor(progress: float, *, schedule: str, warmup: float = 0.0) -> float:
@@ -55,26 +55,57 @@ def make_optimiser(
     if kind == "sgd":
         return torch.optim.SGD(trained, learning_rate, momentum=0.99, nesterov=True, weight_decay=weight_decay)
     family = torch.optim.AdamW if kind == "adamw" else torch.optim.Adam
-    return family(trained, learning_rate, weight_decay=weight_decay)
+    on_gpu = bool(trained) and all(parameter.is_cuda for parameter in trained)
+    return family(trained, learning_rate, weight_decay=weight_decay, fused=on_gpu or None)
 
 
-def averaged_copy(network: nn.Module, *, decay: float) -> AveragedModel:
-    """An exponential moving average of a network's weights, updated with ``update_parameters``.
+class WeightAverage(nn.Module):
+    """An exponential moving average of a network's weights, updated with ``update_parameters``; starts at its weights.
 
-    Args:
-        network: The network that is trained.
-        decay: Share of the old average that stays per step, in [0, 1).
+    As ``torch.optim.swa_utils.AveragedModel``, with the same checkpoints, but it knows its number of updates without asking a
+    GPU, which would make every step wait for the one before.
 
-    Returns:
-        The average, starting at the network's weights.
+    Attributes:
+        module: The average.
 
     Source: Polyak and Juditsky, SIAM J. Control Optim. 1992, doi:10.1137/0330046.
     """
 
-    def update(average: list[Tensor], current: list[Tensor], n_averaged: Tensor | int) -> None:
-        # early on the average follows faster: a fixed decay would remember the random start for 1 / (1 - decay) steps
-        n = float(n_averaged)
-        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(average, current, n_averaged)  # type: ignore[arg-type]
+    n_averaged: Tensor
 
-    average = AveragedModel(network, multi_avg_fn=update)  # type: ignore[arg-type]
-    return average.requires_grad_(False)
+    def __init__(self, network: nn.Module, *, decay: float) -> None:
+        """Copy.
+
+        Args:
+            network: The network that is trained.
+            decay: Share of the old average that stays per step, in [0, 1).
+        """
+        super().__init__()
+        self.module = copy.deepcopy(network).requires_grad_(False)
+        self.register_buffer("n_averaged", torch.tensor(0))
+        self.decay = decay
+        self._n_known: int | None = 0
+        self.register_load_state_dict_post_hook(_forget_count)  # type: ignore[no-untyped-call]
+
+    @torch.no_grad()
+    def update_parameters(self, network: nn.Module) -> None:
+        """Follow the network by one step.
+
+        Args:
+            network: The network that is trained.
+        """
+        n = int(self.n_averaged) if self._n_known is None else self._n_known
+        averages = [parameter.data for parameter in self.module.parameters()]
+        current = [parameter.detach() for parameter in network.parameters()]
+        # early on the average follows faster: a fixed decay would remember the random start for 1 / (1 - decay) steps
+        decay = min(self.decay, (1 + n) / (10 + n)) if n else 0.0
+        torch._foreach_lerp_(averages, current, 1 - decay)
+        for average, buffer in zip(self.module.buffers(), network.buffers(), strict=True):
+            average.copy_(buffer)
+        self.n_averaged += 1
+        self._n_known = n + 1
+
+
+def _forget_count(average: WeightAverage, _: object) -> None:
+    """It is another one after loading."""
+    average._n_known = None

@@ -292,6 +292,7 @@ def fit(
         devices=_devices(device),
         num_nodes=world_size() // local_world_size(),
         strategy="ddp" if world_size() > 1 else "auto",
+        benchmark=device.type == "cuda",
         precision="bf16-mixed" if precision == torch.bfloat16 else "32-true",
         max_steps=budget.max_steps or -1,
         max_epochs=-1,

@@ -43,7 +43,7 @@ def test_item_has_the_declared_shapes(prepared: list[PreparedCase]) -> None:
     item = patches(prepared)[3]
     assert item["image"].shape == (1, 8, 8, 4)
     assert item["label"].shape == (8, 8, 4)
-    assert (item["image"].dtype, item["label"].dtype) == (torch.float32, torch.int64)
+    assert (item["image"].dtype, item["label"].dtype) == (torch.float32, torch.int16)
 
 
 def test_every_second_patch_holds_a_structure(prepared: list[PreparedCase]) -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from segsuite.engines.schedules import averaged_copy, learning_rate_factor, make_optimiser
+from segsuite.engines.schedules import WeightAverage, learning_rate_factor, make_optimiser
 
 
 @pytest.mark.parametrize("schedule", ["poly", "cosine"])
@@ -25,7 +25,7 @@ def test_learning_rate_worked_by_hand() -> None:
 def test_average_is_the_formula() -> None:
     """w <- d w + (1 - d) w_t with d = min(decay, (1 + n) / (10 + n)), by hand; the first update copies."""
     network = torch.nn.Linear(1, 1, bias=False)
-    average = averaged_copy(network, decay=0.5)
+    average = WeightAverage(network, decay=0.5)
     expected = 0.0
     for n, value in enumerate((4.0, 8.0, 2.0, 6.0)):
         network.weight.data.fill_(value)
@@ -33,6 +33,23 @@ def test_average_is_the_formula() -> None:
         d = min(0.5, (1 + n) / (10 + n))
         expected = value if n == 0 else d * expected + (1 - d) * value
     assert float(average.module.weight.detach()) == pytest.approx(expected)
+
+
+def test_average_goes_on_from_a_checkpoint() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    unbroken, broken = WeightAverage(network, decay=0.9), WeightAverage(network, decay=0.9)
+    for step in range(6):
+        if step == 3:
+            saved = broken.state_dict()
+            broken = WeightAverage(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2)), decay=0.9)
+            broken.load_state_dict(saved)
+        network[0].weight.data.fill_(step)
+        network[1].running_mean.fill_(step)
+        for average in (unbroken, broken):
+            average.update_parameters(network)
+    torch.testing.assert_close(broken.state_dict(), unbroken.state_dict())
+    assert int(unbroken.n_averaged) == 6
+    assert unbroken.module[1].running_mean[0] == 5
 
 
 @pytest.mark.parametrize(("kind", "family"), [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)])

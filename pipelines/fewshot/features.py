@@ -39,7 +39,8 @@ def feature_rows(network: KernelNetwork, image: Image, windows: WindowInference)
     network.eval()
     try:
         with torch.inference_mode():
-            yield from predict_rows(network.features, image, plain)
+            for rows in predict_rows(network.features, image, plain):
+                yield rows.cpu().numpy()
     finally:
         for part, was_training in modes.items():
             part.training = was_training

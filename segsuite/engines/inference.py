@@ -1,7 +1,8 @@
 """One volume through a network: windows in order, blended, and handed on row by row so that memory stays small.
 
 Rows along one axis leave as soon as no later window touches them. Only ``classes x patch rows`` of probabilities are ever
-held, never ``classes x volume``; where even these are many, in half precision.
+held, never ``classes x volume``; where even these are many, in half precision. All of it happens where the network is: on a
+GPU nothing is waited for until rows are looked at.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segsuite.shapes import FloatArray, Image, LabelMap, Size, row_order
+from segsuite.shapes import Image, LabelMap, Size, row_order
 from segsuite.volumes.cropping import pad_to_size
 
 __all__ = ["WindowInference", "argmax_rows", "gaussian_importance", "predict_rows", "window_starts"]
@@ -153,7 +154,7 @@ def window_starts(length: int, window: int, overlap: float) -> list[int]:
 
 def predict_rows(
     network: Callable[[Tensor], Tensor], image: Image, windows: WindowInference, *, axis: int = 0, columns: slice | None = None
-) -> Iterator[FloatArray]:
+) -> Iterator[Tensor]:
     """Class probabilities of a volume, a few rows of one axis at a time, in order.
 
     Args:
@@ -164,11 +165,13 @@ def predict_rows(
         columns: Of the first other axis: only these, with the numbers that they have in the whole; ``None``: all.
 
     Yields:
-        (outputs, rows, the other two axes), float32, the classes sum to 1; the rows add up to the axis.
+        (outputs, rows, the other two axes), float32, on the network's device, the classes sum to 1; the rows add up to the axis.
     """
     order = row_order(axis)
     shape = (image.shape[1], image.shape[2], image.shape[3])
-    padded = pad_to_size(image, windows.patch_size, value=float(image.min()))
+    whole = pad_to_size(image, windows.patch_size, value=float(image.min()))
+    # a tensor of a case that lies mapped on the disk, read-only, would be one that may be written to
+    padded = torch.from_numpy(whole if whole.flags.writeable else whole.copy()).to(windows.device)
     before = [(big - small) // 2 for big, small in zip(padded.shape[1:], shape, strict=True)]
     chosen = slice(0, shape[order[1]]) if columns is None else columns
     shift = before[order[1]] - windows.starts_across(shape, order[1], columns)[0]
@@ -201,7 +204,7 @@ def gaussian_importance(patch: Size) -> Tensor:
     return (i[:, None, None] * j[:, None] * k).clamp_min(LEAST_IMPORTANCE)
 
 
-def argmax_rows(rows: Iterator[FloatArray], *, n_classes: int) -> LabelMap:
+def argmax_rows(rows: Iterator[Tensor], *, n_classes: int) -> LabelMap:
     """The label of largest probability per voxel; of equal ones the lower label.
 
     Args:
@@ -213,35 +216,38 @@ def argmax_rows(rows: Iterator[FloatArray], *, n_classes: int) -> LabelMap:
     """
     parts = []
     for probabilities in rows:
-        dtype = np.uint8 if n_classes <= 256 else np.uint16
-        parts.append(probabilities[:n_classes].argmax(axis=0).astype(dtype))
+        classes = probabilities[:n_classes]
+        # torch looks for the largest of several planes slowly on a CPU
+        largest = classes.numpy().argmax(axis=0) if classes.device == CPU else classes.argmax(dim=0).cpu().numpy()
+        parts.append(largest.astype(np.uint8 if n_classes <= 256 else np.uint16))
     return np.concatenate(parts)
 
 
 def _blended_rows(
     network: Callable[[Tensor], Tensor],
-    image: Image,
+    image: Tensor,
     windows: WindowInference,
     shape: Size,
     order: tuple[int, int, int],
     columns: slice | None,
-) -> Iterator[FloatArray]:
+) -> Iterator[Tensor]:
     patch = windows.patch_size
     starts = [window_starts(image.shape[1 + axis], patch[axis], windows.overlap) for axis in order]
     starts[1] = windows.starts_across(shape, order[1], columns)
     outputs_first = (0, *(1 + axis for axis in order))
-    weight = gaussian_importance(patch).permute(order).contiguous()
+    weight = gaussian_importance(patch).permute(order).contiguous().to(image.device)
     size, dtype = windows.held_rows(shape, axis=order[0], columns=columns)
-    total, weights = torch.zeros(size, dtype=dtype), torch.zeros(size[1:])
+    total = torch.zeros(size, dtype=dtype, device=image.device)
+    weights = torch.zeros(size[1:], device=image.device)
     planes = list(itertools.product(starts[1], starts[2]))
     for number, at in enumerate(starts[0]):
         for group in range(0, len(planes), windows.windows_per_pass):
             places = planes[group : group + windows.windows_per_pass]
-            batch = np.stack([image[(slice(None), *_window((at, *place), order, patch))] for place in places])
+            batch = torch.stack([image[(slice(None), *_window((at, *place), order, patch))] for place in places])
             for place, probabilities in zip(places, _forward(network, batch, windows), strict=True):
                 across = place[0] - starts[1][0]
                 view = (slice(across, across + patch[order[1]]), slice(place[1], place[1] + patch[order[2]]))
-                for held, channel in zip(total, torch.from_numpy(probabilities).permute(outputs_first), strict=True):
+                for held, channel in zip(total, probabilities.permute(outputs_first), strict=True):
                     held[(slice(None), *view)] += channel * weight
                 weights[(slice(None), *view)] += weight
         following = starts[0][number + 1] if number + 1 < len(starts[0]) else at + patch[order[0]]
@@ -249,7 +255,7 @@ def _blended_rows(
         step = max(1, PART_VALUES // (size[0] * size[2] * size[3]))
         for row in range(0, n_done, step):
             part = slice(row, min(row + step, n_done))
-            yield (total[:, part].float() / weights[None, part]).numpy()
+            yield total[:, part].float() / weights[None, part]
         for held in (*total, weights):
             held[: len(held) - n_done] = held[n_done:].clone()
             held[len(held) - n_done :] = 0
@@ -261,24 +267,28 @@ def _window(starts: Sequence[int], order: tuple[int, int, int], patch: Size) -> 
     return tuple(slice(along[axis], along[axis] + patch[axis]) for axis in range(3))
 
 
-def _forward(network: Callable[[Tensor], Tensor], batch: FloatArray, windows: WindowInference) -> FloatArray:
+@torch.inference_mode()
+def _forward(network: Callable[[Tensor], Tensor], batch: Tensor, windows: WindowInference) -> Tensor:
     """Probabilities of a batch of windows, averaged over flips. A constant window holds no structure: background."""
-    flat = batch.reshape(len(batch), -1)
-    informative = flat.max(axis=1) > flat.min(axis=1)
+    flat = batch.flatten(1)
+    informative = flat.amax(dim=1) > flat.amin(dim=1)
+    if batch.device != CPU:  # asking whether there is a constant window would wait for the GPU
+        found = _forward_informative(network, batch, windows) * informative.view(-1, 1, 1, 1, 1)
+        found[:, 0] += ~informative.view(-1, 1, 1, 1)
+        return found
     if informative.all():
-        return _forward_informative(network, torch.from_numpy(batch), windows)
-    result = np.zeros((len(batch), windows.n_outputs, *batch.shape[2:]), dtype=np.float32)
+        return _forward_informative(network, batch, windows)
+    result = torch.zeros(len(batch), windows.n_outputs, *batch.shape[2:])
     result[~informative, 0] = 1.0
     if informative.any():
-        result[informative] = _forward_informative(network, torch.from_numpy(batch[informative]), windows)
+        result[informative] = _forward_informative(network, batch[informative], windows)
     return result
 
 
-@torch.inference_mode()
-def _forward_informative(network: Callable[[Tensor], Tensor], batch: Tensor, windows: WindowInference) -> FloatArray:
+def _forward_informative(network: Callable[[Tensor], Tensor], batch: Tensor, windows: WindowInference) -> Tensor:
     axes = windows.mirror_axes
     flips = [subset for n in range(len(axes) + 1) for subset in itertools.combinations(axes, n)]
-    image = batch.to(windows.device).contiguous(memory_format=torch.channels_last_3d)
+    image = batch.contiguous(memory_format=torch.channels_last_3d)
     total: Tensor | None = None
     with torch.autocast(windows.device.type, dtype=torch.bfloat16, enabled=windows.precision == torch.bfloat16):
         for flip in flips:
@@ -286,9 +296,9 @@ def _forward_informative(network: Callable[[Tensor], Tensor], batch: Tensor, win
             output = network(image.flip(dims) if dims else image).float()
             output = output.flip(dims) if dims else output
             if not windows.gives_probabilities:
-                for row in output.split(1, dim=2):  # in place: classes x window twice may be too much
-                    row.copy_(row.softmax(dim=1))
+                # in place on a CPU, plane by plane: classes x window twice may be too much
+                for part in output.split(1, dim=2) if windows.device == CPU else [output]:
+                    part.copy_(part.softmax(dim=1))
             total = output if total is None else total.add_(output)
     assert total is not None  # noqa: S101 - there is always the empty flip
-    mean: FloatArray = (total.div_(len(flips)) if len(flips) > 1 else total).cpu().numpy()
-    return mean
+    return total.div_(len(flips)) if len(flips) > 1 else total

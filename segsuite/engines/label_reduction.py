@@ -1,6 +1,7 @@
 """From rows of probabilities on the network's grid to labels on the image's own grid, without ever holding them all.
 
-Each native row is interpolated from the few network rows under it, one class after the other with a running maximum.
+Each native row is interpolated from the few network rows under it, one class after the other with a running maximum, where
+the rows are: of a GPU's only the labels leave it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from segsuite.shapes import FloatArray, LabelMap, Size, row_order
 from segsuite.volumes.grid import AxisMap, Grid, axis_maps, network_grid
@@ -34,7 +37,7 @@ class Reduced:
 
 
 def reduce_to_labels(
-    rows: Callable[[slice], Iterator[FloatArray]],
+    rows: Callable[[slice], Iterator[Tensor | FloatArray]],
     network: Grid,
     native: Grid,
     *,
@@ -103,21 +106,22 @@ class _Result:
 
     def __init__(self, shape: Size, keep: bool, n_extra: int) -> None:
         self.shape, self.keep, self.n_extra = shape, keep, n_extra
-        self.labels: NDArray[np.uint16] | None = None
+        self.labels: Tensor | None = None
         self.kept: NDArray[np.float16] | None = None
         self.extra: NDArray[np.float16] = np.zeros((n_extra, *shape), dtype=np.float16)
 
-    def open(self, n_classes: int) -> NDArray[np.uint16]:
+    def open(self, n_classes: int, device: torch.device) -> Tensor:
         if self.labels is None:
-            dtype = np.uint8 if n_classes <= 256 else np.uint16
-            self.labels = np.zeros(self.shape, dtype=dtype)
+            dtype = torch.uint8 if n_classes <= 256 else torch.int16  # torch computes little in uint16
+            self.labels = torch.zeros(self.shape, dtype=dtype, device=device)
             self.kept = np.zeros((n_classes, *self.shape), dtype=np.float16) if self.keep else None
         return self.labels
 
     def arrays(self) -> tuple[LabelMap, NDArray[np.float16] | None, NDArray[np.float16]]:
         if self.labels is None:
             raise ValueError("All rows of the volume must come, got none.")
-        return self.labels, self.kept, self.extra
+        labels = self.labels.cpu().numpy()
+        return labels.view(np.uint16) if labels.dtype == np.int16 else labels, self.kept, self.extra
 
 
 class _Rows:
@@ -125,13 +129,17 @@ class _Rows:
 
     def __init__(self, maps: tuple[AxisMap, AxisMap, AxisMap], result: _Result, part: slice) -> None:
         self.maps, self.result, self.part = maps, result, part
+        self.weights: list[Tensor | None] = []
         self.low, self.high = _reach(maps[0])
-        self.pending: FloatArray | None = None
+        self.pending: Tensor | None = None
         self.first = 0
         self.n_done, self.n_out = 0, result.shape[0]
 
-    def add(self, rows: FloatArray) -> None:
-        self.pending = rows if self.pending is None else np.concatenate([self.pending, rows], axis=1)
+    def add(self, outputs: Tensor | FloatArray) -> None:
+        rows = torch.as_tensor(outputs)
+        if self.pending is None:
+            self.weights = [None if entry.weights is None else torch.as_tensor(entry.weights).to(rows) for entry in self.maps]
+        self.pending = rows if self.pending is None else torch.cat([self.pending, rows], dim=1)
         end = self.first + self.pending.shape[1]
         ready = self.n_done
         while ready < self.n_out and self.high[ready] < end:
@@ -141,7 +149,7 @@ class _Rows:
         self._emit(self.n_done, ready)
         self.n_done = ready
         needed = int(self.low[ready]) if ready < self.n_out else end
-        self.pending = self.pending[:, needed - self.first :].copy()
+        self.pending = self.pending[:, needed - self.first :].clone()
         self.first = needed
 
     def finish(self) -> None:
@@ -152,30 +160,27 @@ class _Rows:
         assert self.pending is not None  # noqa: S101 - only called with rows at hand
         result, at = self.result, (slice(start, stop), self.part)
         n_classes = len(self.pending) - result.n_extra
-        labels = result.open(n_classes)[at]
-        best = np.full(labels.shape, -1.0, dtype=np.float32)
+        labels = result.open(n_classes, self.pending.device)[at]
+        best = torch.full(labels.shape, -1.0, device=self.pending.device)
         for label, probability in enumerate(self.pending):
             moved = self._interpolate(probability, start, stop)
             if label >= n_classes:
-                result.extra[(label - n_classes, *at)] = moved
+                result.extra[(label - n_classes, *at)] = moved.cpu().numpy()
                 continue
-            wins = moved > best
-            labels[wins] = label
-            np.maximum(best, moved, out=best)
+            labels.masked_fill_(moved > best, label)
+            torch.maximum(best, moved, out=best)
             if result.kept is not None:
-                result.kept[(label, *at)] = moved
+                result.kept[(label, *at)] = moved.cpu().numpy()
 
-    def _interpolate(self, probability: FloatArray, start: int, stop: int) -> FloatArray:
-        first, second, third = self.maps
-        if first.weights is None:
-            rows = probability[self.low[start:stop] - self.first]
+    def _interpolate(self, probability: Tensor, start: int, stop: int) -> Tensor:
+        first, second, third = self.weights
+        if first is None:
+            rows = probability[torch.as_tensor(self.low[start:stop] - self.first)]
         else:
-            window = first.weights[start:stop, self.first : self.first + len(probability)]
-            rows = np.tensordot(window, probability, axes=(1, 0))
-        for axis, entry in ((1, second), (2, third)):
-            if entry.weights is not None:
-                rows = np.moveaxis(np.tensordot(entry.weights, rows, axes=(1, axis)), 0, axis)
-        return np.ascontiguousarray(rows, dtype=np.float32)
+            rows = torch.tensordot(first[start:stop, self.first : self.first + len(probability)], probability, dims=([1], [0]))
+        if second is not None:
+            rows = second @ rows
+        return rows if third is None else rows @ third.T
 
 
 def _to_native(array: NDArray[Any], back: tuple[AxisMap, AxisMap, AxisMap]) -> NDArray[Any]:

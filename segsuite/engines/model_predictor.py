@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from segsuite.data.transforms import Preprocessing
@@ -19,7 +20,7 @@ from segsuite.engines.model_folder import ModelFolder, read_model_folder
 from segsuite.engines.segmentation import Request, RowSource, Segmentation, segment_rows
 from segsuite.errors import ModelError, SettingsError, closest_hint
 from segsuite.files import hash_of_json
-from segsuite.shapes import FloatArray, Image, Size, row_order
+from segsuite.shapes import Image, Size, row_order
 from segsuite.volumes.components import keep_largest_component_per_label
 from segsuite.volumes.volume import Volume
 
@@ -119,7 +120,7 @@ class ModelPredictor:
         """How a member is applied: as in its folder, with the overrides."""
         return {**member.description["inference"], **self.overrides}
 
-    def rows(self, image: Image, axis: int = 0, columns: slice | None = None) -> Iterator[FloatArray]:
+    def rows(self, image: Image, axis: int = 0, columns: slice | None = None) -> Iterator[Tensor]:
         """Probabilities of a prepared image, in order of one axis; see ``predict_rows``."""
         if self._forward is not None:
             yield from predict_rows(self._forward, image, self.windows(self.model), axis=axis, columns=columns)
@@ -135,10 +136,10 @@ class ModelPredictor:
                 at = 0
                 forward = self._runner(member, self._load(member))
                 for part in predict_rows(forward, image, self.windows(member), axis=axis, columns=columns):
-                    total[:, at : at + part.shape[1]] += part
+                    total[:, at : at + part.shape[1]] += part.cpu().numpy()
                     at += part.shape[1]
             for at in range(0, shape[0], ROWS_PER_PART):
-                yield np.asarray(total[:, at : at + ROWS_PER_PART]) / len(self.members)
+                yield torch.from_numpy(total[:, at : at + ROWS_PER_PART] / len(self.members))
 
     def _parts(self, shape: Size, axis: int) -> list[slice]:
         return max((self.windows(member).parts(shape, axis=axis) for member in self.members), key=len)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from segsuite.data.transforms import Preprocessing, prepare_image, region_box
-from segsuite.engines.label_reduction import reduce_to_labels
 from segsuite.shapes import FloatArray, Image, LabelMap, Size
 from segsuite.volumes.volume import Volume
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Predictor", "Request", "RowSource", "Segmentation", "row_axis", "segment_rows"]
 
@@ -30,11 +32,11 @@ class RowSource:
 
     Attributes:
         rows: A prepared image (channels, i, j, k), the axis of the rows and columns of the first other axis, to outputs
-            (outputs, rows, columns, third axis), in order of the rows.
+            (outputs, rows, columns, third axis), in order of the rows; tensors on any device, or arrays.
         parts: Shape of the image and axis to the columns that are asked for together; ``None``: all.
     """
 
-    rows: Callable[[Image, int, slice], Iterator[FloatArray]]
+    rows: Callable[[Image, int, slice], Iterator[Tensor | FloatArray]]
     parts: Callable[[Size, int], Sequence[slice] | None] = _at_once
 
 
@@ -138,6 +140,8 @@ def segment_rows(
     Returns:
         Labels, probabilities and the extra volumes (0 outside the box).
     """
+    from segsuite.engines.label_reduction import reduce_to_labels  # loads torch; who only hands out cases does without
+
     inside = region_box(volume, preprocessing.region_mm) if box is None else box
     part = volume.cropped(inside)
     native = part.grid

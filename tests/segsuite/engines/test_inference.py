@@ -137,7 +137,7 @@ def test_constant_windows_are_background_without_asking_the_network() -> None:
 
 
 def test_argmax_of_equal_probabilities_is_the_lower_label() -> None:
-    assert argmax_rows(iter([np.full((3, 1, 1, 1), 1 / 3)]), n_classes=3).tolist() == [[[0]]]
+    assert argmax_rows(iter([torch.full((3, 1, 1, 1), 1 / 3)]), n_classes=3).tolist() == [[[0]]]
 
 
 @pytest.mark.parametrize(("length", "starts"), [(8, [0]), (9, [0, 1]), (16, [0, 4, 8]), (5, [0])])

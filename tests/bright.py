@@ -18,6 +18,7 @@ class CallsBright:
 
     structures = {1: "bright"}
     n_channels = 1
+    n_at_once = 1
     sha256 = "v1"
 
     def segment(self, volume: Volume, request: Request) -> Segmentation:

@@ -82,6 +82,11 @@ class CohortPredictor:
         self.subject_of = dict(people["subject_of_case"])
 
     @property
+    def n_at_once(self) -> int:
+        """One: a scan is scored faster than it is read, and its map needs gradients."""
+        return 1
+
+    @property
     def n_channels(self) -> int:
         """Of the image."""
         return len(self.preprocessing.normalisation)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ __all__ = ["WindowInference", "argmax_rows", "gaussian_importance", "predict_row
 
 CPU = torch.device("cpu")
 Held = tuple[int, int, int, int]
+ONE_AT_A_TIME = threading.Lock()
+"""Threads that share a GPU take turns, or each would have a pass's features in its memory."""
 MOST_EXACT_BYTES = 512_000_000
 """Of the held rows in single precision; beyond, they are held in half precision: sums of probabilities, good to 1/1000."""
 MOST_HELD_BYTES = 1_200_000_000
@@ -273,7 +276,9 @@ def _forward(network: Callable[[Tensor], Tensor], batch: Tensor, windows: Window
     flat = batch.flatten(1)
     informative = flat.amax(dim=1) > flat.amin(dim=1)
     if batch.device != CPU:  # asking whether there is a constant window would wait for the GPU
-        found = _forward_informative(network, batch, windows) * informative.view(-1, 1, 1, 1, 1)
+        with ONE_AT_A_TIME:
+            found = _forward_informative(network, batch, windows)
+        found *= informative.view(-1, 1, 1, 1, 1)
         found[:, 0] += ~informative.view(-1, 1, 1, 1)
         return found
     if informative.all():

@@ -28,6 +28,7 @@ __all__ = ["ModelPredictor", "check_overrides", "model_of_pipeline"]
 
 BuildNetwork = Callable[[dict[str, Any]], nn.Module]
 ROWS_PER_PART = 16
+MOST_AT_ONCE = 8
 
 
 class ModelPredictor:
@@ -80,6 +81,11 @@ class ModelPredictor:
     def n_channels(self) -> int:
         """Of the image."""
         return len(self.preprocessing.normalisation)
+
+    @property
+    def n_at_once(self) -> int:
+        """One on a CPU, whose cores a single case uses all; on a GPU as many as there are threads, at most 8."""
+        return min(MOST_AT_ONCE, torch.get_num_threads()) if self.device.type == "cuda" else 1
 
     @property
     def n_inputs(self) -> int:

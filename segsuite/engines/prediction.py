@@ -7,6 +7,7 @@ import itertools
 import math
 import resource
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from segsuite.engines.inputs import InputCase
+from segsuite.engines.lanes import BusyClock, most_voxels_in_hand, run_in_lanes
 from segsuite.engines.ledger import Ledger, LedgerLine, now
 from segsuite.engines.overlap import Conveyor
 from segsuite.engines.segmentation import Predictor, Request, Segmentation
@@ -110,14 +112,15 @@ def predict_cases(
 ) -> Outcome:
     """Segment every case; one bad case never stops the others.
 
-    The next case is read and the last one written while the network works.
+    The next case is read and the last one written while the network works; where the predictor has a GPU, several cases are in
+    hand from reading to writing.
 
     Args:
         cases: This process's cases.
         predictor: The model.
         out: Folder of the masks and of the ledger.
         options: How.
-        ahead: ``False``: one case after the other, nothing at the same time.
+        ahead: ``False``: one case after the other, nothing at the same time, whatever the predictor allows.
         stop: Asked before each case; when true, the case in hand is finished and the rest is left.
         on_begin: Called with each case id when it is read; in another thread.
         on_case: Called with case id and ``done``, ``skipped`` or the reason of a failure; in another thread.
@@ -129,6 +132,8 @@ def predict_cases(
         OutputError: The output folder itself cannot be written (no permission, disk full): nothing else could succeed.
     """
     batch = _Batch(predictor, out, options, on_begin, on_case)
+    if ahead and predictor.n_at_once > 1:
+        return _predict_in_lanes(cases, batch, predictor.n_at_once, stop)
     n_begun = 0
     with Conveyor(batch.read, ahead=ahead, is_large=_is_large) as conveyor:
         for read in conveyor.items(_until(stop, cases)):
@@ -140,18 +145,39 @@ def predict_cases(
     return replace(batch.outcome(), n_left=len(cases) - n_begun, busy_share=conveyor.waiting.busy_share)
 
 
+def _predict_in_lanes(cases: Sequence[InputCase], batch: _Batch, n_lanes: int, stop: Callable[[], bool]) -> Outcome:
+    clock = BusyClock()
+
+    def work(case: InputCase) -> None:
+        read = batch.read(case)
+        with clock.inside():
+            store = batch.segment(read)
+        store()
+
+    n_begun = run_in_lanes(cases, work, n_lanes=n_lanes, size=_n_voxels, capacity=most_voxels_in_hand(), stop=stop)
+    return replace(batch.outcome(), n_left=len(cases) - n_begun, busy_share=clock.busy_share)
+
+
 def _is_large(case: InputCase) -> bool:
     """Whether a case should be alone in memory, as far as its files tell."""
     try:
         bytes_of_files = sum(image.stat().st_size for image in case.images if image.is_file())
-        if not any(image.is_dir() for image in case.images) and bytes_of_files * MOST_COMPRESSION <= MOST_VOXELS_BESIDE:
-            return False  # without opening them
-        return sum(map(_n_voxels, case.images)) > MOST_VOXELS_BESIDE
-    except (InputError, OSError):
+    except OSError:
         return False  # reading says what is wrong
+    if not any(image.is_dir() for image in case.images) and bytes_of_files * MOST_COMPRESSION <= MOST_VOXELS_BESIDE:
+        return False  # without opening them
+    return _n_voxels(case) > MOST_VOXELS_BESIDE
 
 
-def _n_voxels(image: Path) -> float:
+def _n_voxels(case: InputCase) -> float:
+    """Of all channels, from the headers; 0 where they cannot be read: reading says what is wrong."""
+    try:
+        return sum(map(_n_voxels_of_image, case.images))
+    except (InputError, OSError):
+        return 0
+
+
+def _n_voxels_of_image(image: Path) -> float:
     if image.is_dir():
         return sum(part.stat().st_size for part in image.iterdir()) / DICOM_BYTES
     return math.prod(read_grid(image).shape)
@@ -179,6 +205,7 @@ class _Batch:
         self.model_hash = hash_of_json(how)
         self.n_done, self.n_skipped = 0, 0
         self.failures: dict[str, str] = {}
+        self.one_tells = threading.Lock()
 
     def outcome(self) -> Outcome:
         return Outcome(self.n_done, self.n_skipped, self.failures)
@@ -217,8 +244,9 @@ class _Batch:
         return partial(self._store, read, found, reason)
 
     def _skip(self, case_id: str) -> None:
-        self.n_skipped += 1
-        self.on_case(case_id, "skipped")
+        with self.one_tells:
+            self.n_skipped += 1
+            self.on_case(case_id, "skipped")
 
     def _store(self, read: _Read, found: Segmentation | None, reason: str) -> None:
         case = read.case
@@ -246,11 +274,12 @@ class _Batch:
             time=now(),
             notes=notes,
         )
-        self.ledger.append(line)
-        self.n_done += not reason
-        if reason:
-            self.failures[case.case_id] = reason
-        self.on_case(case.case_id, reason or "done")
+        with self.one_tells:
+            self.ledger.append(line)
+            self.n_done += not reason
+            if reason:
+                self.failures[case.case_id] = reason
+            self.on_case(case.case_id, reason or "done")
 
 
 def _reason(error: BaseException) -> str:

@@ -103,6 +103,10 @@ class Predictor(Protocol):
         """Integer to name."""
 
     @property
+    def n_at_once(self) -> int:
+        """Cases that may be segmented at the same time, each in a thread of its own; 1: one after the other."""
+
+    @property
     def sha256(self) -> str:
         """Changes when anything changes that can change an output."""
 

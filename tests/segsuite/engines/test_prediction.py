@@ -27,6 +27,7 @@ class BrightIsSeven:
 
     structures = {7: "bright"}
     n_channels = 1
+    n_at_once = 1
     sha256 = "v1"
 
     def __init__(self) -> None:
@@ -224,3 +225,25 @@ def test_told_to_stop_it_finishes_the_case_in_hand(scans: Path, tmp_path: Path, 
     outcome = run(scans, tmp_path / "out", Stops(), ahead=ahead, stop=lambda: bool(asked))
     assert (outcome.n_done, outcome.n_left, outcome.exit_code) == (1, 3, 130)
     assert run(scans, tmp_path / "out") == Outcome(3, 1, {})
+
+
+class SideBySide(BrightIsSeven):
+    """As a predictor on a GPU: several cases at once."""
+
+    n_at_once = 3
+
+
+def test_cases_side_by_side_end_as_one_after_the_other(scans: Path, tmp_path: Path) -> None:
+    (scans / "broken.nii.gz").write_bytes(b"no image")
+    told: list[tuple[str, str]] = []
+    alone = run(scans, tmp_path / "alone")
+    beside = run(scans, tmp_path / "beside", SideBySide(), on_case=lambda *result: told.append(result))
+    assert beside == alone
+    assert len(told) == alone.n_done + 1
+    masks = sorted(path.name for path in (tmp_path / "alone").glob("*.nii.gz"))
+    assert masks
+    for name in masks:
+        assert (tmp_path / "beside" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    lines = [read_ledger(tmp_path / folder) for folder in ("alone", "beside")]
+    assert {case: line.status for case, line in lines[0].items()} == {case: line.status for case, line in lines[1].items()}
+    assert run(scans, tmp_path / "beside", SideBySide()).n_skipped == alone.n_done

@@ -43,7 +43,7 @@ class Spaces:
         return np.linalg.norm(self.salient_head, axis=1)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def embed(network: TwoBranches, scans: Scans, *, device: torch.device | str = "cpu") -> Spaces:
     """Every scan in both spaces, in order; one small batch is in memory at a time.
 

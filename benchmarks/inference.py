@@ -1,15 +1,17 @@
 """Whole prediction, from NIfTI to NIfTI: `segsuite predict` beside a plain MONAI script with the same network and windows,
 and beside `nnUNetv2_predict` with a network of the same layers.
 
-    python benchmarks/inference.py MODEL IMAGES --out WORK [--cases 60] [--repeats 3] [--set backend=torch]
+    python benchmarks/inference.py MODEL IMAGES --out WORK [--cases 60] [--repeats 3] [--device cuda] [--set backend=torch]
                                    [--peer /path/to/python --prepared TRAINING_WORK/peer]
 
 MODEL is a model of `supervised` (one channel, 3-D), IMAGES a folder of NIfTI files. All start as commands, read, resample,
 normalise, slide windows (the model's overlap, Gaussian, no flips), take the largest, bring the labels back to each image's grid
 and write gzip. The MONAI script is what its users write: `Compose`, `SlidingWindowInferer`, `Invertd`, float32, torch's own
 convolutions. nnU-Net needs an environment with `nnunetv2` and the folder that `training.py --out TRAINING_WORK` prepared: its
-network has the same stages and random weights, no flips, one process each for reading and writing. Runs alternate; medians;
-memory is the largest sum over the command's processes, looked at 20 times a second.
+network has the same stages and random weights, no flips, on a CPU one process each for reading and writing, on a GPU its three.
+There, MONAI's tensors stay on the GPU until they are written, segsuite and nnU-Net compute in their mixed precision, MONAI in
+single. Runs alternate; medians; memory is the largest sum over the command's processes, looked at 20 times a second; the share
+in which the GPU computed is what its driver says, from the first kernel to the last.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cases", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--set", nargs="*", default=[], dest="overrides", help="for segsuite")
     parser.add_argument("--peer", type=Path)
     parser.add_argument("--prepared", type=Path)
@@ -44,7 +47,7 @@ def main() -> None:
     if (options.model / "model").is_dir():
         options.model = options.model / "model"
     if options.child == "MONAI":
-        predict_with_monai(options.model, options.images, options.out)
+        predict_with_monai(options.model, options.images, options.out, options.device)
         return
     if options.child == "nnU-Net":
         write_nnunet_model(options.model, options.prepared, options.out)
@@ -56,23 +59,28 @@ def main() -> None:
         shutil.copy(path, scans)
     commands = {
         "segsuite": [sys.executable, "-m", "segsuite", "predict", options.model, scans, "--overwrite", "-q"],
-        "MONAI": [sys.executable, __file__, "--child", "MONAI", options.model, scans],
+        "MONAI": [sys.executable, __file__, "--child", "MONAI", options.model, scans, "--device", options.device],
     }
-    commands["segsuite"] += ["--set", "mirror_axes=[]", "--set", "largest_component=[]", "--device", "cpu"]
+    commands["segsuite"] += ["--set", "mirror_axes=[]", "--set", "largest_component=[]", "--device", options.device]
     commands["segsuite"] += [word for text in options.overrides for word in ("--set", text)]
     if options.peer is not None:
         commands["nnU-Net"] = nnunet_command(options, scans)
     runs: dict[str, list[Taken]] = {name: [] for name in commands}
     for _ in range(options.repeats):
         for name, command in commands.items():
-            runs[name].append(watched([*map(str, command), "-o" if name == "nnU-Net" else "--out", str(options.out / name)]))
+            where = ["-o" if name == "nnU-Net" else "--out", str(options.out / name)]
+            runs[name].append(watched([*map(str, command), *where], gpu=options.device != "cpu"))
     n = len(list(scans.iterdir()))
     print(f"{n} cases, medians of {options.repeats}; the same voxels have the same label: {agreement(options.out):.4%}")
     ours = statistics.median(taken.seconds for taken in runs["segsuite"])
     for name, found in runs.items():
         seconds = statistics.median(taken.seconds for taken in found)
         memory = statistics.median(taken.sum_bytes for taken in found) / 1e6
-        print(f"{name:9} {seconds:7.1f} s, {60 * n / seconds:6.1f} cases a minute, {seconds / ours:.2f} x, peak {memory:.0f} MB")
+        line = f"{name:9} {seconds:7.1f} s, {60 * n / seconds:6.1f} cases a minute, {seconds / ours:.2f} x, peak {memory:.0f} MB"
+        if options.device != "cpu":
+            share, gigabytes = found[-1].gpu_share, found[-1].gpu_bytes / 1e9
+            line += f"; GPU computes {share:.0%} of the time, peak {gigabytes:.1f} GB"
+        print(line)
 
 
 def agreement(out: Path) -> float:
@@ -101,7 +109,9 @@ def nnunet_command(options: argparse.Namespace, scans: Path) -> list[object]:
     subprocess.run([*map(str, make)], check=True)
     command = [options.peer.parent / "nnUNetv2_predict", "-i", renamed, "-d", 1, "-c", "3d_fullres", "-f", 0]
     overlap = json.loads((options.model / "model.json").read_text())["inference"]["overlap"]
-    return [*command, "-device", "cpu", "--disable_tta", "-npp", 1, "-nps", 1, "-step_size", 1 - overlap]
+    n_processes = 1 if options.device == "cpu" else 3
+    command += ["-device", options.device, "--disable_tta", "-step_size", 1 - overlap]
+    return [*command, "-npp", n_processes, "-nps", n_processes]
 
 
 def write_nnunet_model(model: Path, prepared: Path, results: Path) -> None:
@@ -137,7 +147,7 @@ def write_nnunet_model(model: Path, prepared: Path, results: Path) -> None:
     torch.save(checkpoint, folder / "fold_0" / "checkpoint_final.pth")
 
 
-def predict_with_monai(model: Path, images: Path, out: Path) -> None:
+def predict_with_monai(model: Path, images: Path, out: Path, device: str) -> None:
     """What a user of MONAI writes."""
     import torch
     from monai.data import DataLoader, Dataset, decollate_batch
@@ -158,13 +168,20 @@ def predict_with_monai(model: Path, images: Path, out: Path) -> None:
 
     from pipelines.supervised.network import build_network
     from segsuite.networks.convolution import Convolution3d
+    from segsuite.networks.normalisation import InstanceNorm
 
     description = json.loads((model / "model.json").read_text())
     network = build_network(description["network"]).eval()
     network.load_state_dict(load_file(model / "model.safetensors"))
-    for module in network.modules():
+    for module in list(network.modules()):
         if isinstance(module, Convolution3d):
             module.__class__ = torch.nn.Conv3d
+        for name, child in module.named_children():
+            if device != "cpu" and isinstance(child, InstanceNorm):
+                plain = torch.nn.InstanceNorm3d(child.num_channels, affine=True)
+                plain.load_state_dict(child.state_dict())
+                setattr(module, name, torch.nn.Sequential(plain, torch.nn.LeakyReLU(child.slope, inplace=True)))
+    network.to(device)
     how = description["preprocessing"]["normalisation"][0]
     if how["scheme"] == "window":
         ends = {"a_min": how["low"], "a_max": how["high"], "clip": True}
@@ -197,7 +214,7 @@ def predict_with_monai(model: Path, images: Path, out: Path) -> None:
     cases = Dataset([{"image": str(path)} for path in sorted(images.iterdir())], transform=before)
     with torch.inference_mode():
         for batch in DataLoader(cases, batch_size=1, num_workers=1):
-            batch["labels"] = inferer(batch["image"], network).softmax(dim=1)
+            batch["labels"] = inferer(batch["image"].to(device), network).softmax(dim=1)
             for case in decollate_batch(batch):
                 after(case)
 

@@ -3,7 +3,7 @@
     python benchmarks/memory.py --out WORK [--labels 100] [--shape 512 512 600] [--patch 64]
 
 The CT is noise and the network has random weights: memory and time do not depend on what is seen. Network: spacing 1.5 mm,
-8 to 64 channels. The peak is the highest resident memory of a single process: the one that segments.
+8 to 64 channels unless others are given. The peak is the highest resident memory of a single process: the one that segments.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def write_ct(path: Path, shape: tuple[int, int, int]) -> None:
     nib.save(nib.Nifti1Image(voxels, np.diag([-0.8, -0.8, 1.0, 1.0])), path)
 
 
-def write_model(folder: Path, n_labels: int, patch: int) -> Path:
+def write_model(folder: Path, n_labels: int, patch: int, channels: list[int]) -> Path:
     torch.manual_seed(0)
     arguments = {
-        "kind": "unet", "in_channels": 1, "out_channels": 1 + n_labels, "channels": [8, 16, 32, 64], "kernels": [[3, 3, 3]] * 4,
-        "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2], [2, 2, 2]], "n_supervised": 1,
+        "kind": "unet", "in_channels": 1, "out_channels": 1 + n_labels, "channels": channels,
+        "kernels": [[3, 3, 3]] * len(channels), "strides": [[1, 1, 1], *[[2, 2, 2]] * (len(channels) - 1)], "n_supervised": 1,
     }  # fmt: skip
     preprocessing = Preprocessing((1.5, 1.5, 1.5), (Normalisation("window", low=-1000, high=1000, mean=0.0, std=500.0),))
     inference = {"patch_size": [patch] * 3, "overlap": 0.25, "mirror_axes": [], "precision": "float32", "largest_component": []}
@@ -52,11 +52,12 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=100)
     parser.add_argument("--shape", type=int, nargs=3, default=(512, 512, 600))
     parser.add_argument("--patch", type=int, default=64)
+    parser.add_argument("--channels", type=int, nargs="+", default=[8, 16, 32, 64])
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     ct = options.out / "ct.nii.gz"
     write_ct(ct, tuple(options.shape))
-    model = write_model(options.out / "model", options.labels, options.patch)
+    model = write_model(options.out / "model", options.labels, options.patch, options.channels)
     command = [
         sys.executable,
         "-m",

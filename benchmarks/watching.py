@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import statistics
 import subprocess
 import time
 from dataclasses import dataclass
@@ -19,15 +21,20 @@ class Taken:
         seconds: Wall time.
         sum_bytes: Highest resident memory of all together; pages that they share count several times.
         largest_bytes: Highest resident memory of a single one.
+        gpu_share: Share of the time in which the GPU computed, of the seconds in which it did at all; 0 without one.
+        gpu_bytes: Highest memory of the GPU, of all that runs on it.
     """
 
     seconds: float
     sum_bytes: int
     largest_bytes: int
+    gpu_share: float = 0.0
+    gpu_bytes: int = 0
 
 
-def watched(command: list[str]) -> Taken:
+def watched(command: list[str], *, gpu: bool = False) -> Taken:
     """Run a command and look at it twenty times a second; ends this program where the command fails."""
+    samples = _watch_gpu() if gpu else None
     started, together, largest = time.monotonic(), 0, 0
     process = psutil.Popen(command, stdout=subprocess.DEVNULL)
     while process.poll() is None:
@@ -39,4 +46,21 @@ def watched(command: list[str]) -> Taken:
         time.sleep(0.05)
     if process.returncode:
         raise SystemExit(f"{command[1:4]} failed with {process.returncode}")
-    return Taken(time.monotonic() - started, together, largest)
+    seconds = time.monotonic() - started
+    if samples is None:
+        return Taken(seconds, together, largest)
+    samples.terminate()
+    rows = [[float(text) for text in line.split(",")] for line in samples.communicate()[0].splitlines() if line.count(",") == 1]
+    shares, sizes = zip(*rows, strict=True)
+    first, last = (next(n for n, share in order if share > 0) for order in _both_ways(shares))
+    return Taken(seconds, together, largest, statistics.mean(shares[first : last + 1]) / 100, int(max(sizes) * 2**20))
+
+
+def _watch_gpu() -> subprocess.Popen[str]:
+    command = [shutil.which("nvidia-smi") or "nvidia-smi", "--query-gpu=utilization.gpu,memory.used"]
+    return subprocess.Popen([*command, "--format=csv,noheader,nounits", "-lms", "100"], stdout=subprocess.PIPE, text=True)
+
+
+def _both_ways(values: tuple[float, ...]) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
+    numbered = list(enumerate(values))
+    return numbered, numbered[::-1]

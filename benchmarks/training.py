@@ -77,7 +77,7 @@ def rate_of_segsuite(options: argparse.Namespace, number: int) -> tuple[float, f
     command += ["--manifest", options.manifest, "--data-root", options.data_root, "--fold", "0"]
     command += ["--workers", options.workers, f"training.max_minutes={options.seconds / 60}", *options.overrides]
     command += [f"training.steps_per_epoch={options.epoch}", "training.epochs_per_validation=0"]
-    command += [f"training.precision={options.precision}"]
+    command += [f"training.precision={options.precision}", "training.compiled=true"]
     subprocess.run([*map(str, command)], check=True)
     with (run / "history.csv").open() as stream:
         rows = list(csv.DictReader(stream))

@@ -145,6 +145,8 @@ class TrainingSettings(Group):
     """Share of patches centred on a structure."""
     precision: Precision = "auto"
     """Number format of the convolutions; auto takes bfloat16 where the hardware has it."""
+    compiled: bool | None = None
+    """Compile the norms on a GPU, which takes half a minute and halves a step; null: in trainings of five minutes or more."""
 
     @property
     def may_stop_early(self) -> bool:

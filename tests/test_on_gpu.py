@@ -45,8 +45,10 @@ def test_several_cases_are_in_hand_on_a_gpu(tiny_run: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_gpu_trains(tiny_overrides: list[str], tmp_path: Path, precision: str) -> None:
+@pytest.mark.parametrize("compiled", ["true", "null"])
+def test_a_gpu_trains(tiny_overrides: list[str], tmp_path: Path, precision: str, compiled: str) -> None:
     how = [*tiny_overrides, f"training.precision={precision}", "training.learning_rate=1e-2", "training.max_steps=40"]
+    how += [f"training.compiled={compiled}"]
     run = train("supervised/phantom", overrides=how, out=tmp_path / "run", runtime=Runtime(device="cuda", workers=2))
     losses = [float(row.split(",")[3]) for row in run.history.read_text().splitlines() if ",loss," in row]
     assert len(losses) == 10

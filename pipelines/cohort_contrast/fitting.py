@@ -14,9 +14,10 @@ from pipelines.cohort_contrast.network import TwoBranches, build_network
 from pipelines.cohort_contrast.scans import MatchedBatches, ScanDataset, Scans, scan_loader
 from pipelines.cohort_contrast.views import Views
 from pipelines.cohort_contrast.weights import Weights
+from segsuite.engines.budget import budget_of
 from segsuite.engines.run_folder import RunFolder
 from segsuite.engines.schedules import learning_rate_factor, make_optimiser
-from segsuite.engines.training import budget_of, fit
+from segsuite.engines.training import fit
 from segsuite.errors import ManifestError, closest_hint
 from segsuite.shapes import FloatArray
 

@@ -16,7 +16,7 @@ from pipelines.cohort_contrast.losses import separation_terms
 from pipelines.cohort_contrast.network import Embedding, TwoBranches
 from pipelines.cohort_contrast.views import Views, mixed_with_healthy, random_views
 from pipelines.cohort_contrast.weights import Weights
-from segsuite.engines.training import TrainingClock
+from segsuite.engines.budget import TrainingClock
 from segsuite.errors import ModelError
 from segsuite.seeding import keyed_seed
 

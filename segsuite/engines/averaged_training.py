@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from segsuite.data.cache import PreparedCase
 from segsuite.data.datasets import PatchDataset
+from segsuite.engines.budget import TrainingClock, budget_of
 from segsuite.engines.cohort import patch_loader, whole_case_loader
 from segsuite.engines.components import dice_of_prepared
 from segsuite.engines.devices import in_fast_layout
@@ -20,7 +21,7 @@ from segsuite.engines.inference import WindowInference, argmax_rows, predict_row
 from segsuite.engines.processes import Tell
 from segsuite.engines.run_folder import RunFolder
 from segsuite.engines.schedules import WeightAverage, learning_rate_factor, make_optimiser
-from segsuite.engines.training import TrainingClock, budget_of, fit
+from segsuite.engines.training import fit
 from segsuite.metrics.per_case import mean_of_scored
 from segsuite.seeding import keyed_seed
 from segsuite.shapes import LabelMap
@@ -176,5 +177,6 @@ def fit_on_patches(
         precision=module.windows.precision,
         seed=module.seed,
         clip_norm=training["clip_norm"],
+        compiled=training["compiled"],
         on_progress=lambda step, share, numbers: tell(f"{doing()}, step {step}", share, **numbers),
     )

@@ -55,8 +55,7 @@ def make_optimiser(
     if kind == "sgd":
         return torch.optim.SGD(trained, learning_rate, momentum=0.99, nesterov=True, weight_decay=weight_decay)
     family = torch.optim.AdamW if kind == "adamw" else torch.optim.Adam
-    on_gpu = bool(trained) and all(parameter.is_cuda for parameter in trained)
-    return family(trained, learning_rate, weight_decay=weight_decay, fused=on_gpu or None)
+    return family(trained, learning_rate, weight_decay=weight_decay)
 
 
 class WeightAverage(nn.Module):

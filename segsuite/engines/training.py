@@ -10,8 +10,7 @@ import csv
 import logging
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,95 +21,18 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
 
 from segsuite.engines.allocator import keep_freed_memory
+from segsuite.engines.budget import Budget, TrainingClock
 from segsuite.engines.processes import local_world_size, world_size
 from segsuite.engines.run_folder import RunFolder
 from segsuite.files import write_atomically, write_text
+from segsuite.networks.normalisation import InstanceNorm
 from segsuite.seeding import seed_libraries
 
-__all__ = ["Budget", "TrainingClock", "budget_of", "fit", "unfinished_checkpoint"]
+__all__ = ["fit", "unfinished_checkpoint"]
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"
 SECONDS_BETWEEN_REPORTS = 0.5
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When a training ends: at the first of its limits.
-
-    Attributes:
-        max_steps: Optimiser steps; ``None``: no limit.
-        max_minutes: Minutes of training, validation included; ``None``: no limit.
-        steps_per_epoch: Steps between checkpoints.
-        epochs_per_validation: Epochs between validations of whole cases; 0: only at the end.
-        patience: Validations without a better score before stopping; 0: never.
-        target: Validation score that is good enough to stop; ``None``: none is.
-    """
-
-    max_steps: int | None
-    max_minutes: float | None
-    steps_per_epoch: int
-    epochs_per_validation: int
-    patience: int = 0
-    target: float | None = None
-
-
-def budget_of(training: Mapping[str, Any]) -> Budget:
-    """The budget that a pipeline's settings name.
-
-    Args:
-        training: The group ``training`` as plain values.
-
-    Returns:
-        The budget.
-    """
-    return Budget(**{field.name: training[field.name] for field in fields(Budget) if field.name in training})
-
-
-class TrainingClock(pl.Callback):
-    """Knows how far the training is, over restarts, and stops it when its minutes are used up."""
-
-    def __init__(self, budget: Budget) -> None:
-        """Set up.
-
-        Args:
-            budget: The limits.
-        """
-        self.budget = budget
-        self.seconds_before = 0.0
-        self.started = time.monotonic()
-
-    @property
-    def minutes(self) -> float:
-        """Minutes used, over all starts of this run."""
-        return (self.seconds_before + time.monotonic() - self.started) / 60
-
-    def progress(self, step: int) -> float:
-        """Share of the budget that is used, in [0, 1].
-
-        Args:
-            step: Optimiser steps done.
-        """
-        by_steps = step / self.budget.max_steps if self.budget.max_steps else 0.0
-        by_time = self.minutes / self.budget.max_minutes if self.budget.max_minutes else 0.0
-        return min(1.0, max(by_steps, by_time))
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start counting when the first step does, not when data is prepared."""
-        self.started = time.monotonic()
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Stop when the time is over."""
-        if self.budget.max_minutes is not None and self.minutes >= self.budget.max_minutes:
-            trainer.should_stop = True
-
-    def state_dict(self) -> dict[str, float]:
-        """What a checkpoint keeps."""
-        return {"seconds": self.minutes * 60}
-
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Go on counting from a checkpoint."""
-        self.seconds_before = state_dict["seconds"]
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -262,6 +184,7 @@ def fit(
     precision: torch.dtype,
     seed: int,
     clip_norm: float,
+    compiled: bool | None = None,
     on_progress: Callable[[int, float, dict[str, float]], None] | None = None,
 ) -> float:
     """Train until the budget ends, resuming from the run's last checkpoint if there is one.
@@ -276,6 +199,7 @@ def fit(
         precision: Number format of the convolutions.
         seed: The run's seed.
         clip_norm: Largest gradient norm.
+        compiled: Compile what can be; ``None``: in long trainings.
         on_progress: Called after every step with step, share of the budget, and numbers.
 
     Returns:
@@ -283,6 +207,9 @@ def fit(
     """
     keep_freed_memory()
     seed_libraries(seed)
+    for layer in module.modules():
+        if isinstance(layer, InstanceNorm):
+            layer.compiled = budget.is_long if compiled is None else compiled
     clock = TrainingClock(budget)
     module.clock = clock  # type: ignore[assignment]
     history = History(run.history, clock, on_progress)
@@ -313,6 +240,7 @@ def fit(
     with warnings.catch_warnings():
         # Lightning advises more loader workers whenever there are cores; the number is the user's choice here.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*GPU available but not used.*")  # --device cpu is the user's choice
         warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")  # validation is optional here
         # Lightning 2.6 calls a part of torch that torch 2.14 renames
         warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*", category=FutureWarning)

@@ -2,17 +2,15 @@
 
 On a CPU it is torch's group norm with one group per channel: the same function with the same parameters, but torch's own
 instance norm turns images out of the channels-last layout, and every convolution after it is slower. On a GPU group norm turns
-them out of it too and computes in single precision. There, training runs the formula compiled into one kernel for the sums and
-one for the rest, forwards and backwards; prediction, which should not wait for a compiler, takes the two kernels that torch has
-for batch norm over several devices.
+them out of it too and computes in single precision. There, a long training runs the formula compiled into one kernel for the
+sums and one for the rest, forwards and backwards; prediction, which should not wait for a compiler, takes the two kernels that
+torch has for batch norm over several devices.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +26,9 @@ MOST_COMPILED = 64
 class InstanceNorm(nn.GroupNorm):
     """Instance normalisation with a scale and a shift per channel, then a leaky ReLU.
 
+    Attributes:
+        compiled: Train on a GPU with the compiled formula; half a minute of compiling that a short training does not win back.
+
     Source: Ulyanov et al., arXiv:1607.08022, equation 1; Maas et al., ICML 2013 workshop.
     """
 
@@ -40,6 +41,7 @@ class InstanceNorm(nn.GroupNorm):
         """
         super().__init__(channels, channels)
         self.slope = slope
+        self.compiled = False
 
     def forward(self, image: Tensor) -> Tensor:
         """(batch, channels, i, j, k) to the same; on a GPU in the number format of the input."""
@@ -47,7 +49,8 @@ class InstanceNorm(nn.GroupNorm):
             normalised = super().forward(image)
             return normalised if self.slope == 1 else F.leaky_relu_(normalised, self.slope)
         if torch.is_grad_enabled():
-            return _compiled_or_plain(image, self.weight, self.bias, self.eps, self.slope)
+            formula = _compiled if self.compiled else normalise_and_activate
+            return formula(image, self.weight, self.bias, self.eps, self.slope)
         return _by_batch_norm_kernels(image, self.weight, self.bias, self.eps, self.slope)
 
 
@@ -72,29 +75,45 @@ def normalise_and_activate(image: Tensor, weight: Tensor, bias: Tensor, eps: flo
     return F.leaky_relu(normalised, slope).to(image.dtype)
 
 
-@cache
-def _compiled() -> Any:
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_COMPILED)
-    return torch.compile(normalise_and_activate, dynamic=False)
+class _Compiled:
+    """The formula, compiled for each size that comes; run step by step where nothing can be compiled (no C compiler)."""
 
+    def __init__(self) -> None:
+        self.works = True
+        self.sizes: set[tuple[int, ...]] = set()
+        self.formula: Formula | None = None
 
-_state = {"compiles": True}
-
-
-def _compiled_or_plain(image: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) -> Tensor:
-    """The compiled formula; as torch runs it step by step where nothing can be compiled (no C compiler, no Triton)."""
-    if _state["compiles"]:
+    def __call__(self, image: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) -> Tensor:
+        if not self.works:
+            return normalise_and_activate(image, weight, bias, eps, slope)
+        if self.formula is not None and image.shape in self.sizes:
+            return self.formula(image, weight, bias, eps, slope)
         try:
-            result: Tensor = _compiled()(image, weight, bias, eps, slope)
-            return result
+            with warnings.catch_warnings():
+                # the compiler looks at the gradients of what it is given, and torch warns of that
+                warnings.filterwarnings("ignore", message=".*grad attribute of a Tensor that is not a leaf.*")
+                self.formula = self.formula or _compile()
+                result = self.formula(image, weight, bias, eps, slope)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            _state["compiles"] = False
+            self.works = False
             warnings.warn(
                 f"training goes on slower, since torch cannot compile here: {str(error).splitlines()[:1]}", stacklevel=2
             )
-    return normalise_and_activate(image, weight, bias, eps, slope)
+            return normalise_and_activate(image, weight, bias, eps, slope)
+        self.sizes.add(tuple(image.shape))
+        return result
+
+
+def _compile() -> Formula:
+    limit = torch._dynamo.config.recompile_limit
+    torch._dynamo.config.recompile_limit = max(limit, MOST_COMPILED)
+    compiled: Formula = torch.compile(normalise_and_activate, dynamic=False)
+    return compiled
+
+
+_compiled = _Compiled()
 
 
 def _by_batch_norm_kernels(image: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) -> Tensor:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from segsuite.engines import backends
+from segsuite.engines import backends, devices
 from segsuite.engines.backends import (
     NETWORK_FILE,
     REFERENCE,
@@ -36,7 +36,8 @@ ORT, VINO = Backend("onnxruntime"), Backend("openvino")
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelFolder:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(backends, "has_fast_bfloat16", lambda device: False)
+    for module in (backends, devices):
+        monkeypatch.setattr(module, "has_fast_bfloat16", lambda device: False)
     pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'segsuite[openvino]'")
     return write_model_folder(tmp_path / "model", weights={"a": torch.zeros(1)}, description={"pipeline": "p"}, card="")
 

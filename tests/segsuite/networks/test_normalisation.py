@@ -38,18 +38,33 @@ def test_the_formula_keeps_a_short_number_format_and_computes_in_single_precisio
 
 
 def test_without_a_compiler_training_goes_on_with_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: object) -> None:
+    def fails() -> normalisation.Formula:
         raise RuntimeError("no C compiler here")
 
     ours, _ = layer(0.01)
     arguments = (IMAGE, ours.weight, ours.bias, ours.eps, 0.01)
-    monkeypatch.setattr(normalisation, "_compiled", lambda: fails)
-    monkeypatch.setattr(normalisation, "_state", {"compiles": True})
+    monkeypatch.setattr(normalisation, "_compile", fails)
+    compiled = normalisation._Compiled()
     with pytest.warns(UserWarning, match="no C compiler here"):
-        found = normalisation._compiled_or_plain(*arguments)
+        found = compiled(*arguments)
     torch.testing.assert_close(found, normalise_and_activate(*arguments))
-    again = normalisation._compiled_or_plain(*arguments)  # tries no second time
-    torch.testing.assert_close(found, again)
+    torch.testing.assert_close(found, compiled(*arguments))  # tries no second time
+
+
+def test_each_size_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def compiles() -> normalisation.Formula:
+        made.append(1)
+        return normalise_and_activate
+
+    ours, _ = layer(0.01)
+    monkeypatch.setattr(normalisation, "_compile", compiles)
+    compiled = normalisation._Compiled()
+    for image in (IMAGE, IMAGE[:1], IMAGE):
+        compiled(image, ours.weight, ours.bias, ours.eps, 0.01)
+    assert compiled.sizes == {tuple(IMAGE.shape), tuple(IMAGE[:1].shape)}
+    assert made == [1]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="what a GPU runs needs one")
@@ -57,7 +72,7 @@ def test_without_a_compiler_training_goes_on_with_the_same_numbers(monkeypatch: 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_gpu_gives_the_same_numbers_and_gradients(training: bool, dtype: torch.dtype) -> None:
     ours, theirs = layer(0.01)
-    image = IMAGE.to(dtype).float().requires_grad_()
+    image = IMAGE.clone().to(dtype).float().requires_grad_()
     expected = F.leaky_relu(theirs(image), 0.01)
     expected.square().sum().backward()
     layer_there = ours.cuda()

@@ -56,9 +56,10 @@ def preprocess(work: Path, manifest: dict) -> None:
     from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprints, plan_experiments
     from nnunetv2.experiment_planning.plan_and_preprocess_api import preprocess as run_preprocessing
 
-    extract_fingerprints([1], num_processes=2)
+    n_processes = os.cpu_count() or 1
+    extract_fingerprints([1], num_processes=n_processes)
     plan_experiments([1])
-    run_preprocessing([1], configurations=["3d_fullres"], num_processes=[2])
+    run_preprocessing([1], configurations=["3d_fullres"], num_processes=[n_processes])
     folds = sorted({row["fold"] for row in manifest["training"]})
     splits = [
         {

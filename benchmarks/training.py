@@ -1,7 +1,7 @@
 """Patches per second of training: segsuite beside nnU-Net v2 with the same network, patch, batch and cores.
 
     python benchmarks/training.py M.json DATA_ROOT --out WORK [--seconds 120] [--peer /path/to/python] [--repeats 2]
-                                  [--device cuda --precision bfloat16 --workers 8 --epoch 50 --set plan.patch_size=[128,128,128]]
+                                  [--device cuda --precision bfloat16 --workers 8 --steps 400 --epoch 50 --set plan.batch_size=2]
 
 M.json is a manifest with folds. PEER is the python of an environment with `nnunetv2`. Each side trains with its own
 loader, augmentation, loss and optimiser, the network is segsuite's planned U-Net on both; the first epoch, and the peer's first
@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--peer", type=Path)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="float32", help="segsuite's")
+    parser.add_argument("--steps", type=int, help="segsuite trains so many steps, compiling included, instead of so many seconds")
     parser.add_argument("--workers", type=int, default=1, help="loader processes on both sides")
     parser.add_argument("--epoch", type=int, default=5, help="segsuite's steps between two checkpoints")
     parser.add_argument("--set", nargs="*", default=[], dest="overrides", help="for segsuite, for example plan.patch_size=...")
@@ -75,7 +76,9 @@ def rate_of_segsuite(options: argparse.Namespace, number: int) -> tuple[float, f
     shutil.rmtree(run, ignore_errors=True)
     command = [sys.executable, "-m", "segsuite", "train", CONFIG, "-q", "--device", options.device, "--out", run]
     command += ["--manifest", options.manifest, "--data-root", options.data_root, "--fold", "0"]
-    command += ["--workers", options.workers, f"training.max_minutes={options.seconds / 60}", *options.overrides]
+    minutes = "null" if options.steps else options.seconds / 60
+    command += ["--workers", options.workers, f"training.max_minutes={minutes}", f"training.max_steps={options.steps or 'null'}"]
+    command += options.overrides
     command += [f"training.steps_per_epoch={options.epoch}", "training.epochs_per_validation=0"]
     command += [f"training.precision={options.precision}", "training.compiled=true"]
     subprocess.run([*map(str, command)], check=True)

@@ -31,7 +31,7 @@ HERE = Runtime(device="cpu", workers=0)
 
 def test_killed_training_ends_with_the_same_weights(tiny_overrides: list[str], tmp_path: Path) -> None:
     """kill -9 once the first checkpoint is there, then the same command again."""
-    longer = [text for text in tiny_overrides if "max_steps" not in text] + ["training.max_steps=40"]
+    longer = [text for text in tiny_overrides if "max_steps" not in text] + ["training.max_steps=20"]
     unbroken = train("supervised/phantom", overrides=longer, out=tmp_path / "unbroken", runtime=HERE)
     command = [sys.executable, "-m", "segsuite", "train", "supervised/phantom", *longer, "--fold", "0"]
     command += ["--out", str(tmp_path / "killed"), "--device", "cpu", "-j", "0", "-q"]

@@ -87,7 +87,7 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     module = _module(settings, plan, arguments, windows, names, cohort.manifest.n_channels, start)
     minutes = fit_on_patches(
         module,
-        _patches(settings, plan, taught),
+        _patches(settings, plan, taught, on_gpu=device.type == "cuda"),
         validation,
         run,
         training=settings.training.model_dump(),
@@ -198,7 +198,7 @@ def _module(
     )
 
 
-def _patches(settings: Settings, plan: Plan, taught: Sequence[TaughtCase]) -> PatchDataset:
+def _patches(settings: Settings, plan: Plan, taught: Sequence[TaughtCase], *, on_gpu: bool) -> PatchDataset:
     chance = settings.augmentation
     if plan.dimensions == 2:
         from segsuite.data.slice_transforms import slice_augmentation  # albumentations loads slowly; 3-D does without
@@ -220,6 +220,7 @@ def _patches(settings: Settings, plan: Plan, taught: Sequence[TaughtCase]) -> Pa
             in_plane_only=plan.is_anisotropic,
         ),
         slice_augmentation=flat if plan.dimensions == 2 else None,
+        turn_on_gpu=on_gpu,
     )
 
 

@@ -66,7 +66,7 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     validation = held_out[: settings.training.validation_cases]
     minutes = fit_on_patches(
         module,
-        _patches(settings, plan, training, cohort),
+        _patches(settings, plan, training, on_gpu=device.type == "cuda"),
         validation,
         run,
         training=settings.training.model_dump(),
@@ -96,7 +96,7 @@ def _module(
     )
 
 
-def _patches(settings: Settings, plan: Plan, training: list[PreparedCase], cohort: Cohort) -> PatchDataset:
+def _patches(settings: Settings, plan: Plan, training: list[PreparedCase], *, on_gpu: bool) -> PatchDataset:
     chance = settings.augmentation
     spatial = SpatialAugmentation(
         rotate_probability=chance.rotate_probability,
@@ -113,6 +113,7 @@ def _patches(settings: Settings, plan: Plan, training: list[PreparedCase], cohor
         foreground_share=settings.training.foreground_share,
         spatial=None if plan.dimensions == 2 else spatial,
         slice_augmentation=_slice_augmentation(settings) if plan.dimensions == 2 else None,
+        turn_on_gpu=on_gpu,
     )
 
 

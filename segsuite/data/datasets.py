@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from segsuite.data.cache import PreparedCase
-from segsuite.data.spatial import SpatialAugmentation, draw_affine, read_patch
+from segsuite.data.spatial import SpatialAugmentation, View, draw_affine, look, read_view
 from segsuite.errors import ManifestError
 from segsuite.seeding import keyed_generator
 from segsuite.shapes import Size, Spacing
 
-__all__ = ["MoreTargets", "PatchDataset", "SliceAugmentation"]
+__all__ = ["MoreTargets", "PatchDataset", "SliceAugmentation", "collate_views", "looked_at"]
 
 SliceAugmentation = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 """Image (channels, height, width), label (height, width) and a seed to an augmented pair; see ``slice_transforms``."""
@@ -23,12 +24,14 @@ MoreTargets = Callable[[PreparedCase, np.ndarray], Mapping[str, np.ndarray]]
 """A case and the label of one of its patches to what else an item holds; must be picklable, since loaders may be spawned."""
 
 
-class PatchDataset(Dataset[dict[str, torch.Tensor]]):
+class PatchDataset(Dataset[dict[str, Any]]):
     """Patches of cases; a share of them, evenly spread over the numbers, is centred on a structure, another is unlabelled.
 
     An item is ``image`` (channels, i, j, k) float32, ``label`` (i, j, k) int16 class indices with -1 where nothing is scored
     (short, since it travels between processes and to a GPU), ``index``, and what ``more_targets`` adds. Of an unlabelled case
     the label is -1 everywhere.
+
+    Where patches are turned on the GPU, an item is instead what ``read_view`` gives, under ``image``, ``label`` and ``view``.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         unlabelled: Sequence[PreparedCase] = (),
         unlabelled_share: float = 0.0,
         more_targets: MoreTargets | None = None,
+        turn_on_gpu: bool = False,
     ) -> None:
         """Set up; nothing is read yet.
 
@@ -58,6 +62,8 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
             unlabelled: Cases without label.
             unlabelled_share: Share of patches that come from them.
             more_targets: Computes what else an item holds.
+            turn_on_gpu: Leave the turning of patches to the device that trains, where nothing else has to be done to them here:
+                a CPU turns a patch of 128 voxels per edge in a quarter of a second, a GPU in milliseconds.
 
         Raises:
             ManifestError: No labelled case.
@@ -70,8 +76,9 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         self.slice_augmentation = slice_augmentation
         self.unlabelled, self.unlabelled_share = list(unlabelled), unlabelled_share if unlabelled else 0.0
         self.more_targets = more_targets
+        self.turn_on_gpu = turn_on_gpu and more_targets is None and slice_augmentation is None
 
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         """The patch with this number."""
         draw = keyed_generator(self.seed, "patch", index)
         pool = self.unlabelled if _is_due(index, self.unlabelled_share) else self.cases
@@ -79,7 +86,11 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         whole = case.image  # a small cache may have to make it: once
         centre = self._centre(case, whole.shape[1:], index, draw)
         affine = None if self.spatial is None else draw_affine(self.spatial, draw, self.spacing_mm)
-        image, label = read_patch(whole, _label_of(case, whole.shape[1:]), centre, self.patch_size, affine)
+        part, marks, view = read_view(whole, _label_of(case, whole.shape[1:]), centre, self.patch_size, affine)
+        seen, named = torch.from_numpy(part), torch.from_numpy(marks)
+        if self.turn_on_gpu:
+            return {"image": seen, "label": named, "view": view, "index": torch.tensor(index)}
+        image, label = (array.numpy() for array in look(seen, named, view))
         if self.slice_augmentation is not None:
             flat_image, flat_label = self.slice_augmentation(image[..., 0], label[..., 0], int(draw.integers(2**31)))
             image, label = flat_image[..., None], flat_label[..., None]
@@ -108,6 +119,35 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         if n <= patch:
             return n // 2
         return min(max(at, patch // 2), n - patch + patch // 2)
+
+
+def collate_views(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A batch of items that are still to be turned: their parts differ in size.
+
+    Args:
+        items: Of a ``PatchDataset`` that leaves turning to the GPU.
+
+    Returns:
+        Lists under ``image``, ``label`` and ``view``; ``index`` (batch,).
+    """
+    lists: dict[str, Any] = {name: [item[name] for item in items] for name in ("image", "label", "view")}
+    return {**lists, "index": torch.stack([item["index"] for item in items])}
+
+
+def looked_at(images: Sequence[torch.Tensor], labels: Sequence[torch.Tensor], views: Sequence[View]) -> dict[str, torch.Tensor]:
+    """The patches of such a batch, on the device where their parts are.
+
+    Args:
+        images: One part (channels, ...) per patch.
+        labels: One part (...) per patch.
+        views: How each patch sees its part.
+
+    Returns:
+        ``image`` (batch, channels, i, j, k) and ``label`` (batch, i, j, k).
+    """
+    patches = [look(image, label, view) for image, label, view in zip(images, labels, views, strict=True)]
+    image, label = (torch.stack(column) for column in zip(*patches, strict=True))
+    return {"image": image, "label": label}
 
 
 def _is_due(index: int, share: float) -> bool:

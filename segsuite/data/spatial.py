@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from segsuite.shapes import FloatArray, Size, Spacing
 
-__all__ = ["SpatialAugmentation", "draw_affine", "read_patch"]
+__all__ = ["SpatialAugmentation", "View", "draw_affine", "look", "read_patch", "read_view"]
 
 MAX_LABELS_LINEAR = 8
 """Up to so many labels in a window, each label's occupancy is interpolated; beyond, the nearest voxel is taken."""
@@ -63,6 +64,78 @@ def draw_affine(augmentation: SpatialAugmentation, draw: np.random.Generator, sp
     return matrix * spacing[None, :] / spacing[:, None]
 
 
+@dataclass(frozen=True)
+class View:
+    """What a patch sees of the part of a case that was read for it.
+
+    Attributes:
+        size: Of the patch, along i, j, k.
+        window: Of what the patch touches, also outside the case.
+        start: Where in the window the part begins.
+        affine: From patch offset to window offset, about both centres; ``None``: the window is the patch.
+        labels: That lie in the window, ascending; the first one is where no other is.
+    """
+
+    size: Size
+    window: Size
+    start: Size
+    affine: FloatArray | None
+    labels: tuple[int, ...]
+
+
+def read_view(
+    image: NDArray[np.float32], label: NDArray[Any], centre: Size, size: Size, affine: FloatArray | None
+) -> tuple[NDArray[np.float32], NDArray[np.int16], View]:
+    """The part of a memory-mapped case that a patch touches.
+
+    Args:
+        image: (channels, i, j, k).
+        label: (i, j, k).
+        centre: Voxel of the case in the middle of the patch.
+        size: Patch size.
+        affine: From ``draw_affine``.
+
+    Returns:
+        Image (channels, ...) and label (...) of the part, and how the patch sees it; see ``look``.
+    """
+    if affine is None:
+        start = np.asarray(centre) - np.asarray(size) // 2
+        stop = start + np.asarray(size)
+    else:
+        half = np.ceil(np.abs(affine) @ (np.asarray(size) / 2) + 1.5).astype(int)
+        start, stop = np.asarray(centre) - half, np.asarray(centre) + half + 1
+    low, high = np.clip(start, 0, label.shape), np.clip(stop, 0, label.shape)
+    inside = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    values, marks = np.array(image[(slice(None), *inside)]), np.array(label[inside], dtype=np.int16)
+    found: set[int] = set() if affine is None else {int(n) - 1 for n in np.flatnonzero(np.bincount(marks.ravel() + 1))}
+    outside = {-1} if (low > start).any() or (high < stop).any() else set()
+    window, first = (tuple(int(n) for n in numbers) for numbers in (stop - start, low - start))
+    return values, marks, View(size, window, first, affine, tuple(sorted(found | outside)))
+
+
+def look(image: Tensor, label: Tensor, view: View) -> tuple[Tensor, Tensor]:
+    """The patch, on whatever device the part is.
+
+    Args:
+        image: (channels, ...) of ``read_view``.
+        label: (...) of ``read_view``.
+        view: How the patch sees them.
+
+    Returns:
+        Image (channels, *size) and label (*size). Outside the case the image is its channel's minimum in the window
+        and the label -1 (not scored).
+    """
+    fill = image.flatten(1).amin(dim=1)[:, None, None, None] if image.numel() else image.new_zeros(len(image), 1, 1, 1)
+    if view.affine is not None and image.numel():
+        return _turned(image, label, fill, view)
+    if image.shape[1:] == view.size:
+        return image, label
+    place = tuple(slice(start, start + n) for start, n in zip(view.start, label.shape, strict=True))
+    values, marks = fill.expand(-1, *view.size).clone(), label.new_full(view.size, -1)
+    values[(slice(None), *place)], marks[place] = image, label
+    return values, marks
+
+
 def read_patch(
     image: NDArray[np.float32], label: NDArray[Any], centre: Size, size: Size, affine: FloatArray | None
 ) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
@@ -76,81 +149,48 @@ def read_patch(
         affine: From ``draw_affine``.
 
     Returns:
-        Image (channels, *size) and label (*size). Outside the case the image is its channel's minimum in the window
-        and the label -1 (not scored).
+        See ``look``.
     """
-    reach = np.asarray(size) / 2 if affine is None else np.abs(affine) @ (np.asarray(size) / 2) + 1.5
-    half = np.ceil(reach).astype(int)
-    if affine is None:
-        start = np.asarray(centre) - np.asarray(size) // 2
-        stop = start + np.asarray(size)
-    else:
-        start, stop = np.asarray(centre) - half, np.asarray(centre) + half + 1
-    window_image, window_label = _read_window(image, label, start, stop)
-    if affine is None:
-        return window_image, window_label
-    return _warp(window_image, window_label, size, affine)
+    part, marks, view = read_view(image, label, centre, size, affine)
+    values, labels = look(torch.from_numpy(part), torch.from_numpy(marks), view)
+    return values.numpy(), labels.numpy()
 
 
-def _read_window(
-    image: NDArray[np.float32], label: NDArray[Any], start: NDArray[Any], stop: NDArray[Any]
-) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
-    shape = np.asarray(label.shape)
-    low, high = np.clip(start, 0, shape), np.clip(stop, 0, shape)
-    inside = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    place = tuple(slice(int(a), int(b)) for a, b in zip(low - start, high - start, strict=True))
-    values = np.asarray(image[(slice(None), *inside)])
-    fill = values.reshape(len(values), -1).min(axis=1) if values.size else np.zeros(len(values), dtype=np.float32)
-    size = tuple(int(n) for n in stop - start)
-    window = np.empty((len(image), *size), dtype=np.float32)
-    window[:] = fill[:, None, None, None]
-    window[(slice(None), *place)] = values
-    marks = np.full(size, -1, dtype=np.int16)
-    marks[place] = label[inside]
-    return window, marks
+def _turned(image: Tensor, label: Tensor, fill: Tensor, view: View) -> tuple[Tensor, Tensor]:
+    points = _points(view, label.shape, image.device)
+    if len(view.labels) > MAX_LABELS_LINEAR:
+        nearest = _sample((label + 1).float()[None], points, "nearest")[0]
+        return _sample(image - fill, points, "bilinear") + fill, nearest.round().to(label.dtype) - 1
+    channels = image.new_empty(len(image) + len(view.labels) - 1, *label.shape)
+    torch.sub(image, fill, out=channels[: len(image)])
+    for channel, value in zip(channels[len(image) :], view.labels[1:], strict=True):
+        channel.copy_(label == value)
+    sampled = _sample(channels, points, "bilinear")
+    occupancies = sampled[len(image) :]
+    best = 1 - occupancies.sum(dim=0)  # of the first label
+    winner = label.new_full(view.size, view.labels[0])
+    for occupancy, value in zip(occupancies, view.labels[1:], strict=True):
+        winner.masked_fill_(occupancy > best, value)
+        torch.maximum(best, occupancy, out=best)
+    return sampled[: len(image)] + fill, winner
 
 
-def _warp(
-    image: NDArray[np.float32], label: NDArray[np.int16], size: Size, affine: FloatArray
-) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
-    points = _points(size, label.shape, affine)
-    values = np.flatnonzero(np.bincount(label.ravel() + 1)) - 1
-    if len(values) > MAX_LABELS_LINEAR:
-        nearest = _sample(torch.from_numpy(label + 1).float()[None], points, "nearest", "zeros")[0]
-        sampled = _sample(torch.from_numpy(image), points, "bilinear", "border").numpy()
-        return sampled, (nearest.round().to(torch.int16) - 1).numpy()
-    channels = np.empty((len(image) + len(values) - 1, *label.shape), dtype=np.float32)
-    channels[: len(image)] = image
-    for channel, value in zip(channels[len(image) :], values[1:], strict=True):
-        channel[...] = label == value
-    sampled = _sample(torch.from_numpy(channels), points, "bilinear", "border").numpy()
-    return sampled[: len(image)], _winner(sampled[len(image) :], values)
-
-
-def _points(size: Size, window: tuple[int, ...], affine: FloatArray) -> torch.Tensor:
-    """Where in the window, whose ends are -1 and 1, each voxel of a patch lies: (*size, 3), the last axis first."""
-    points = torch.empty(*size, 3)
+def _points(view: View, shape: Size, device: torch.device) -> Tensor:
+    """Where in the part, whose ends are -1 and 1, each voxel of the patch lies: (*size, 3), the last axis first."""
+    assert view.affine is not None  # noqa: S101 - only turned views come here
+    points = torch.empty(*view.size, 3, device=device)
     for source in range(3):
         along = [
-            torch.from_numpy((np.arange(n) - (n - 1) / 2) * (2 * affine[source, axis] / window[source])).float()
-            for axis, n in enumerate(size)
+            torch.from_numpy((np.arange(n) - (n - 1) / 2) * (2 * view.affine[source, axis] / shape[source])).float().to(device)
+            for axis, n in enumerate(view.size)
         ]
-        points[..., 2 - source] = along[0][:, None, None] + along[1][:, None] + along[2]
+        middle = (view.window[source] - 2 * view.start[source]) / shape[source] - 1
+        points[..., 2 - source] = along[0][:, None, None] + along[1][:, None] + along[2] + middle
     return points
 
 
-def _winner(occupancies: NDArray[np.float32], values: NDArray[np.intp]) -> NDArray[np.int16]:
-    """The label of largest occupancy, where all but the first label's are given and all sum to 1; of equal ones the first."""
-    best = 1 - occupancies.sum(axis=0)
-    winner = np.full(best.shape, values[0], dtype=np.int16)
-    for occupancy, value in zip(occupancies, values[1:], strict=True):
-        winner[occupancy > best] = value
-        np.maximum(best, occupancy, out=best)
-    return winner
-
-
-def _sample(channels: torch.Tensor, points: torch.Tensor, mode: str, padding: str) -> torch.Tensor:
-    return torch.nn.functional.grid_sample(channels[None], points[None], mode=mode, padding_mode=padding, align_corners=False)[0]
+def _sample(channels: Tensor, points: Tensor, mode: str) -> Tensor:
+    return torch.nn.functional.grid_sample(channels[None], points[None], mode=mode, padding_mode="zeros", align_corners=False)[0]
 
 
 def _rotation(angles: FloatArray) -> FloatArray:

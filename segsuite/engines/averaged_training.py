@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from segsuite.data.cache import PreparedCase
-from segsuite.data.datasets import PatchDataset
+from segsuite.data.datasets import PatchDataset, looked_at
 from segsuite.engines.budget import TrainingClock, budget_of
 from segsuite.engines.cohort import patch_loader, whole_case_loader
 from segsuite.engines.components import dice_of_prepared
@@ -81,8 +81,12 @@ class AveragedTraining(pl.LightningModule):
         """
         if isinstance(batch, PreparedCase):
             return batch
-        there = super().transfer_batch_to_device(batch, device, dataloader_idx)
-        return {**there, "label": there["label"].long(), "index": batch["index"]}
+        views, index = batch.get("view"), batch["index"]
+        rest = {name: value for name, value in batch.items() if name not in ("view", "index")}
+        there = super().transfer_batch_to_device(rest, device, dataloader_idx)
+        if views is not None:
+            there |= looked_at(there["image"], there["label"], views)
+        return {**there, "label": there["label"].long(), "index": index}
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
         """Set the learning rate, and what dropout draws: a function of the step, so that a resumed training goes on equally."""

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from segsuite.data.cache import PreparedCase, prepare_cases
 from segsuite.data.checking import require_unleaked
-from segsuite.data.datasets import PatchDataset
+from segsuite.data.datasets import PatchDataset, collate_views
 from segsuite.data.locate import find_data_root
 from segsuite.data.manifest import Case, Manifest, read_manifest
 from segsuite.data.phantoms.cohort import PhantomCohort, write_phantom_cohort
@@ -159,6 +159,7 @@ def patch_loader(dataset: PatchDataset, *, batch_size: int, steps_per_epoch: int
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
+        collate_fn=collate_views if dataset.turn_on_gpu else None,
         drop_last=True,
     )
 

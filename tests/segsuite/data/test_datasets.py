@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from segsuite.data.cache import PreparedCase, prepare_cases
-from segsuite.data.datasets import PatchDataset
+from segsuite.data.datasets import PatchDataset, collate_views, looked_at
 from segsuite.data.manifest import Case, Manifest
 from segsuite.data.spatial import SpatialAugmentation
 from segsuite.data.transforms import Normalisation, Preprocessing
@@ -25,10 +25,10 @@ def prepared(cohort_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> l
 
 
 def patches(
-    prepared: list[PreparedCase], seed: int = 0, share: float = 0.5, size: tuple[int, int, int] = (8, 8, 4)
+    prepared: list[PreparedCase], seed: int = 0, share: float = 0.5, size: tuple[int, int, int] = (8, 8, 4), **more: object
 ) -> PatchDataset:
     return PatchDataset(
-        prepared, patch_size=size, spacing_mm=(4, 4, 6), seed=seed, foreground_share=share, spatial=SpatialAugmentation()
+        prepared, patch_size=size, spacing_mm=(4, 4, 6), seed=seed, foreground_share=share, spatial=SpatialAugmentation(), **more
     )
 
 
@@ -44,6 +44,23 @@ def test_item_has_the_declared_shapes(prepared: list[PreparedCase]) -> None:
     assert item["image"].shape == (1, 8, 8, 4)
     assert item["label"].shape == (8, 8, 4)
     assert (item["image"].dtype, item["label"].dtype) == (torch.float32, torch.int16)
+
+
+@pytest.mark.parametrize("size", [(8, 8, 4), (40, 40, 16)])
+def test_patches_that_a_gpu_turns_are_the_same(prepared: list[PreparedCase], size: tuple[int, int, int]) -> None:
+    here, later = patches(prepared, size=size), patches(prepared, size=size, turn_on_gpu=True)
+    numbers = range(12)
+    batch = collate_views([later[n] for n in numbers])
+    assert {tuple(image.shape[1:]) for image in batch["image"]} != {size}
+    found = looked_at(batch["image"], batch["label"], batch["view"])
+    assert torch.equal(batch["index"], torch.arange(12))
+    for name in ("image", "label"):
+        assert torch.equal(found[name], torch.stack([here[n][name] for n in numbers]))
+
+
+def test_what_needs_the_finished_label_is_turned_here(prepared: list[PreparedCase]) -> None:
+    with_targets = patches(prepared, turn_on_gpu=True, more_targets=lambda case, label: {"n": np.array(label.size)})
+    assert with_targets[0]["n"] == 8 * 8 * 4
 
 
 def test_every_second_patch_holds_a_structure(prepared: list[PreparedCase]) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from segsuite.data.cache import PreparedCase
 from segsuite.data.manifest import Case
+from segsuite.data.spatial import View
 from segsuite.engines.averaged_training import AveragedTraining
 from segsuite.engines.inference import WindowInference
 
@@ -43,6 +44,21 @@ def test_learning_rate_follows_the_clock() -> None:
     made.clock = SimpleNamespace(progress=lambda step: 0.75)
     made.on_train_batch_start(None, 0)
     assert optimiser.param_groups[0]["lr"] == pytest.approx(0.125)
+
+
+def test_a_batch_comes_to_the_device_as_losses_want_it() -> None:
+    made, device = module(), torch.device("cpu")
+    image, label = torch.arange(64.0).view(1, 4, 4, 4), torch.ones(4, 4, 4, dtype=torch.int16)
+    whole = {"image": image[None], "label": label[None], "index": torch.tensor([7]), "more": torch.ones(1)}
+    found = made.transfer_batch_to_device(whole, device, 0)
+    assert found.keys() == whole.keys()
+    assert found["label"].dtype == torch.int64
+    shifted = View((4, 4, 4), (4, 4, 4), (2, 0, 0), None, ())
+    to_turn = {"image": [image[:, :2]], "label": [label[:2]], "view": [shifted], "index": torch.tensor([7])}
+    turned = made.transfer_batch_to_device(to_turn, device, 0)
+    assert turned.keys() == {"image", "label", "index"}
+    assert torch.equal(turned["image"][0, :, 2:], image[:, :2])
+    assert turned["label"][0, :, 0, 0].tolist() == [-1, -1, 1, 1]
 
 
 def test_validation_scores_the_average_on_whole_cases(tmp_path: Path) -> None:

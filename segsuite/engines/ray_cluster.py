@@ -20,10 +20,12 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from segsuite.engines.inputs import InputCase
 from segsuite.engines.ledger import Ledger
+from segsuite.engines.parcels import Made, Parcel, deliver, make_of, pack
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
 from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.segmentation import Predictor
 from segsuite.errors import InputError, SettingsError
+from segsuite.files import make_folder
 from segsuite.volumes.writing import remove_unfinished_outputs
 
 __all__ = ["connected", "predict_on_ray", "worker_count"]
@@ -61,14 +63,18 @@ class _Segmenter:
         self.predictor: Predictor | None = None
         self.stopped = False
 
-    def segment(self, cases: list[InputCase]) -> tuple[dict[str, str], int]:
-        """Results of the cases, and how many were left."""
+    def segment(self, batch: list[InputCase] | Parcel) -> Made:
+        """Results of the cases, how many were left, and of a parcel all that was made of it."""
         if self.predictor is None:  # not in __init__: an error there would look like a dead worker
             self.predictor = self.load()
+        if isinstance(batch, Parcel):
+            return make_of(batch, self._work)
+        return Made({}, (), *self._work(batch, self.out))
+
+    def _work(self, cases: list[InputCase], out: Path) -> tuple[dict[str, str], int]:
+        assert self.predictor is not None  # noqa: S101 - opened above
         results: dict[str, str] = {}
-        outcome = predict_cases(
-            cases, self.predictor, self.out, self.options, stop=lambda: self.stopped, on_case=results.__setitem__
-        )
+        outcome = predict_cases(cases, self.predictor, out, self.options, stop=lambda: self.stopped, on_case=results.__setitem__)
         return results, outcome.n_left
 
     def stop(self) -> None:
@@ -86,7 +92,7 @@ def predict_on_ray(
     stop: Callable[[], bool] = lambda: False,
     on_case: Callable[[str, str], None] = ignore,
 ) -> Outcome:
-    """As ``predict_cases``, on a cluster whose nodes all see inputs, model and output folder under the same paths.
+    """As ``predict_cases``, on a cluster; its nodes see the same folders, or are sent what they need.
 
     Args:
         cases: All cases.
@@ -123,9 +129,9 @@ def _work_off(waiting: deque[_Batch], crew: _Crew, stop: Callable[[], bool], on_
             if answer is None:
                 _after_death(batch, waiting, crew, results, on_case)
                 continue
-            found, n_left = answer
-            results.n_left += n_left
-            for case_id, said in found.items():
+            deliver(answer, crew.ledger)
+            results.n_left += answer.n_left
+            for case_id, said in answer.results.items():
                 result = "done" if said == "skipped" and batch.was_tried else said  # a dead worker had finished it
                 results.outcomes[case_id] = result
                 on_case(case_id, result)
@@ -153,7 +159,7 @@ class _Crew:
 
     def __init__(self, n: int, load: Callable[[], Predictor], out: Path, options: BatchOptions, cluster: RayOptions) -> None:
         self.load, self.out, self.options = load, out, options
-        self.n, self.ledger = n, Ledger(out)
+        self.n, self.ledger, self.sends = n, Ledger(make_folder(out)), cluster.files == "sent"
         kind: Any = ray.remote(_Segmenter)
         # a second thread, so that `stop` is heard while a batch is in hand
         self.kind = kind.options(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_concurrency=2)
@@ -164,9 +170,10 @@ class _Crew:
         while waiting and self.idle:
             number, worker = self.idle.pop(0)
             batch = waiting.popleft()
-            self.in_hand[worker.segment.remote(batch.cases)] = (number, worker, batch)
+            what = pack(batch.cases, self.ledger) if self.sends else batch.cases
+            self.in_hand[worker.segment.remote(what)] = (number, worker, batch)
 
-    def finished(self) -> Iterator[tuple[_Batch, tuple[dict[str, str], int] | None]]:
+    def finished(self) -> Iterator[tuple[_Batch, Made | None]]:
         """Batches that are over, with their results; ``None``: the worker died of it."""
         ready, _ = ray.wait(list(self.in_hand), timeout=POLL_SECONDS)
         for reference in ready:

@@ -11,7 +11,15 @@ from segsuite.extras import require_extra
 
 __all__ = ["RayOptions", "parse_engine"]
 
-KINDS: dict[str, Callable[[str], Any]] = {"workers": int, "cpus": float, "gpus": float, "batch": int, "address": str}
+KINDS: dict[str, Callable[[str], Any]] = {
+    "workers": int,
+    "cpus": float,
+    "gpus": float,
+    "batch": int,
+    "address": str,
+    "files": str,
+}
+WAYS = ("shared", "sent")
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,8 @@ class RayOptions:
         gpus: Of one worker; shares such as 0.25 put several on one device.
         batch: Cases that travel together.
         address: Of the cluster; empty: ``RAY_ADDRESS``, a cluster on this machine, or a new one.
+        files: ``shared``: all nodes see inputs, model and output folder under the same paths; ``sent``: they see none of
+            them, and everything travels through Ray's object store.
     """
 
     workers: int = 0
@@ -31,6 +41,7 @@ class RayOptions:
     gpus: float = 0.0
     batch: int = 8
     address: str = ""
+    files: str = "shared"
 
 
 def parse_engine(text: str | None) -> RayOptions | None:
@@ -62,5 +73,7 @@ def parse_engine(text: str | None) -> RayOptions | None:
     options = RayOptions(**found)
     if options.workers < 0 or options.batch < 1 or options.cpus <= 0 or options.gpus < 0:
         raise SettingsError(f"--engine ray must have cpus and batch above 0, workers and gpus not below, got `{words}`.")
+    if options.files not in WAYS:
+        raise SettingsError(f"--engine ray must have files=shared or files=sent, got `{options.files}`.")
     require_extra("ray", "ray", purpose="--engine ray")
     return options

@@ -70,7 +70,7 @@ def predict(
         Counts and failures.
     """
     folder = read_model_folder(model)
-    load = partial(open_predictor, folder.path, device=device, overrides=tuple(overrides), threads=threads)
+    opened = partial(open_predictor, device=device, overrides=tuple(overrides), threads=threads)
     cases = find_inputs(inputs, n_channels=len(folder.description["channels"]), data_root=data_root, fold=fold)
     if attributes is not None:
         cases = with_attributes(cases, attributes)
@@ -83,10 +83,13 @@ def predict(
     write_text(make_folder(out) / "labels.tsv", f"index\tname\n{table}")
     options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force)
     if cluster is not None:
+        from segsuite.engines.parcels import SentModel
         from segsuite.engines.ray_cluster import predict_on_ray  # Ray is an extra
 
-        load = partial(open_predictor, folder.path.resolve(), device=device, overrides=tuple(overrides), threads=threads)
-        return predict_on_ray(cases, load, out, options, cluster=cluster, stop=stop, on_case=on_case)
+        place = folder.path.resolve()
+        on_node = SentModel(place, opened) if cluster.files == "sent" else partial(opened, place)
+        return predict_on_ray(cases, on_node, out, options, cluster=cluster, stop=stop, on_case=on_case)
+    load = partial(opened, folder.path)
     if isolate:
         return predict_isolated(cases, load, out, options, time_limit_s=time_limit_s, stop=stop, on_case=on_case)
     return predict_cases(cases, load(), out, options, stop=stop, on_case=on_case)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -11,14 +12,18 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
-from segsuite.engines.inputs import find_inputs
-from segsuite.engines.ledger import read_ledger
+from segsuite.engines.inputs import InputCase, find_inputs
+from segsuite.engines.ledger import Ledger, read_ledger
+from segsuite.engines.parcels import Parcel
 from segsuite.engines.prediction import BatchOptions, Outcome
 from segsuite.engines.ray_options import RayOptions
+from segsuite.engines.run_folder import RunFolder
 from segsuite.engines.segmentation import Request, Segmentation
 from segsuite.errors import ModelError
+from segsuite.verbs.predicting import predict
 from segsuite.volumes.volume import Volume
 from tests.bright import CallsBright
 
@@ -107,3 +112,44 @@ def test_an_end_in_time_leaves_the_rest(run: Callable[..., Outcome], tmp_path: P
 def test_a_model_that_cannot_be_opened_is_one_error(run: Callable[..., Outcome]) -> None:
     with pytest.raises(ModelError, match="the weights are missing"):
         run(0, 0, load=missing)
+
+
+def test_nodes_that_see_no_folder_are_sent_all_and_a_killed_one_loses_no_case(
+    tmp_path: Path, write_nifti: Callable[..., Path], tiny_run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has travelled is taken away from the sender's folders, so that no worker can have read it there."""
+    from segsuite.engines import ray_cluster
+
+    scans, model = tmp_path / "scans", tmp_path / "model"
+    scans.mkdir()
+    images = sorted((tiny_run.root / "cohort" / "images").glob("*.nii.gz"))
+    for image in images:
+        shutil.copy(image, scans)
+    shutil.copytree(tiny_run.model, model)
+    expected = predict(model, [scans], tmp_path / "here", device="cpu")
+    whole_pack, parcels = ray_cluster.pack, dict[str, Parcel]()
+
+    def pack_and_hide(cases: list[InputCase], ledger: Ledger) -> Parcel:
+        shutil.rmtree(model, ignore_errors=True)
+        case = cases[0]
+        if case.case_id not in parcels:  # one that was in a dead worker's hand is packed again
+            parcels[case.case_id] = whole_pack(cases, ledger)
+            case.images[0].unlink()
+        return parcels[case.case_id]
+
+    def kill_one(*_: str) -> None:
+        if not killed:
+            ours = psutil.Process().children(recursive=True)
+            killed.append(next(process for process in ours if "_Segmenter" in " ".join(process.cmdline())))
+            killed[0].kill()
+
+    killed: list[psutil.Process] = []
+    monkeypatch.setattr(ray_cluster, "pack", pack_and_hide)
+    cluster = RayOptions(workers=2, batch=1, files="sent")
+    outcome = predict(model, [scans], tmp_path / "there", device="cpu", cluster=cluster, on_case=kill_one)
+    assert killed
+    assert (outcome.n_done, outcome.failures) == (len(images), {})
+    assert outcome == expected
+    for image in images:
+        assert (tmp_path / "there" / image.name).read_bytes() == (tmp_path / "here" / image.name).read_bytes()
+    assert len(read_ledger(tmp_path / "there")) == len(images)

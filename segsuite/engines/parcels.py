@@ -1,0 +1,180 @@
+"""Cases with their files, and what was made of them, as objects that travel to a node that sees none of the folders, and back."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+import weakref
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from segsuite.engines.inputs import InputCase
+from segsuite.engines.ledger import Ledger, LedgerLine, read_ledger
+from segsuite.engines.segmentation import Predictor
+from segsuite.files import make_folder, write_atomically
+from segsuite.volumes.reading import image_ending
+
+__all__ = ["Made", "Parcel", "SentModel", "deliver", "make_of", "pack"]
+
+WITH_COMPANIONS = {".mhd", ".hdr", ".img", ".nhdr"}
+"""Endings of images whose voxels lie in another file of the same name."""
+Work = Callable[[list[InputCase], Path], tuple[dict[str, str], int]]
+"""Cases and output folder to the result of each case, and how many were left."""
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Some cases, and all that segmenting them takes.
+
+    Attributes:
+        cases: As the sender names their files.
+        files: Content of their images, and of the outputs that are there already, by place below the receiver's folder.
+        lines: Of the ledger, of cases that were worked on before.
+    """
+
+    cases: tuple[InputCase, ...]
+    files: Mapping[str, bytes]
+    lines: tuple[LedgerLine, ...]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was made of a parcel.
+
+    Attributes:
+        files: Content of new outputs by place below the output folder.
+        lines: New ones, for the ledger.
+        results: Case id to ``done``, ``skipped`` or a reason.
+        n_left: Cases that were not begun.
+    """
+
+    files: Mapping[str, bytes]
+    lines: tuple[LedgerLine, ...]
+    results: Mapping[str, str]
+    n_left: int
+
+
+def pack(cases: Sequence[InputCase], ledger: Ledger) -> Parcel:
+    """Read all files of some cases; one that is not there is left out, and its case fails where it is read.
+
+    Args:
+        cases: A few: their files are in memory together.
+        ledger: Of the output folder.
+
+    Returns:
+        The parcel.
+    """
+    files: dict[str, bytes] = {}
+    for case, image, place in _places(cases):
+        for part in _files_of(image):
+            files[f"{place}/{part.relative_to(image.parent).as_posix()}"] = part.read_bytes()
+        line = ledger.lines.get(case.case_id)
+        output = ledger.folder / (line.output if line is not None and line.output else case.output)
+        if output.is_file():
+            files[f"out/{output.relative_to(ledger.folder).as_posix()}"] = output.read_bytes()
+    lines = tuple(ledger.lines[case.case_id] for case in cases if case.case_id in ledger.lines)
+    return Parcel(tuple(cases), files, lines)
+
+
+def make_of(parcel: Parcel, work: Work) -> Made:
+    """Unpack a parcel in a folder of its own, work on it there, and pack what came of it.
+
+    Args:
+        parcel: From ``pack``.
+        work: Segments.
+
+    Returns:
+        What was made; reasons name the sender's files.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for place, content in parcel.files.items():
+            make_folder((folder / place).parent)
+            (folder / place).write_bytes(content)
+        out = make_folder(folder / "out")
+        before = Ledger(out)
+        for line in parcel.lines:
+            before.append(line)
+        here = [
+            replace(case, images=tuple(folder / place / image.name for _, image, place in _places(parcel.cases, only=case)))
+            for case in parcel.cases
+        ]
+        results, n_left = work(here, out)
+        renamed = {str(folder / place / image.name): str(image) for _, image, place in _places(parcel.cases)}
+        lines = [line for line in read_ledger(out).values() if line not in parcel.lines]
+        files = {path.relative_to(out).as_posix(): path.read_bytes() for path in _outputs(out)}
+        new = {name: content for name, content in files.items() if parcel.files.get(f"out/{name}") != content}
+        told = {case: _with_names(result, renamed) for case, result in results.items()}
+        return Made(new, tuple(replace(line, reason=_with_names(line.reason, renamed)) for line in lines), told, n_left)
+
+
+def deliver(made: Made, ledger: Ledger) -> None:
+    """Write what was made into the output folder: masks first, the ledger last.
+
+    Args:
+        made: From ``make_of``.
+        ledger: Of the output folder.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    for place, content in made.files.items():
+        target = ledger.folder / place
+        make_folder(target.parent)
+        write_atomically(target, lambda temporary, content=content: temporary.write_bytes(content))  # type: ignore[misc]
+    for line in made.lines:
+        ledger.append(line)
+
+
+class SentModel:
+    """Opens a model whose folder travels with it."""
+
+    def __init__(self, folder: Path, load: Callable[[Path], Predictor]) -> None:
+        """Pack.
+
+        Args:
+            folder: Of the model.
+            load: Opens a model folder; must be picklable.
+        """
+        self.load = load
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:  # not compressed: weights do not shrink
+            for path in sorted(folder.rglob("*")):
+                archive.write(path, path.relative_to(folder).as_posix())
+        self.content = packed.getvalue()
+
+    def __call__(self) -> Predictor:
+        """Unpack for as long as this object lives, and open."""
+        folder = tempfile.mkdtemp(prefix="segsuite_model_")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        with zipfile.ZipFile(io.BytesIO(self.content)) as archive:
+            archive.extractall(folder)
+        return self.load(Path(folder))
+
+
+def _places(cases: Sequence[InputCase], only: InputCase | None = None) -> Iterator[tuple[InputCase, Path, str]]:
+    """Each image with the folder below which it travels: two may have the same name."""
+    for number, case in enumerate(cases):
+        if only is None or case is only:
+            yield from ((case, image, f"in/{number}/{channel}") for channel, image in enumerate(case.images))
+
+
+def _files_of(image: Path) -> list[Path]:
+    if image.is_dir():
+        return sorted(part for part in image.rglob("*") if part.is_file())
+    if image_ending(image) in WITH_COMPANIONS:
+        return sorted(path for path in image.parent.glob(f"{image.stem}.*") if path.is_file())
+    return [image] if image.is_file() else []
+
+
+def _outputs(out: Path) -> list[Path]:
+    return sorted(path for path in out.rglob("*") if path.is_file() and not path.name.startswith("ledger"))
+
+
+def _with_names(text: str, renamed: Mapping[str, str]) -> str:
+    for here, there in renamed.items():
+        text = text.replace(here, there)
+    return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -139,4 +140,11 @@ class Settings(PipelineSettings):
     def _stage_2_has_something_to_compare(self) -> Settings:
         if len(self.network.branches) == 1 and self.co_training.share > 0:
             raise ValueError("one branch has nothing to agree with: set `co_training.share=0`, or give two branches")
+        return self
+
+    @model_validator(mode="after")
+    def _patch_can_be_halved(self) -> Settings:
+        patch, multiple = self.image.patch_size, tuple(map(math.prod, zip(*self.network.strides, strict=True)))
+        if any(size % least for size, least in zip(patch, multiple, strict=True)):
+            raise ValueError(f"`image.patch_size` must be multiples of the strides' product {multiple}, got {patch}")
         return self

@@ -33,7 +33,7 @@ class RayOptions:
         batch: Cases that travel together.
         address: Of the cluster; empty: ``RAY_ADDRESS``, a cluster on this machine, or a new one.
         files: ``shared``: all nodes see inputs, model and output folder under the same paths; ``sent``: they see none of
-            them, and everything travels through Ray's object store.
+            them, and everything but files that attributes name travels through Ray's object store.
     """
 
     workers: int = 0

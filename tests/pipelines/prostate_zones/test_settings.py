@@ -13,6 +13,7 @@ from segsuite.verbs.runs import load_settings
         (["network.branches=[[peripheral_zone,transition_zone]]"], "set `co_training.share=0`"),
         (["network.channels=[8,16]"], "one stride between stages"),
         (["network.norm=layer"], "network.norm"),
+        (["image.patch_size=[84,84,28]"], "multiples of the strides.* got \\(84, 84, 28\\)"),
         (["co_training.kind=mse"], "co_training.kind"),
     ],
 )

@@ -278,9 +278,9 @@ def _forward(network: Callable[[Tensor], Tensor], batch: Tensor, windows: Window
     if batch.device != CPU:  # asking whether there is a constant window would wait for the GPU
         with ONE_AT_A_TIME:
             found = _forward_informative(network, batch, windows)
-        found *= informative.view(-1, 1, 1, 1, 1)
-        found[:, 0] += ~informative.view(-1, 1, 1, 1)
-        return found
+        background = torch.zeros(windows.n_outputs, device=batch.device)
+        background[0] = 1.0
+        return torch.where(informative.view(-1, 1, 1, 1, 1), found, background.view(1, -1, 1, 1, 1))
     if informative.all():
         return _forward_informative(network, batch, windows)
     result = torch.zeros(len(batch), windows.n_outputs, *batch.shape[2:])

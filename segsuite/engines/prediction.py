@@ -287,6 +287,8 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         gc.collect()
         return f"out of memory ({error}): use a machine with more memory, or a model with a larger spacing"
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU; torch is not loaded here
+        return f"out of memory on the GPU ({str(error).split('. ')[0]}): take fewer cases at once (--workers 1), or --device cpu"
     if isinstance(error, RuntimeError):
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else repr(error)}"
     return str(error)

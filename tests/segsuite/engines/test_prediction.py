@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from segsuite.data.transforms import Normalisation, Preprocessing
 from segsuite.engines import prediction
@@ -106,16 +108,27 @@ def test_one_bad_case_never_stops_the_others(scans: Path, tmp_path: Path, write_
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["ledger.jsonl", "s0.nii.gz", "s3.nii.gz"]
 
 
-def test_case_that_exhausts_memory_is_one_line(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError("cannot allocate"), r"out of memory \(cannot allocate\): use a machine with more memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has"), r"on the GPU \(CUDA out of memory\)"),
+    ],
+)
+def test_case_that_exhausts_memory_is_one_line(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
     honest = BrightIsSeven.segment
 
     def exhausted(model: BrightIsSeven, volume: Volume, request: Request) -> Segmentation:
         if request.case_id == "s1":
-            raise MemoryError("cannot allocate")
+            raise error
         return honest(model, volume, request)
 
     monkeypatch.setattr(BrightIsSeven, "segment", exhausted)
-    assert "out of memory" in run(scans, tmp_path / "out").failures["s1"]
+    outcome = run(scans, tmp_path / "out")
+    assert re.search(said, outcome.failures["s1"])
+    assert outcome.n_done == 3
 
 
 def test_full_disk_ends_the_run_and_keeps_what_is_done(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import weakref
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -68,9 +68,10 @@ def pack(cases: Sequence[InputCase], ledger: Ledger) -> Parcel:
         The parcel.
     """
     files: dict[str, bytes] = {}
-    for case, image, place in _places(cases):
-        for part in _files_of(image):
-            files[f"{place}/{part.relative_to(image.parent).as_posix()}"] = part.read_bytes()
+    for number, case in enumerate(cases):
+        for channel, image in enumerate(case.images):
+            for part in _files_of(image):
+                files[f"{_place(number, channel)}/{part.relative_to(image.parent).as_posix()}"] = part.read_bytes()
         line = ledger.lines.get(case.case_id)
         output = ledger.folder / (line.output if line is not None and line.output else case.output)
         if output.is_file():
@@ -98,12 +99,10 @@ def make_of(parcel: Parcel, work: Work) -> Made:
         before = Ledger(out)
         for line in parcel.lines:
             before.append(line)
-        here = [
-            replace(case, images=tuple(folder / place / image.name for _, image, place in _places(parcel.cases, only=case)))
-            for case in parcel.cases
-        ]
+        here = [_case_here(case, number, folder) for number, case in enumerate(parcel.cases)]
         results, n_left = work(here, out)
-        renamed = {str(folder / place / image.name): str(image) for _, image, place in _places(parcel.cases)}
+        pairs = [zip(case.images, sent.images, strict=True) for case, sent in zip(here, parcel.cases, strict=True)]
+        renamed = {str(image): str(sent) for pair in pairs for image, sent in pair}
         lines = [line for line in read_ledger(out).values() if line not in parcel.lines]
         files = {path.relative_to(out).as_posix(): path.read_bytes() for path in _outputs(out)}
         new = {name: content for name, content in files.items() if parcel.files.get(f"out/{name}") != content}
@@ -155,11 +154,14 @@ class SentModel:
         return self.load(Path(folder))
 
 
-def _places(cases: Sequence[InputCase], only: InputCase | None = None) -> Iterator[tuple[InputCase, Path, str]]:
-    """Each image with the folder below which it travels: two may have the same name."""
-    for number, case in enumerate(cases):
-        if only is None or case is only:
-            yield from ((case, image, f"in/{number}/{channel}") for channel, image in enumerate(case.images))
+def _place(number: int, channel: int) -> str:
+    """Below which an image of a case travels: two may have the same name."""
+    return f"in/{number}/{channel}"
+
+
+def _case_here(case: InputCase, number: int, folder: Path) -> InputCase:
+    images = [folder / _place(number, channel) / image.name for channel, image in enumerate(case.images)]
+    return replace(case, images=tuple(images))
 
 
 def _files_of(image: Path) -> list[Path]:

@@ -71,7 +71,8 @@ def main() -> None:
             where = ["-o" if name == "nnU-Net" else "--out", str(options.out / name)]
             runs[name].append(watched([*map(str, command), *where], gpu=options.device != "cpu"))
     n = len(list(scans.iterdir()))
-    print(f"{n} cases, medians of {options.repeats}; the same voxels have the same label: {agreement(options.out):.4%}")
+    same = agreement(options.out / "segsuite", options.out / "MONAI")
+    print(f"{n} cases, medians of {options.repeats}; the same voxels have the same label: {same:.4%}")
     ours = statistics.median(taken.seconds for taken in runs["segsuite"])
     for name, found in runs.items():
         seconds = statistics.median(taken.seconds for taken in found)
@@ -83,13 +84,13 @@ def main() -> None:
         print(line)
 
 
-def agreement(out: Path) -> float:
-    """Share of voxels with equal labels, over all cases."""
+def agreement(first: Path, second: Path) -> float:
+    """Share of voxels with equal labels, over all cases of two folders."""
     from segsuite.volumes.reading import read_labels
 
     equal = total = 0
-    for path in sorted((out / "segsuite").glob("*.nii.gz")):
-        pair = [read_labels(out / name / path.name).labels for name in ("segsuite", "MONAI")]
+    for path in sorted(first.glob("*.nii.gz")):
+        pair = [read_labels(folder / path.name).labels for folder in (first, second)]
         equal += int(np.count_nonzero(pair[0] == pair[1]))
         total += pair[0].size
     return equal / total

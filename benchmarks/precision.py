@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from inference import agreement
 
 FORMATS = ("float32", "bfloat16")
 
@@ -59,17 +60,6 @@ def means(summary: dict) -> str:
     """Dice and HD95, each the mean over structures of the mean over cases."""
     dice, hd95 = (np.mean([rows[name]["mean"] for rows in summary["structures"].values()]) for name in ("dice", "hd95"))
     return f"{dice:9.4f}  {hd95:7.3f}"
-
-
-def agreement(first: Path, second: Path) -> float:
-    from segsuite.volumes.reading import read_labels
-
-    equal = total = 0
-    for path in sorted(first.glob("*.nii.gz")):
-        pair = [read_labels(folder / path.name).labels for folder in (first, second)]
-        equal += int(np.count_nonzero(pair[0] == pair[1]))
-        total += pair[0].size
-    return equal / total
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import torch
 from pipelines.cohort_contrast.embedding import finish_network
 from pipelines.cohort_contrast.network import build_network
 from segsuite.data.augmentation import IntensityAugmentation, augment_batch
+from segsuite.data.spatial import SpatialAugmentation, draw_affine, look, read_view
 from segsuite.engines.run_folder import RunFolder
 from segsuite.pipeline import Runtime
 from segsuite.verbs.predicting import open_predictor, predict
@@ -74,3 +75,17 @@ def test_a_batch_is_augmented_on_a_gpu_as_on_a_cpu() -> None:
     there = augment_batch(image.cuda(), label.cuda(), often, seed=3)
     torch.testing.assert_close(there[0].cpu(), here[0], atol=1e-3, rtol=1e-3)
     assert torch.equal(there[1].cpu(), here[1])
+
+
+@pytest.mark.parametrize("labels", [3, 12])
+def test_a_gpu_turns_patches_as_a_cpu_does(labels: int) -> None:
+    draw = np.random.default_rng(0)
+    image = draw.normal(size=(1, 30, 28, 26)).astype(np.float32)
+    blocks = draw.integers(-1, labels, size=(6, 7, 13)).repeat(5, 0).repeat(4, 1).repeat(2, 2)
+    for centre in ((15, 14, 13), (3, 20, 25)):
+        affine = draw_affine(SpatialAugmentation(1, 30, 1), draw, (1, 1, 1))
+        part, marks, view = read_view(image, blocks, centre, (12, 10, 8), affine)
+        here = look(torch.from_numpy(part), torch.from_numpy(marks), view)
+        there = look(torch.from_numpy(part).cuda(), torch.from_numpy(marks).cuda(), view)
+        torch.testing.assert_close(there[0].cpu(), here[0], atol=1e-3, rtol=1e-3)
+        assert (there[1].cpu() == here[1]).float().mean() > 0.99

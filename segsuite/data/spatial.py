@@ -13,7 +13,7 @@ from torch import Tensor
 
 from segsuite.shapes import FloatArray, Size, Spacing
 
-__all__ = ["SpatialAugmentation", "View", "draw_affine", "look", "read_patch", "read_view"]
+__all__ = ["SpatialAugmentation", "View", "draw_affine", "look", "read_view"]
 
 MAX_LABELS_LINEAR = 8
 """Up to so many labels in a window, each label's occupancy is interpolated; beyond, the nearest voxel is taken."""
@@ -134,26 +134,6 @@ def look(image: Tensor, label: Tensor, view: View) -> tuple[Tensor, Tensor]:
     values, marks = fill.expand(-1, *view.size).clone(), label.new_full(view.size, -1)
     values[(slice(None), *place)], marks[place] = image, label
     return values, marks
-
-
-def read_patch(
-    image: NDArray[np.float32], label: NDArray[Any], centre: Size, size: Size, affine: FloatArray | None
-) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
-    """One patch of a memory-mapped case, reading only the window that it touches.
-
-    Args:
-        image: (channels, i, j, k).
-        label: (i, j, k).
-        centre: Voxel of the case in the middle of the patch.
-        size: Patch size.
-        affine: From ``draw_affine``.
-
-    Returns:
-        See ``look``.
-    """
-    part, marks, view = read_view(image, label, centre, size, affine)
-    values, labels = look(torch.from_numpy(part), torch.from_numpy(marks), view)
-    return values.numpy(), labels.numpy()
 
 
 def _turned(image: Tensor, label: Tensor, fill: Tensor, view: View) -> tuple[Tensor, Tensor]:

@@ -2,12 +2,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from segsuite.data.spatial import SpatialAugmentation, draw_affine, read_patch
+from segsuite.data.spatial import SpatialAugmentation, draw_affine, look, read_view
 
 SHAPE = (20, 18, 16)
 POSITIONS = np.stack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in SHAPE), indexing="ij"))
 LABEL = (POSITIONS[0] > 9).astype(np.int8) + 2 * (POSITIONS[1] > 8).astype(np.int8)
+
+
+def read_patch(image: np.ndarray, label: np.ndarray, *how: object) -> tuple[np.ndarray, np.ndarray]:
+    part, marks, view = read_view(image, label, *how)
+    seen, named = look(torch.from_numpy(part), torch.from_numpy(marks), view)
+    return seen.numpy(), named.numpy()
 
 
 def test_without_a_turn_the_patch_is_the_window() -> None:

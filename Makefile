@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
+# two files of tests at the same time, each on one core
+TESTS := OMP_NUM_THREADS=1 $(RUN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .PHONY: demo test unit lint install clean
 
@@ -9,10 +11,10 @@ demo: $(VENV)/installed
 	$(RUN)/segsuite demo --out demo_run
 
 test: $(VENV)/installed-test lint
-	$(RUN)/python -m pytest --durations=8
+	$(TESTS) --durations=8
 
 unit: $(VENV)/installed-test
-	$(RUN)/python -m pytest -m "not slow"
+	$(TESTS) -m "not slow"
 
 lint: $(VENV)/installed-test
 	$(RUN)/ruff check segsuite pipelines tests benchmarks

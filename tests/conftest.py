@@ -16,7 +16,7 @@ from segsuite.data.phantoms.cohort import PhantomCohort, write_phantom_cohort
 from segsuite.engines.run_folder import RunFolder
 from segsuite.pipeline import Runtime
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))  # as many as processes that tests start take
 
 TINY = [
     "data.phantom.n_cases=6",

@@ -117,11 +117,12 @@ def test_two_processes_train_the_weights_of_one_although_a_rank_dies(
     both_at_once = partial(pl.Trainer, accumulate_grad_batches=2)
     monkeypatch.setattr(training.pl, "Trainer", both_at_once)
     alone = [*longer, "training.steps_per_epoch=8", "data.fold=0"]
+    n_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in each of the two: sums in another order would grow into other weights
     try:
         other = train("supervised/phantom", overrides=alone, out=tmp_path / "alone", runtime=HERE)
     finally:
-        torch.set_num_threads(2)
+        torch.set_num_threads(n_threads)
     two, one = (_trained_weights(found.checkpoints / "last.ckpt") for found in (run, other))
     fresh = read_model_folder(other.model).description["network"]
     torch.manual_seed(0)

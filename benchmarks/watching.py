@@ -21,7 +21,7 @@ class Taken:
         seconds: Wall time.
         sum_bytes: Highest resident memory of all together; pages that they share count several times.
         largest_bytes: Highest resident memory of a single one.
-        gpu_share: Share of the time in which the GPU computed, of the seconds in which it did at all; 0 without one.
+        gpu_share: Share of the time from its first kernel to its last in which the GPU computed; 0 without one.
         gpu_bytes: Highest memory of the GPU, of all that runs on it.
     """
 
@@ -52,15 +52,11 @@ def watched(command: list[str], *, gpu: bool = False) -> Taken:
     samples.terminate()
     rows = [[float(text) for text in line.split(",")] for line in samples.communicate()[0].splitlines() if line.count(",") == 1]
     shares, sizes = zip(*rows, strict=True)
-    first, last = (next(n for n, share in order if share > 0) for order in _both_ways(shares))
-    return Taken(seconds, together, largest, statistics.mean(shares[first : last + 1]) / 100, int(max(sizes) * 2**20))
+    busy = [number for number, share in enumerate(shares) if share > 0] or [0]
+    share = statistics.mean(shares[busy[0] : busy[-1] + 1]) / 100
+    return Taken(seconds, together, largest, share, int(max(sizes) * 2**20))
 
 
 def _watch_gpu() -> subprocess.Popen[str]:
     command = [shutil.which("nvidia-smi") or "nvidia-smi", "--query-gpu=utilization.gpu,memory.used"]
     return subprocess.Popen([*command, "--format=csv,noheader,nounits", "-lms", "100"], stdout=subprocess.PIPE, text=True)
-
-
-def _both_ways(values: tuple[float, ...]) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
-    numbered = list(enumerate(values))
-    return numbered, numbered[::-1]

@@ -146,7 +146,7 @@ class TrainingSettings(Group):
     precision: Precision = "auto"
     """Number format of the convolutions; auto takes bfloat16 where the hardware has it."""
     compiled: bool | None = None
-    """Compile the norms on a GPU, which takes half a minute and halves a step; null: in trainings of five minutes or more."""
+    """Compile the norms on a GPU: half a minute, then half the time per step; null: from 5 minutes and 1000 steps on."""
 
     @property
     def may_stop_early(self) -> bool:

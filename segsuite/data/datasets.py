@@ -62,8 +62,7 @@ class PatchDataset(Dataset[dict[str, Any]]):
             unlabelled: Cases without label.
             unlabelled_share: Share of patches that come from them.
             more_targets: Computes what else an item holds.
-            turn_on_gpu: Leave the turning of patches to the device that trains, where nothing else has to be done to them here:
-                a CPU turns a patch of 128 voxels per edge in a quarter of a second, a GPU in milliseconds.
+            turn_on_gpu: Leave the turning of patches to the device that trains, where nothing else has to be done to them here.
 
         Raises:
             ManifestError: No labelled case.

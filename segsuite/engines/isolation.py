@@ -6,6 +6,7 @@ the one that does it again is put down as failed; the rest goes on in a new chil
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -162,16 +163,18 @@ def _run_child(child: _Child, time_limit_s: float | None, stop: Callable[[], boo
 
 
 def _listen(child: WorkProcess, time_limit_s: float | None, stop: Callable[[], bool], on_case: OnCase) -> _Seen:
-    seen, moved = _Seen(), time.monotonic()
+    seen, limit = _Seen(), math.inf if time_limit_s is None else time_limit_s
+    oldest, since = "", time.monotonic()
     while True:
+        if seen.in_hand[:1] != [oldest]:  # others may end beside one that hangs: each is timed once it is the oldest
+            oldest, since = (seen.in_hand or [""])[0], time.monotonic()
         if stop():
             child.stopped.set()
-        if not child.heard.poll(POLL_SECONDS):
-            if time_limit_s is not None and seen.in_hand and time.monotonic() - moved > time_limit_s:
-                seen.death = f"stood still for {time_limit_s:g} s and was ended"
+        if not child.heard.poll(0 if time.monotonic() - since > limit else POLL_SECONDS):
+            if seen.in_hand and time.monotonic() - since > limit:
+                seen.death = f"stood still for {limit:g} s and was ended"
                 return seen
             continue
-        moved = time.monotonic()
         try:
             kind, content = child.heard.recv()
         except (EOFError, ConnectionResetError):

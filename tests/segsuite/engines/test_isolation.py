@@ -50,6 +50,12 @@ class Slow(Troubled):
         return super().segment(volume, request)
 
 
+class SideBySide(Slow):
+    """As on a GPU: two cases in hand."""
+
+    n_at_once = 2
+
+
 def fails_to_load() -> Troubled:
     raise ModelError("the weights are missing")
 
@@ -120,6 +126,15 @@ def test_a_case_that_hangs_is_ended(scans: Callable[..., Path], tmp_path: Path) 
     outcome = run(scans(0, 2, 0), tmp_path / "out", time_limit_s=2.0)
     assert outcome.n_done == 2
     assert outcome.failures == {"s1": "the process that segmented it stood still for 2 s and was ended"}
+
+
+def test_a_case_that_hangs_is_ended_while_others_end_beside_it(scans: Callable[..., Path], tmp_path: Path) -> None:
+    ended: list[str] = []
+    folder = scans(2, *[0] * 29)  # seven seconds of others
+    outcome = run(folder, tmp_path / "out", SideBySide, time_limit_s=2.0, on_case=lambda case, _: ended.append(case))
+    assert set(outcome.failures) == {"s0"}
+    assert outcome.n_done == 29
+    assert ended.index("s0") < 25
 
 
 def test_told_to_stop_the_case_in_hand_is_finished(scans: Callable[..., Path], tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ and beside `nnUNetv2_predict` with a network of the same layers.
     python benchmarks/inference.py MODEL IMAGES --out WORK [--cases 60] [--repeats 3] [--device cuda] [--set backend=torch]
                                    [--peer /path/to/python --prepared TRAINING_WORK/peer]
 
-MODEL is a model of `supervised` (one channel, 3-D), IMAGES a folder of NIfTI files. All start as commands, read, resample,
+MODEL is a model of `supervised` (one channel, 3-D), IMAGES a folder of NIfTI files. Where `segsuite accelerate` was run on the
+model, segsuite is timed twice: by torch, and as it then runs by itself. All start as commands, read, resample,
 normalise, slide windows (the model's overlap, Gaussian, no flips), take the largest, bring the labels back to each image's grid
 and write gzip. The MONAI script is what its users write: `Compose`, `SlidingWindowInferer`, `Invertd`, float32, torch's own
 convolutions. nnU-Net needs an environment with `nnunetv2` and the folder that `training.py --out TRAINING_WORK` prepared: its
@@ -63,6 +64,9 @@ def main() -> None:
     }
     commands["segsuite"] += ["--set", "mirror_axes=[]", "--set", "largest_component=[]", "--device", options.device]
     commands["segsuite"] += [word for text in options.overrides for word in ("--set", text)]
+    if (options.model / "backends" / "backends.json").is_file() and options.device == "cpu":
+        commands = {"accelerated": commands["segsuite"], **commands}
+        commands["segsuite"] = [*commands["segsuite"], "--set", "backend=torch"]
     if options.peer is not None:
         commands["nnU-Net"] = nnunet_command(options, scans)
     runs: dict[str, list[Taken]] = {name: [] for name in commands}
@@ -71,13 +75,15 @@ def main() -> None:
             where = ["-o" if name == "nnU-Net" else "--out", str(options.out / name)]
             runs[name].append(watched([*map(str, command), *where], gpu=options.device != "cpu"))
     n = len(list(scans.iterdir()))
-    same = agreement(options.out / "segsuite", options.out / "MONAI")
-    print(f"{n} cases, medians of {options.repeats}; the same voxels have the same label: {same:.4%}")
-    ours = statistics.median(taken.seconds for taken in runs["segsuite"])
+    print(f"{n} cases, medians of {options.repeats}")
+    medians = {name: statistics.median(taken.seconds for taken in found) for name, found in runs.items()}
+    ours = [name for name in ("segsuite", "accelerated") if name in medians]
     for name, found in runs.items():
-        seconds = statistics.median(taken.seconds for taken in found)
         memory = statistics.median(taken.sum_bytes for taken in found) / 1e6
-        line = f"{name:9} {seconds:7.1f} s, {60 * n / seconds:6.1f} cases a minute, {seconds / ours:.2f} x, peak {memory:.0f} MB"
+        ratios = ", ".join(f"{medians[name] / medians[one]:.2f} x {one}" for one in ours)
+        line = f"{name:11} {medians[name]:7.1f} s, {60 * n / medians[name]:6.1f} cases a minute, {ratios}, peak {memory:.0f} MB"
+        if name in ours:
+            line += f", {agreement(options.out / name, options.out / 'MONAI'):.4%} of the voxels as MONAI"
         if options.device != "cpu":
             share, gigabytes = found[-1].gpu_share, found[-1].gpu_bytes / 1e9
             line += f"; GPU computes {share:.0%} of the time, peak {gigabytes:.1f} GB"

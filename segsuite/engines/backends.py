@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -23,6 +24,7 @@ from segsuite.errors import ModelError, OutputError, SettingsError
 from segsuite.files import hash_of_file, hash_of_json, make_folder, write_json
 
 __all__ = [
+    "INT8_FILE",
     "NETWORK_FILE",
     "REFERENCE",
     "TABLE_FILE",
@@ -40,10 +42,13 @@ Forward = Callable[[Tensor], Tensor]
 """A batch (batch, channels, i, j, k) to the network's output, (batch, outputs, i, j, k)."""
 NETWORK_FILE = Path("backends") / "network.onnx"
 """In a model folder: what engines other than torch run."""
+INT8_FILE = Path("backends") / "network_int8.onnx"
+"""In a model folder: the same network with convolutions in int8."""
 TABLE_FILE = Path("backends") / "backends.json"
 """In a model folder: which of them gave the same masks."""
-MODULES = {"torch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
+FORMATS = {"torch": ("float32", "bfloat16"), "onnxruntime": ("float32",), "openvino": ("float32", "bfloat16", "int8")}
+"""What each engine computes convolutions in; by ONNX Runtime int8 was slower than float32 by torch."""
 TIMED_PASSES = 2
 CPU = torch.device("cpu")
 
@@ -54,7 +59,7 @@ class Backend:
 
     Attributes:
         engine: ``torch``, ``onnxruntime`` or ``openvino``.
-        precision: ``float32`` or ``bfloat16``.
+        precision: ``float32``, ``bfloat16`` or ``int8``.
     """
 
     engine: str
@@ -75,6 +80,13 @@ class Backend:
         """Of the installed package."""
         return importlib.metadata.version(self.engine)
 
+    @property
+    def file(self) -> Path | None:
+        """What it runs, in a model folder; ``None``: the weights themselves."""
+        if self.engine == "torch":
+            return None
+        return INT8_FILE if self.precision == "int8" else NETWORK_FILE
+
     @classmethod
     def parse(cls, name: str) -> Backend:
         """From its name; without a number format, float32.
@@ -87,10 +99,9 @@ class Backend:
         """
         engine, _, precision = name.partition("/")
         found = cls(engine, precision or "float32")
-        if engine not in MODULES or found.precision not in PRECISIONS:
-            raise SettingsError(
-                f"--set backend must be auto or one of {sorted(MODULES)}, with /bfloat16 where there is hardware, got `{name}`."
-            )
+        if found.precision not in FORMATS.get(engine, ()):
+            known = [cls(*pair).name for pair in itertools.product(FORMATS, PRECISIONS) if pair[1] in FORMATS[pair[0]]]
+            raise SettingsError(f"--set backend must be auto or one of {known}, got `{name}`.")
         return found
 
 
@@ -99,11 +110,9 @@ REFERENCE = Backend("torch")
 
 def backends_here() -> list[Backend]:
     """What this installation and this processor can run, the reference first."""
-    engines = [engine for engine, module in MODULES.items() if importlib.util.find_spec(module) is not None]
-    found = [Backend(engine) for engine in engines]
-    if has_fast_bfloat16(CPU):
-        found += [Backend(engine, "bfloat16") for engine in engines if engine != "onnxruntime"]
-    return found
+    engines = [engine for engine in FORMATS if importlib.util.find_spec(engine) is not None]
+    formats = [name for name in PRECISIONS if name != "bfloat16" or has_fast_bfloat16(CPU)]
+    return [Backend(engine, precision) for precision in formats for engine in engines if precision in FORMATS[engine]]
 
 
 def read_table(model: ModelFolder) -> dict[str, Any]:
@@ -131,15 +140,16 @@ def accepted_backends(model: ModelFolder) -> list[Backend]:
     Returns:
         The reference and more.
     """
-    table, path = read_table(model), model.path / NETWORK_FILE
+    table = read_table(model)
     if not table:
         return []
-    is_same_file = path.is_file() and hash_of_file(path) == table["network_sha256"]
+    hashes = {file: hash_of_file(model.path / file) for file in (NETWORK_FILE, INT8_FILE) if (model.path / file).is_file()}
+    judged = {NETWORK_FILE: table["network_sha256"], INT8_FILE: table.get("int8_sha256", "")}
     accepted = []
     for backend in backends_here():
         row = table["backends"].get(backend.name, {})
         is_judged = backend == REFERENCE or row.get("version") == backend.version
-        if row.get("accepted") and is_judged and (backend.engine == "torch" or is_same_file):
+        if row.get("accepted") and is_judged and (backend.file is None or hashes.get(backend.file) == judged[backend.file]):
             accepted.append(backend)
     return accepted
 
@@ -185,12 +195,10 @@ def open_backend(backend: Backend, network: nn.Module, model: ModelFolder) -> Fo
     Returns:
         What maps a batch to the output; the caller may change what it returns.
     """
-    path = str(model.path / NETWORK_FILE)
-    if backend.engine == "onnxruntime":
-        return _onnxruntime(path)
-    if backend.engine == "openvino":
-        return _openvino(path, backend.precision)
-    return network
+    if backend.file is None:
+        return network
+    path = str(model.path / backend.file)
+    return _onnxruntime(path) if backend.engine == "onnxruntime" else _openvino(path, backend.precision)
 
 
 @torch.inference_mode()
@@ -226,9 +234,9 @@ def _checked(backend: Backend, model: ModelFolder, device: torch.device) -> Back
             f"--set backend={backend.name} must be one of {[known.name for known in backends_here()]} on this machine. "
             "Install more: pip install 'segsuite[openvino]'."
         )
-    if not (model.path / NETWORK_FILE).is_file():
+    if backend.file is not None and not (model.path / backend.file).is_file():
         raise ModelError(
-            f"{model.path} must hold {NETWORK_FILE} for the backend {backend.name}, got none. "
+            f"{model.path} must hold {backend.file} for the backend {backend.name}, got none. "
             f"Make it: segsuite accelerate {model.path} --manifest M.json"
         )
     return backend
@@ -275,12 +283,16 @@ def _openvino(path: str, precision: str) -> Forward:
     import openvino
 
     how = {
-        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
-    compiled = openvino.Core().compile_model(path, "CPU", how)
+    core = openvino.Core()
+    network = core.read_model(path)
+    network.reshape([1, *network.input(0).partial_shape[1:]])  # with a batch of any size, int8 takes a third longer
+    compiled = core.compile_model(network, "CPU", how)
 
     def forward(image: Tensor) -> Tensor:
-        return torch.from_numpy(compiled(image.contiguous().numpy())[0])
+        found = [compiled(window.contiguous().numpy())[0] for window in image.split(1)]
+        return torch.from_numpy(found[0] if len(found) == 1 else np.concatenate(found))
 
     return forward

@@ -5,13 +5,15 @@ from __future__ import annotations
 import datetime
 import platform
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from segsuite.data.locate import find_data_root
-from segsuite.data.manifest import Manifest, read_manifest, write_manifest
+from segsuite.data.locate import find_data_root, image_paths
+from segsuite.data.manifest import Case, Manifest, read_manifest, write_manifest
+from segsuite.data.transforms import prepare_image
 from segsuite.engines.backends import (
+    INT8_FILE,
     NETWORK_FILE,
     REFERENCE,
     TABLE_FILE,
@@ -26,11 +28,14 @@ from segsuite.engines.backends import (
 from segsuite.engines.model_folder import DESCRIPTION_FILE, ModelFolder, read_model_folder
 from segsuite.engines.model_predictor import ModelPredictor
 from segsuite.engines.network_export import export_onnx, export_openvino
-from segsuite.errors import ManifestError, SettingsError
+from segsuite.engines.quantisation import example_windows, quantise_onnx
+from segsuite.errors import ManifestError, ModelError, SettingsError
 from segsuite.extras import require_extra
 from segsuite.files import hash_of_file, make_folder, write_json
+from segsuite.shapes import Image
 from segsuite.verbs.evaluating import evaluate
 from segsuite.verbs.predicting import open_predictor, predict
+from segsuite.volumes.reading import read_channels
 
 __all__ = ["FORMATS", "MOST_DICE_LOST", "MOST_HD95_SHARE", "accelerate", "export", "show_backends"]
 
@@ -38,6 +43,9 @@ MOST_DICE_LOST = 0.002
 """Of mean Dice against torch in float32; beyond, a backend is not used."""
 MOST_HD95_SHARE = 0.01
 """By which mean HD95 may grow."""
+EXAMPLE_CASES = 8
+"""Not among the judged, where there are others, whose windows give int8 its ranges."""
+EXAMPLES_PER_CASE = 2
 FORMATS = {"onnx": "network.onnx", "openvino": "network.xml"}
 
 
@@ -74,33 +82,28 @@ def accelerate(
     require_extra("openvino", "openvino", "onnxruntime", "onnxscript", purpose="`segsuite accelerate`")
     folder = read_model_folder(model)
     found = {}
+    known = read_manifest(manifest)
+    root = find_data_root(known, manifest, data_root).resolve()
+    judged = _judged_cases(folder, known, manifest, fold, n_cases)
+    names = {case.case_id for case in judged}
+    others = [case for case in known.cases if case.case_id not in names] or judged
     with tempfile.TemporaryDirectory() as scratch:
-        known = _judged_cases(folder, manifest, data_root, fold, n_cases)
         cases = Path(scratch) / "judged.json"
-        write_manifest(cases, known)
+        write_manifest(cases, known.model_copy(update={"data_root": str(root), "training": judged, "test": []}))
         for number, path in enumerate(folder.members or [folder.path]):
             member = read_model_folder(path)
             on_step(f"{path}: exporting")
             _export_onnx(member, member.path / NETWORK_FILE, threads)
+            _export_int8(member, others, root, threads, on_step)
             rows = {}
             for backend in backends_here():
-                on_step(f"{path}: {backend.name} on {len(known.training)} cases")
+                if backend.file is not None and not (member.path / backend.file).is_file():
+                    continue
+                on_step(f"{path}: {backend.name} on {len(judged)} cases")
                 out = Path(scratch) / f"{number}" / backend.name.replace("/", "_")
                 rows[backend.name] = _scores(member, backend, cases, out, threads)
             found[str(path)] = _judged(rows)
-            write_json(
-                member.path / TABLE_FILE,
-                {
-                    "model_sha256": member.sha256,
-                    "network_sha256": hash_of_file(member.path / NETWORK_FILE),
-                    "manifest": known.name,
-                    "cases": [case.case_id for case in known.training],
-                    "limits": {"dice_lost": MOST_DICE_LOST, "hd95_share": MOST_HD95_SHARE},
-                    "machine": platform.machine(),
-                    "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-                    "backends": found[str(path)],
-                },
-            )
+            _write_table(member, known.name, judged, found[str(path)])
     return found
 
 
@@ -144,6 +147,42 @@ def _export_onnx(model: ModelFolder, path: Path, threads: int | None = None) -> 
     export_onnx(predictor.first_network(), path, n_channels=predictor.n_inputs, patch_size=patch_size)
 
 
+def _export_int8(
+    model: ModelFolder, cases: Sequence[Case], root: Path, threads: int | None, on_step: Callable[[str], None]
+) -> None:
+    """The network in int8, with the ranges that features have in some windows of cases; without it where that cannot be done."""
+    on_step(f"{model.path}: int8, with ranges from {len(cases[:EXAMPLE_CASES])} cases")
+    path = model.path / INT8_FILE
+    path.unlink(missing_ok=True)
+    predictor = _window_predictor(model, REFERENCE, threads)
+    examples = list[Image]()
+    for number, case in enumerate(cases[:EXAMPLE_CASES]):
+        image, _ = prepare_image(read_channels(image_paths(case, root)), predictor.preprocessing)
+        examples += example_windows(image, predictor.windows(model), count=EXAMPLES_PER_CASE, seed=number)
+    try:
+        quantise_onnx(model.path / NETWORK_FILE, path, examples)
+    except ModelError as error:
+        on_step(f"{model.path}: no int8. {error}")
+
+
+def _write_table(model: ModelFolder, manifest: str, cases: Sequence[Case], rows: dict[str, dict[str, Any]]) -> None:
+    int8 = model.path / INT8_FILE
+    write_json(
+        model.path / TABLE_FILE,
+        {
+            "model_sha256": model.sha256,
+            "network_sha256": hash_of_file(model.path / NETWORK_FILE),
+            "int8_sha256": hash_of_file(int8) if int8.is_file() else "",
+            "manifest": manifest,
+            "cases": [case.case_id for case in cases],
+            "limits": {"dice_lost": MOST_DICE_LOST, "hd95_share": MOST_HD95_SHARE},
+            "machine": platform.machine(),
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "backends": rows,
+        },
+    )
+
+
 def show_backends(model: Path, *, threads: int | None = None) -> list[dict[str, Any]]:
     """Every backend of this machine, what the gate said of it, and how fast it is here and now.
 
@@ -172,7 +211,7 @@ def show_backends(model: Path, *, threads: int | None = None) -> list[dict[str, 
     rows = []
     for backend in backends_here():
         row = judged.get(backend.name, {})
-        runs = backend.engine == "torch" or (member.path / NETWORK_FILE).is_file()
+        runs = backend.file is None or (member.path / backend.file).is_file()
         rows.append(
             {
                 "backend": backend.name,
@@ -193,16 +232,13 @@ def _window_predictor(model: ModelFolder, backend: Backend, threads: int | None)
     return predictor
 
 
-def _judged_cases(model: ModelFolder, manifest: Path, data_root: Path | None, fold: int | None, n_cases: int) -> Manifest:
-    """A manifest of the cases to judge by; its data root is absolute."""
-    known = read_manifest(manifest)
-    root = find_data_root(known, manifest, data_root)
+def _judged_cases(model: ModelFolder, known: Manifest, path: Path, fold: int | None, n_cases: int) -> list[Case]:
     trained = model.description.get("data", {}).get("fold")
     chosen = fold if fold is not None else trained if trained in known.folds else None
     cases = [case for case in known.cases if case.label is not None and chosen in (None, case.fold)][:n_cases]
     if not cases:
-        raise ManifestError(f"{manifest} must hold labelled cases{'' if chosen is None else f' of fold {chosen}'}, got none.")
-    return known.model_copy(update={"data_root": str(root.resolve()), "training": cases, "test": []})
+        raise ManifestError(f"{path} must hold labelled cases{'' if chosen is None else f' of fold {chosen}'}, got none.")
+    return cases
 
 
 def _scores(model: ModelFolder, backend: Backend, cases: Path, out: Path, threads: int | None) -> dict[str, float]:

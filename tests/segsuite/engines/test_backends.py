@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from segsuite.engines import backends, devices
 from segsuite.engines.backends import (
+    INT8_FILE,
     NETWORK_FILE,
     REFERENCE,
     TABLE_FILE,
@@ -59,7 +60,8 @@ def choose(model: ModelFolder, wish: str = "auto", precision: str = "auto", devi
 def test_name_and_back() -> None:
     assert Backend.parse("openvino") == VINO
     assert Backend.parse(Backend("torch", "bfloat16").name).dtype == torch.bfloat16
-    for wrong in ("tensorrt", "openvino/int8", ""):
+    assert Backend.parse("openvino/int8").file == INT8_FILE
+    for wrong in ("tensorrt", "torch/int8", "onnxruntime/bfloat16", "openvino/int4", ""):
         with pytest.raises(SettingsError, match="must be auto or one of"):
             Backend.parse(wrong)
 
@@ -87,6 +89,31 @@ def test_another_file_or_another_version_was_not_judged(model: ModelFolder, monk
     assert accepted_backends(model) == [REFERENCE, ORT]
     (model.path / NETWORK_FILE).write_bytes(b"another network")
     assert accepted_backends(model) == [REFERENCE]
+
+
+def test_int8_belongs_to_its_own_file(model: ModelFolder) -> None:
+    judge(model, torch=True, openvino=True)
+    table = json.loads((model.path / TABLE_FILE).read_text())
+    int8 = Backend("openvino", "int8")
+    table["backends"][int8.name] = {"accepted": True, "version": int8.version}
+    (model.path / TABLE_FILE).write_text(json.dumps(table))
+    assert int8 not in accepted_backends(model), "a table of before int8, and no file"
+    (model.path / INT8_FILE).write_bytes(b"int8")
+    assert int8 not in accepted_backends(model), "nobody judged this file"
+    (model.path / TABLE_FILE).write_text(json.dumps({**table, "int8_sha256": hash_of_file(model.path / INT8_FILE)}))
+    assert accepted_backends(model) == [REFERENCE, VINO, int8]
+    (model.path / NETWORK_FILE).write_bytes(b"another network")
+    assert accepted_backends(model) == [REFERENCE, int8]
+    assert choose(model, wish="openvino/int8") == int8
+
+
+def test_who_asks_for_float32_does_not_get_int8(model: ModelFolder) -> None:
+    (model.path / TABLE_FILE).parent.mkdir()
+    (model.path / INT8_FILE).write_bytes(b"int8")
+    rows = {name: {"accepted": True, "version": Backend.parse(name).version} for name in ("torch/float32", "openvino/int8")}
+    table = {"model_sha256": model.sha256, "network_sha256": "", "int8_sha256": hash_of_file(model.path / INT8_FILE)}
+    (model.path / TABLE_FILE).write_text(json.dumps({**table, "backends": rows}))
+    assert choose(model, precision="float32") == REFERENCE
 
 
 def test_fastest_is_measured_once(model: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,6 +155,8 @@ def test_precision_and_device_limit_the_choice(model: ModelFolder) -> None:
 def test_wishes_that_cannot_be_met(model: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match=r"must hold .*network.onnx for the backend openvino/float32, got none"):
         choose(model, wish="openvino")
+    with pytest.raises(ModelError, match=r"must hold .*network_int8.onnx for the backend openvino/int8, got none"):
+        choose(model, wish="openvino/int8")
     with pytest.raises(SettingsError, match="must be one of .* on this machine"):
         choose(model, wish="openvino/bfloat16")
     monkeypatch.setattr(backends.importlib.util, "find_spec", lambda module: None if module == "openvino" else module)

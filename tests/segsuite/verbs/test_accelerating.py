@@ -13,14 +13,15 @@ import torch
 
 from segsuite.cli import main
 from segsuite.engines import backends
-from segsuite.engines.backends import NETWORK_FILE, TABLE_FILE
+from segsuite.engines.backends import INT8_FILE, NETWORK_FILE, TABLE_FILE
 from segsuite.engines.model_folder import read_model_folder, write_ensemble
 from segsuite.engines.run_folder import RunFolder
-from segsuite.errors import ManifestError, SettingsError
+from segsuite.errors import ManifestError, ModelError, SettingsError
+from segsuite.files import hash_of_file
 from segsuite.verbs import accelerating
-from segsuite.verbs.accelerating import accelerate, export, show_backends
+from segsuite.verbs.accelerating import EXAMPLE_CASES, accelerate, export, show_backends
 from segsuite.verbs.predicting import open_predictor, predict
-from segsuite.volumes.reading import read_labels
+from segsuite.volumes.reading import read_channels, read_labels
 
 pytestmark = pytest.mark.slow
 
@@ -62,8 +63,8 @@ def manifest(tiny_run: RunFolder) -> Path:
 def test_accepted_engines_give_the_same_masks(model: Path, manifest: Path, tmp_path: Path) -> None:
     before = read_model_folder(model).sha256
     found = accelerate(model, manifest, n_cases=2)[str(model)]
-    assert set(found) >= {"torch/float32", "onnxruntime/float32", "openvino/float32"}
-    assert all(row["accepted"] for row in found.values())
+    assert set(found) >= {"torch/float32", "onnxruntime/float32", "openvino/float32", "openvino/int8"}
+    assert all(row["accepted"] for name, row in found.items() if name != "openvino/int8")
     table = json.loads((model / TABLE_FILE).read_text())
     assert (table["backends"], len(table["cases"])) == (found, 2)
     held_out = json.loads((model / "model.json").read_text())["data"]["held_out_cases"]
@@ -77,6 +78,47 @@ def test_accepted_engines_give_the_same_masks(model: Path, manifest: Path, tmp_p
     for others in masks[1:]:
         for mine, reference in zip(others, masks[0], strict=True):
             assert np.mean(mine != reference) < 1e-3
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_int8_learns_ranges_from_cases_it_is_not_judged_by(
+    model: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = list[Path]()
+    monkeypatch.setattr(accelerating, "read_channels", lambda paths: read.extend(paths) or read_channels(paths))
+    found = accelerate(model, manifest, n_cases=1)[str(model)]
+    table = json.loads((model / TABLE_FILE).read_text())
+    assert 1 < len(read) <= EXAMPLE_CASES
+    assert not [path for path in read if table["cases"][0] in path.name]
+    assert table["int8_sha256"] == hash_of_file(model / INT8_FILE)
+    assert found["openvino/int8"]["dice_lost"] < 0.1, "rounding costs little, also where it is too much for the gate"
+    masks, hashes = [], set[str]()
+    for backend in ("torch", "openvino", "openvino/int8"):
+        out = tmp_path / backend.replace("/", "_")
+        assert predict(model, [manifest], out, fold=0, overrides=(f"backend={backend}",), device="cpu").n_done == 2
+        masks.append([read_labels(path).labels for path in sorted(out.glob("*.nii.gz"))])
+        hashes.add(open_predictor(model, device="cpu", overrides=(f"backend={backend}",), threads=None).sha256)
+    share = np.mean([np.mean(mine != reference) for mine, reference in zip(masks[2], masks[0], strict=True)])
+    assert 0 < share < 0.05
+    assert len(hashes) == 2, "what float32 did is not taken for what int8 would do"
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_a_network_that_cannot_be_quantised_is_accelerated_without(
+    model: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ModelError("The network must be one that can be quantised, got another.")
+
+    (model / INT8_FILE).parent.mkdir()
+    (model / INT8_FILE).write_bytes(b"of last time")
+    monkeypatch.setattr(accelerating, "quantise_onnx", refuse)
+    told = list[str]()
+    found = accelerate(model, manifest, n_cases=1, on_step=told.append)[str(model)]
+    assert "openvino/float32" in found
+    assert "openvino/int8" not in found
+    assert not (model / INT8_FILE).exists()
+    assert [text for text in told if "no int8. The network must be one" in text]
 
 
 @pytest.mark.usefixtures("quick_export")

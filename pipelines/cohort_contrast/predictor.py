@@ -14,6 +14,7 @@ from pipelines.cohort_contrast.network import TwoBranches, build_network
 from pipelines.cohort_contrast.scoring import Reference
 from pipelines.cohort_contrast.subjects import fixed_window, placed_back, within_mask
 from segsuite.data.transforms import Preprocessing, prepare_image, prepare_labels
+from segsuite.engines.backends import REFERENCE
 from segsuite.engines.devices import choose_device
 from segsuite.engines.model_folder import ModelFolder
 from segsuite.engines.model_predictor import check_overrides, model_of_pipeline
@@ -85,6 +86,11 @@ class CohortPredictor:
     def n_at_once(self) -> int:
         """One: a scan is scored faster than it is read, and its map needs gradients."""
         return 1
+
+    @property
+    def computed_by(self) -> str:
+        """For the record: torch, and where."""
+        return f"{REFERENCE.name} on {self.device}"
 
     @property
     def n_channels(self) -> int:

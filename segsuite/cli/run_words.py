@@ -223,5 +223,6 @@ def _show_outcome(outcome: Any, out: Path, *, as_json: bool) -> NoReturn:
         print_json({"done": outcome.n_done, "skipped": outcome.n_skipped, "failed": outcome.failures})
     say(f"{out}: {outcome.n_done} done, {outcome.n_skipped} were done before, {len(outcome.failures)} failed")
     if outcome.n_done:
-        say(f"the network was busy {outcome.busy_share:.0%} of the time, otherwise it waited for reading or writing")
+        how = f"the network ({outcome.computed_by})" if outcome.computed_by else "the network"
+        say(f"{how} was busy {outcome.busy_share:.0%} of the time, otherwise it waited for reading or writing")
     raise typer.Exit(outcome.exit_code)

@@ -82,7 +82,8 @@ def predict_isolated(
         seen = _run_child(_Child(left, len(suspected), load, out, options), time_limit_s, stop, on_case)
         results |= seen.over
         if seen.outcome is not None:
-            return replace(_counted(results), n_left=seen.outcome.n_left, busy_share=seen.outcome.busy_share)
+            last = seen.outcome
+            return replace(_counted(results), n_left=last.n_left, busy_share=last.busy_share, computed_by=last.computed_by)
         if not seen.in_hand and not seen.over:
             raise ModelError(f"The process that segments must begin with the cases, but it {seen.death} before. Is memory short?")
         left = [case for case in left if case.case_id not in seen.over]

@@ -31,6 +31,7 @@ class LedgerLine:
         peak_memory_mb: Highest resident memory of the process so far.
         time: When it ended, UTC.
         notes: Facts worth showing, for example ``empty mask``.
+        computed_by: Engine, number format and device, for example ``openvino/int8 on cpu``.
     """
 
     case: str
@@ -44,6 +45,7 @@ class LedgerLine:
     peak_memory_mb: float = 0.0
     time: str = ""
     notes: tuple[str, ...] = ()
+    computed_by: str = ""
 
 
 class Ledger:

@@ -78,6 +78,12 @@ class ModelPredictor:
         return hash_of_json([self.model.sha256, precisions, self.device.type, self.overrides])
 
     @property
+    def computed_by(self) -> str:
+        """For the record: how the members' networks run, and where."""
+        names = sorted({self.backend(member).name for member in self.members})
+        return f"{', '.join(names)} on {self.device}"
+
+    @property
     def n_channels(self) -> int:
         """Of the image."""
         return len(self.preprocessing.normalisation)

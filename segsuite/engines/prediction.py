@@ -47,6 +47,7 @@ class Outcome:
         failures: Case id to reason.
         n_left: Cases that were not begun, because the batch was told to stop.
         busy_share: Share of the time in which the network was not waiting for reading or writing.
+        computed_by: Engine, number format and device; empty where several processes may have had different ones.
     """
 
     n_done: int
@@ -54,6 +55,7 @@ class Outcome:
     failures: dict[str, str]
     n_left: int = 0
     busy_share: float = field(default=1.0, compare=False)
+    computed_by: str = field(default="", compare=False)
 
     @property
     def exit_code(self) -> int:
@@ -208,7 +210,7 @@ class _Batch:
         self.one_tells = threading.Lock()
 
     def outcome(self) -> Outcome:
-        return Outcome(self.n_done, self.n_skipped, self.failures)
+        return Outcome(self.n_done, self.n_skipped, self.failures, computed_by=self.predictor.computed_by)
 
     def read(self, case: InputCase) -> _Read:
         self.on_begin(case.case_id)
@@ -273,6 +275,7 @@ class _Batch:
             peak_memory_mb=_peak_memory_mb(),
             time=now(),
             notes=notes,
+            computed_by=self.predictor.computed_by,
         )
         with self.one_tells:
             self.ledger.append(line)

@@ -107,6 +107,10 @@ class Predictor(Protocol):
         """Cases that may be segmented at the same time, each in a thread of its own; 1: one after the other."""
 
     @property
+    def computed_by(self) -> str:
+        """Engine, number format and device, for the record."""
+
+    @property
     def sha256(self) -> str:
         """Changes when anything changes that can change an output."""
 

@@ -14,6 +14,7 @@ import torch
 from segsuite.cli import main
 from segsuite.engines import backends
 from segsuite.engines.backends import INT8_FILE, NETWORK_FILE, TABLE_FILE
+from segsuite.engines.ledger import read_ledger
 from segsuite.engines.model_folder import read_model_folder, write_ensemble
 from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import ManifestError, ModelError, SettingsError
@@ -92,14 +93,16 @@ def test_int8_learns_ranges_from_cases_it_is_not_judged_by(
     assert not [path for path in read if table["cases"][0] in path.name]
     assert table["int8_sha256"] == hash_of_file(model / INT8_FILE)
     assert found["openvino/int8"]["dice_lost"] < 0.1, "rounding costs little, also where it is too much for the gate"
-    masks, hashes = [], set[str]()
+    masks, hashes, told = [], set[str](), dict[str, str]()
     for backend in ("torch", "openvino", "openvino/int8"):
         out = tmp_path / backend.replace("/", "_")
         assert predict(model, [manifest], out, fold=0, overrides=(f"backend={backend}",), device="cpu").n_done == 2
         masks.append([read_labels(path).labels for path in sorted(out.glob("*.nii.gz"))])
         hashes.add(open_predictor(model, device="cpu", overrides=(f"backend={backend}",), threads=None).sha256)
+        (told[out.name],) = {line.computed_by for line in read_ledger(out).values()}
     share = np.mean([np.mean(mine != reference) for mine, reference in zip(masks[2], masks[0], strict=True)])
     assert 0 < share < 0.05
+    assert list(told.values()) == [f"{name} on cpu" for name in ("torch/float32", "openvino/float32", "openvino/int8")]
     assert len(hashes) == 2, "what float32 did is not taken for what int8 would do"
 
 

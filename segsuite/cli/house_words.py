@@ -124,10 +124,11 @@ def _print_backends(rows: list[dict[str, Any]], model: Path) -> None:
             row["backend"],
             row["judged"],
             text(row["dice_lost"], ".4f"),
+            text(row["worst_dice_lost"], ".4f"),
             text(row["hd95_share"], "+.2%"),
             text(row["ms"], ".0f"),
             "runs here" if row["chosen"] else "",
         )
         for row in rows
     ]
-    print_table(("backend", "judged", "Dice lost", "HD95 more", "ms a pass", ""), shown, title=str(model))
+    print_table(("backend", "judged", "Dice lost", "most by one", "HD95 more", "ms a pass", ""), shown, title=str(model))

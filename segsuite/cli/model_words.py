@@ -46,12 +46,13 @@ def accelerate(
                 f"{row['dice']:.4f}",
                 f"{row['hd95']:.2f}",
                 f"{row['dice_lost']:.4f}",
+                f"{row['worst_dice_lost']:.4f} {row['worst_structure']}" if row["worst_dice_lost"] > 0 else "",
                 f"{row['hd95_share']:+.2%}",
                 "accepted" if row["accepted"] else "rejected",
             )
             for name, row in rows.items()
         ]
-        print_table(("backend", "Dice", "HD95 mm", "Dice lost", "HD95 more", "verdict"), shown, title=folder)
+        print_table(("backend", "Dice", "HD95 mm", "Dice lost", "most by one", "HD95 more", "verdict"), shown, title=folder)
     say("`segsuite doctor --model MODEL` shows which is fastest here")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import platform
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,43 @@ from segsuite.verbs.evaluating import evaluate
 from segsuite.verbs.predicting import open_predictor, predict
 from segsuite.volumes.reading import read_channels
 
-__all__ = ["FORMATS", "MOST_DICE_LOST", "MOST_HD95_SHARE", "accelerate", "export", "show_backends"]
+__all__ = [
+    "FORMATS",
+    "MOST_DICE_LOST",
+    "MOST_HD95_SHARE",
+    "MOST_LOST_BY_ONE",
+    "Scores",
+    "accelerate",
+    "export",
+    "judge",
+    "show_backends",
+]
 
 MOST_DICE_LOST = 0.002
 """Of mean Dice against torch in float32; beyond, a backend is not used."""
 MOST_HD95_SHARE = 0.01
 """By which mean HD95 may grow."""
+MOST_LOST_BY_ONE = 0.01
+"""Of Dice by a single structure; a mean over many hides it."""
 EXAMPLE_CASES = 8
 """Not among the judged, where there are others, whose windows give int8 its ranges."""
 EXAMPLES_PER_CASE = 2
 FORMATS = {"onnx": "network.onnx", "openvino": "network.xml"}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of a backend's masks.
+
+    Attributes:
+        dice: Mean over structures and cases.
+        hd95: The same, mm.
+        dice_of: Of each structure, mean over cases.
+    """
+
+    dice: float
+    hd95: float
+    dice_of: Mapping[str, float]
 
 
 def accelerate(
@@ -71,13 +99,13 @@ def accelerate(
         on_step: Told what is being done.
 
     Returns:
-        Per member folder, name of a backend to ``dice``, ``hd95``, ``dice_lost``, ``hd95_share``, ``accepted``, ``version``;
-        the same is written into the folder.
+        Per member folder, name of a backend to ``dice``, ``hd95``, ``dice_lost``, ``hd95_share``, ``worst_structure``,
+        ``worst_dice_lost``, ``accepted``, ``version``; the same is written into the folder.
 
     Raises:
         SettingsError: The extra is not installed.
         ModelError: A network that cannot be exported.
-        ManifestError: No labelled case.
+        ManifestError: No labelled case, or none with a structure.
     """
     require_extra("openvino", "openvino", "onnxruntime", "onnxscript", purpose="`segsuite accelerate`")
     folder = read_model_folder(model)
@@ -86,7 +114,7 @@ def accelerate(
     root = find_data_root(known, manifest, data_root).resolve()
     judged = _judged_cases(folder, known, manifest, fold, n_cases)
     names = {case.case_id for case in judged}
-    others = [case for case in known.cases if case.case_id not in names] or judged
+    others = [case for case in known.training if case.case_id not in names] or judged
     with tempfile.TemporaryDirectory() as scratch:
         cases = Path(scratch) / "judged.json"
         write_manifest(cases, known.model_copy(update={"data_root": str(root), "training": judged, "test": []}))
@@ -95,16 +123,48 @@ def accelerate(
             on_step(f"{path}: exporting")
             _export_onnx(member, member.path / NETWORK_FILE, threads)
             _export_int8(member, others, root, threads, on_step)
-            rows = {}
+            scores = {}
             for backend in backends_here():
                 if backend.file is not None and not (member.path / backend.file).is_file():
                     continue
                 on_step(f"{path}: {backend.name} on {len(judged)} cases")
                 out = Path(scratch) / f"{number}" / backend.name.replace("/", "_")
-                rows[backend.name] = _scores(member, backend, cases, out, threads)
-            found[str(path)] = _judged(rows)
+                scores[backend.name] = _scores(member, backend, cases, out, threads)
+            found[str(path)] = judge(scores)
             _write_table(member, known.name, judged, found[str(path)])
     return found
+
+
+def judge(scores: Mapping[str, Scores]) -> dict[str, dict[str, Any]]:
+    """What may be used: masks whose scores are those of the reference.
+
+    Args:
+        scores: By name of the backend; the reference among them.
+
+    Returns:
+        Rows as ``accelerate`` has them.
+    """
+    best = scores[REFERENCE.name]
+    rows: dict[str, dict[str, Any]] = {}
+    for name, score in scores.items():
+        lost = best.dice - score.dice
+        grown = score.hd95 - best.hd95
+        share = grown / best.hd95 if best.hd95 else float(grown > 0)
+        losses = {
+            structure: dice - score.dice_of[structure] for structure, dice in best.dice_of.items() if structure in score.dice_of
+        }
+        worst = max(losses, key=lambda structure: losses[structure])
+        rows[name] = {
+            "dice": round(score.dice, 5),
+            "hd95": round(score.hd95, 4),
+            "dice_lost": round(lost, 5),
+            "hd95_share": round(share, 5),
+            "worst_structure": worst,
+            "worst_dice_lost": round(losses[worst], 5),
+            "accepted": lost <= MOST_DICE_LOST and share <= MOST_HD95_SHARE and losses[worst] <= MOST_LOST_BY_ONE,
+            "version": Backend.parse(name).version,
+        }
+    return rows
 
 
 def export(model: Path, out: Path, *, file_format: str = "onnx") -> Path:
@@ -175,7 +235,7 @@ def _write_table(model: ModelFolder, manifest: str, cases: Sequence[Case], rows:
             "int8_sha256": hash_of_file(int8) if int8.is_file() else "",
             "manifest": manifest,
             "cases": [case.case_id for case in cases],
-            "limits": {"dice_lost": MOST_DICE_LOST, "hd95_share": MOST_HD95_SHARE},
+            "limits": {"dice_lost": MOST_DICE_LOST, "hd95_share": MOST_HD95_SHARE, "worst_dice_lost": MOST_LOST_BY_ONE},
             "machine": platform.machine(),
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "backends": rows,
@@ -191,8 +251,8 @@ def show_backends(model: Path, *, threads: int | None = None) -> list[dict[str, 
         threads: Of the network; ``None``: one per core.
 
     Returns:
-        Rows with ``backend``, ``judged`` (``accepted``, ``rejected``, or ``not judged``), ``dice_lost``, ``hd95_share``, ``ms``
-        of one pass, ``chosen``.
+        Rows with ``backend``, ``judged`` (``accepted``, ``rejected``, or ``not judged``), ``dice_lost``, ``worst_dice_lost``,
+        ``hd95_share``, ``ms`` of one pass, ``chosen``.
     """
     folder = read_model_folder(model)
     member = read_model_folder(folder.members[0]) if folder.members else folder
@@ -217,6 +277,7 @@ def show_backends(model: Path, *, threads: int | None = None) -> list[dict[str, 
                 "backend": backend.name,
                 "judged": "not judged" if not row else "accepted" if backend in accepted else "rejected",
                 "dice_lost": row.get("dice_lost"),
+                "worst_dice_lost": row.get("worst_dice_lost"),
                 "hd95_share": row.get("hd95_share"),
                 "ms": 1000 * pass_seconds(open_backend(backend, network, member), shape, dtype=backend.dtype) if runs else None,
                 "chosen": backend == chosen,
@@ -241,26 +302,14 @@ def _judged_cases(model: ModelFolder, known: Manifest, path: Path, fold: int | N
     return cases
 
 
-def _scores(model: ModelFolder, backend: Backend, cases: Path, out: Path, threads: int | None) -> dict[str, float]:
+def _scores(model: ModelFolder, backend: Backend, cases: Path, out: Path, threads: int | None) -> Scores:
     overrides = (f"backend={backend.name}",)
     predict(model.path, [cases], out / "masks", overrides=overrides, device="cpu", threads=threads, force=True)
-    mean = evaluate(out / "masks", cases, out / "evaluation").summary["mean"]
-    return {"dice": float(mean["dice"]), "hd95": float(mean["hd95"])}
-
-
-def _judged(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, Any]]:
-    best = scores[REFERENCE.name]
-    rows: dict[str, dict[str, Any]] = {}
-    for name, score in scores.items():
-        lost = best["dice"] - score["dice"]
-        grown = score["hd95"] - best["hd95"]
-        share = grown / best["hd95"] if best["hd95"] else float(grown > 0)
-        rows[name] = {
-            "dice": round(score["dice"], 5),
-            "hd95": round(score["hd95"], 4),
-            "dice_lost": round(lost, 5),
-            "hd95_share": round(share, 5),
-            "accepted": lost <= MOST_DICE_LOST and share <= MOST_HD95_SHARE,
-            "version": Backend.parse(name).version,
-        }
-    return rows
+    summary = evaluate(out / "masks", cases, out / "evaluation").summary
+    known = {name: entry["dice"]["mean"] for name, entry in summary["structures"].items() if "dice" in entry}
+    by_structure = {name: float(value) for name, value in known.items() if value is not None}
+    if not by_structure:
+        raise ManifestError(
+            "The cases to judge by must show a structure, got none in them or in their masks. Take more: --cases."
+        )
+    return Scores(float(summary["mean"]["dice"]), float(summary["mean"]["hd95"]), by_structure)

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import ManifestError, ModelError, SettingsError
 from segsuite.files import hash_of_file
 from segsuite.verbs import accelerating
-from segsuite.verbs.accelerating import EXAMPLE_CASES, accelerate, export, show_backends
+from segsuite.verbs.accelerating import EXAMPLE_CASES, Scores, accelerate, export, judge, show_backends
 from segsuite.verbs.predicting import open_predictor, predict
 from segsuite.volumes.reading import read_channels, read_labels
 
@@ -54,6 +55,38 @@ def quick_export(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         shutil.copyfile(exported, path)
 
     monkeypatch.setattr(accelerating, "export_onnx", copy)
+
+
+def scores(*dice: float, hd95: float = 2.0) -> Scores:
+    return Scores(sum(dice) / len(dice), hd95, {f"s{n}": value for n, value in enumerate(dice)})
+
+
+@pytest.mark.parametrize(
+    ("others", "accepted"),
+    [
+        (scores(*[0.8] * 10, hd95=2.019), True),
+        (scores(*[0.8] * 10, hd95=2.021), False),
+        (scores(*[0.7981] * 10), True),
+        (scores(*[0.7979] * 10), False),
+        (scores(0.791, *[0.8] * 9), True),
+        (scores(0.789, *[0.8] * 9), False),  # the mean falls by 0.0011 only
+        (scores(*[0.9] * 10, hd95=1.0), True),
+    ],
+)
+def test_limits_of_the_gate(others: Scores, accepted: bool) -> None:
+    rows = judge({"torch/float32": scores(*[0.8] * 10), "openvino/float32": others})
+    assert rows["torch/float32"]["accepted"]
+    assert rows["openvino/float32"]["accepted"] is accepted
+
+
+def test_the_structure_that_loses_most_is_named() -> None:
+    row = judge({"torch/float32": scores(0.8, 0.7), "openvino/float32": scores(0.9, 0.6)})["openvino/float32"]
+    assert (row["worst_structure"], row["worst_dice_lost"], row["dice_lost"]) == ("s1", 0.1, 0.0)
+
+
+def test_a_structure_that_only_the_reference_invents_is_no_loss() -> None:
+    found = {"torch/float32": Scores(0.4, 9.0, {"a": 0.8, "b": 0.0}), "openvino/float32": Scores(0.8, 2.0, {"a": 0.8})}
+    assert judge(found)["openvino/float32"]["accepted"]
 
 
 @pytest.fixture
@@ -166,6 +199,15 @@ def test_exported_folder_is_complete(model: Path, exported: Path, tmp_path: Path
     assert not (model / NETWORK_FILE).exists()
     with pytest.raises(SettingsError, match="--format must be one of"):
         export(model, tmp_path / "c", file_format="tflite")
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_cases_without_any_structure_judge_nothing(model: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = {"structures": {"a": {"dice": {"mean": None}}}, "mean": {"dice": None, "hd95": None}}
+    monkeypatch.setattr(accelerating, "evaluate", lambda *_: SimpleNamespace(summary=nothing))
+    with pytest.raises(ManifestError, match="must show a structure, got none in them or in their masks"):
+        accelerate(model, manifest, n_cases=1)
+    assert not (model / TABLE_FILE).exists()
 
 
 def test_cases_to_judge_by_must_be_there(model: Path, manifest: Path, edit_manifest: Callable[..., Path]) -> None:

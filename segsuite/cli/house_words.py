@@ -123,9 +123,9 @@ def _print_backends(rows: list[dict[str, Any]], model: Path) -> None:
         (
             row["backend"],
             row["judged"],
-            text(row["dice_lost"], ".4f"),
+            text(row["dice_lost"], "z.4f"),
             text(row["worst_dice_lost"], ".4f"),
-            text(row["hd95_share"], "+.2%"),
+            text(row["hd95_share"], "+z.2%"),
             text(row["ms"], ".0f"),
             "runs here" if row["chosen"] else "",
         )

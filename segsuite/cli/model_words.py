@@ -45,9 +45,9 @@ def accelerate(
                 name,
                 f"{row['dice']:.4f}",
                 f"{row['hd95']:.2f}",
-                f"{row['dice_lost']:.4f}",
+                f"{row['dice_lost']:z.4f}",
                 f"{row['worst_dice_lost']:.4f} {row['worst_structure']}" if row["worst_dice_lost"] > 0 else "",
-                f"{row['hd95_share']:+.2%}",
+                f"{row['hd95_share']:+z.2%}",
                 "accepted" if row["accepted"] else "rejected",
             )
             for name, row in rows.items()

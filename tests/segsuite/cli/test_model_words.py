@@ -25,6 +25,7 @@ def test_no_model_is_said_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_words_show_what_was_found(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"dice": 0.9, "hd95": 2.0, "dice_lost": 0.003, "hd95_share": 0.02, "accepted": False, "version": "1"}
+    row |= {"worst_structure": "spleen", "worst_dice_lost": 0.0123}
     asked = {}
 
     def found(model: Path, manifest: Path, **how: Any) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def test_words_show_what_was_found(tmp_path: Path, capsys: pytest.CaptureFixture
     assert run(*words) == 0
     assert (asked["n_cases"], asked["fold"]) == (3, 1)
     shown = capsys.readouterr().err
-    for word in ("openvino/float32", "0.0030", "+2.00%", "accepted", "rejected"):
+    for word in ("openvino/float32", "0.0030", "0.0123 spleen", "+2.00%", "accepted", "rejected"):
         assert word in shown
     assert run(*words, "--json") == 0
     assert json.loads(capsys.readouterr().out)["model"]["openvino/float32"] == row

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from segsuite.engines.processes import workers_that_fit
 from segsuite.errors import ManifestError
 from segsuite.seeding import keyed_generator
 from segsuite.shapes import FloatArray
@@ -192,4 +193,6 @@ def scan_loader(dataset: ScanDataset, batches: MatchedBatches, *, workers: int) 
     Returns:
         The loader.
     """
+    if workers:
+        workers = workers_that_fit(workers, batch_bytes=batches.batch_size * dataset.scans.batch([0]).nbytes)
     return DataLoader(dataset, sampler=batches, batch_size=None, num_workers=workers, persistent_workers=workers > 0)

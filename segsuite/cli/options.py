@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from segsuite.cli.terminal import set_verbosity
-from segsuite.engines.processes import available_cores
+from segsuite.engines.machine import available_cores
 from segsuite.errors import SettingsError
 
 __all__ = [

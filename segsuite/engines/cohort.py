@@ -18,12 +18,15 @@ from segsuite.data.manifest import Case, Manifest, read_manifest
 from segsuite.data.phantoms.cohort import PhantomCohort, write_phantom_cohort
 from segsuite.data.samplers import EpochSampler
 from segsuite.data.transforms import Preprocessing
-from segsuite.engines.processes import Tell, default_workers, rank, wait_for_first, world_size
+from segsuite.engines.processes import Tell, default_workers, rank, wait_for_first, workers_that_fit, world_size
 from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import SettingsError
 from segsuite.shipped import find_manifest
 
 __all__ = ["Cohort", "open_cohort", "patch_loader", "whole_case_loader"]
+
+MOST_LARGER = 3
+"""Than another may be the part that a patch is turned from."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,10 @@ def patch_loader(dataset: PatchDataset, *, batch_size: int, steps_per_epoch: int
     Returns:
         A loader whose epoch n is the same whenever it is drawn.
     """
+    if workers:
+        tensors = [value for value in dataset[0].values() if isinstance(value, torch.Tensor)]
+        batch_bytes = batch_size * sum(tensor.nbytes for tensor in tensors)
+        workers = workers_that_fit(workers, batch_bytes=batch_bytes * (MOST_LARGER if dataset.turn_on_gpu else 1))
     return DataLoader(
         dataset,
         batch_size=batch_size,

@@ -7,6 +7,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from segsuite.engines.machine import available_cores
 from segsuite.errors import SettingsError
 
 __all__ = ["choose_device", "choose_precision", "devices_of", "has_fast_bfloat16", "in_fast_layout", "set_threads"]
@@ -114,7 +115,9 @@ def set_threads(count: int | None) -> None:
     """How many threads compute on a CPU.
 
     Args:
-        count: At least 1; ``None`` leaves it to torch, which takes one per core.
+        count: At least 1; ``None`` leaves it to torch, but to no more than the cores that this process may use.
     """
     if count is not None:
         torch.set_num_threads(max(1, count))
+    elif torch.get_num_threads() > available_cores():
+        torch.set_num_threads(available_cores())

@@ -14,7 +14,7 @@ import psutil
 import torch
 
 from segsuite.engines.devices import choose_device, has_fast_bfloat16
-from segsuite.engines.processes import available_cores
+from segsuite.engines.machine import available_cores, available_memory, shared_memory
 from segsuite.engines.run_folder import versions
 from segsuite.volumes.grid import Grid, back_to_grid, network_grid, resample
 from segsuite.volumes.reading import read_labels
@@ -37,8 +37,9 @@ def examine(folder: Path) -> dict[str, Any]:
     machine = {
         "device": str(device) if device.type != "cuda" else f"{device} {torch.cuda.get_device_name(device)}",
         "bfloat16 in hardware": "yes" if has_fast_bfloat16(device) else "no",
-        "cores": available_cores(),
-        "memory free": f"{psutil.virtual_memory().available / 1e9:.1f} of {psutil.virtual_memory().total / 1e9:.1f} GB",
+        "cores": f"{available_cores()} of {psutil.cpu_count()}",
+        "memory free": f"{available_memory() / 1e9:.1f} of {psutil.virtual_memory().total / 1e9:.1f} GB",
+        "memory that loaders can share": "as memory" if (shared := shared_memory()) is None else f"{shared / 1e9:.2f} GB",
         "disk free": f"{shutil.disk_usage(folder.resolve()).free / 1e9:.1f} GB",
     }
     tests = [

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-import psutil
 from threadpoolctl import threadpool_limits
 
-from segsuite.engines.processes import available_cores
+from segsuite.engines.machine import available_cores, available_memory
 
 __all__ = ["BusyClock", "Room", "most_voxels_in_hand", "run_in_lanes"]
 
@@ -89,7 +88,7 @@ class Room:
 
 def most_voxels_in_hand() -> float:
     """Of all cases that are in hand together: they take half of the memory that is free."""
-    return psutil.virtual_memory().available / (2 * BYTES_PER_VOXEL)
+    return available_memory() / (2 * BYTES_PER_VOXEL)
 
 
 def run_in_lanes(

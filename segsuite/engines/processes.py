@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import Protocol
 
+from segsuite.engines.machine import available_cores, shared_memory
 from segsuite.errors import OutputError
 
-__all__ = ["Tell", "available_cores", "default_workers", "local_world_size", "rank", "wait_for_first", "world_size"]
+__all__ = ["Tell", "default_workers", "local_world_size", "rank", "wait_for_first", "workers_that_fit", "world_size"]
 
 PATIENCE_SECONDS = 300.0
 MOST_WORKERS = 8
+BATCHES_AHEAD = 2
+"""That torch lets each loader process make."""
+SHARE_OF_SHARED = 0.8
+"""Of the free shared memory; others use it too."""
 
 
 class Tell(Protocol):
@@ -20,11 +26,6 @@ class Tell(Protocol):
 
     def __call__(self, doing: str, share: float, **numbers: float) -> None:
         """Report."""
-
-
-def available_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_workers(n_cores: int | None = None) -> int:
@@ -37,6 +38,32 @@ def default_workers(n_cores: int | None = None) -> int:
         How many.
     """
     return min(MOST_WORKERS, max(0, (n_cores or available_cores()) - 1))
+
+
+def workers_that_fit(wanted: int, *, batch_bytes: int) -> int:
+    """So many loader processes that the batches which they hold ready fit into the memory that processes can share.
+
+    Where they do not, the kernel ends a loader with a bus error; containers often have 64 MB.
+
+    Args:
+        wanted: Loader processes.
+        batch_bytes: Of one batch.
+
+    Returns:
+        At most as many; 0: the batches are made in the training's own process. A warning says so where it is fewer.
+    """
+    free = shared_memory()
+    if not wanted or free is None:
+        return wanted
+    n_batches = int(SHARE_OF_SHARED * free / local_world_size()) // max(1, batch_bytes)
+    fitting = max(0, min(wanted, n_batches // BATCHES_AHEAD - 1))
+    if fitting < wanted:
+        warnings.warn(
+            f"{fitting} of {wanted} loader processes are used: /dev/shm has {free / 1e6:.0f} MB free, and a batch takes "
+            f"{batch_bytes / 1e6:.0f} MB. Give the container more (docker run --shm-size=8g, or --ipc=host).",
+            stacklevel=2,
+        )
+    return fitting
 
 
 def rank() -> int:

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from segsuite.engines.allocator import keep_freed_memory
 from segsuite.engines.budget import Budget, TrainingClock
+from segsuite.engines.devices import set_threads
 from segsuite.engines.processes import local_world_size, world_size
 from segsuite.engines.run_folder import RunFolder
 from segsuite.files import write_atomically, write_text
@@ -206,6 +207,7 @@ def fit(
         Minutes used.
     """
     keep_freed_memory()
+    set_threads(None)
     seed_libraries(seed)
     for layer in module.modules():
         if isinstance(layer, InstanceNorm):

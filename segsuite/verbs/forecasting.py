@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from segsuite.engines.inputs import InputCase, find_inputs, take_shard
+from segsuite.engines.machine import available_memory
 from segsuite.engines.memory import CaseForecast, forecast_case, measure_window
 from segsuite.engines.model_folder import read_model_folder
 from segsuite.engines.model_predictor import ModelPredictor
@@ -81,7 +81,7 @@ def forecast_prediction(
             "memory_gb": {part: round(n_bytes / 1e9, 3) for part, n_bytes in forecast.parts.items()},
         },
         "peak_gb": round(forecast.peak_bytes / 1e9, 2),
-        "free_gb": round(psutil.virtual_memory().available / 1e9, 2),
+        "free_gb": round(available_memory() / 1e9, 2),
         "network_minutes": round(seconds / 60, 4),
         "window_seconds": round(cost.seconds, 4),
     }

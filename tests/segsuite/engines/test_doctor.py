@@ -10,7 +10,7 @@ from segsuite.engines import doctor
 def test_this_installation_is_sound(tmp_path: Path) -> None:
     found = doctor.examine(tmp_path)
     assert [test["problem"] for test in found["tests"]] == ["", ""]
-    assert found["machine"]["cores"] >= 1
+    assert int(found["machine"]["cores"].split(" of ")[0]) >= 1
 
 
 def test_48_orientations_are_48() -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from segsuite.engines.processes import Tell, available_cores
+from segsuite.engines.machine import available_cores
+from segsuite.engines.processes import Tell
 from segsuite.engines.side_by_side import Job, run_side_by_side
 from segsuite.errors import OutputError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -24,6 +25,9 @@ from segsuite.errors import SettingsError
 __all__ = ["add_to"]
 
 Overrides = Annotated[list[str] | None, typer.Argument(help="key=value", show_default=False)]
+
+MOST_WAITED = 0.05
+"""Share of the time for data in an ordinary epoch; beyond, the user is told what helps."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -102,6 +106,7 @@ def train(
     say(f"model        {run.model}")
     for page in sorted(run.root.glob("**/report.html")):
         say(f"report       {page}")
+    _say_waits(run.root)
 
 
 def predict(
@@ -202,6 +207,19 @@ def slurm(
     wishes = JobArray(jobs, hours, cores, memory, gpus, partition)
     path = write_job_array(script, model, inputs, out, wishes, more=more)
     say(f"{path}: submit it with `sbatch {path}`")
+
+
+def _say_waits(root: Path) -> None:
+    """Which trainings were held up by loading, and what helps."""
+    from segsuite.engines.run_folder import shares_waited
+
+    for history in sorted(root.glob("**/history.csv")):
+        shares = shares_waited(history)
+        if shares and statistics.median(shares) > MOST_WAITED:
+            say(
+                f"{history.parent}: the network waited for data {statistics.median(shares):.0%} of the time. More loader "
+                "processes (--workers), or a faster disk for the cache (--cache-dir), would shorten the training"
+            )
 
 
 def _show_forecast(model: Path, inputs: list[Path], how: dict[str, Any], *, as_json: bool) -> None:

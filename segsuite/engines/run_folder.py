@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.metadata
 import json
 import os
@@ -15,7 +16,7 @@ from segsuite.engines.processes import rank, wait_for_first
 from segsuite.errors import OutputError
 from segsuite.files import make_folder, write_json, write_text
 
-__all__ = ["RunFolder", "open_run", "versions"]
+__all__ = ["RunFolder", "open_run", "shares_waited", "versions"]
 
 PACKAGES = (
     "torch", "monai", "pytorch-lightning", "numpy", "scipy", "nibabel", "SimpleITK", "segmentation-models-pytorch",
@@ -129,6 +130,21 @@ def open_run(root: Path, *, settings: dict[str, Any], settings_yaml: str, must_e
     write_json(run.versions, versions())
     write_json(fixed, settings)
     return run
+
+
+def shares_waited(history: Path) -> list[float]:
+    """How much of each epoch the network waited for data.
+
+    Args:
+        history: Of a run; may be absent.
+
+    Returns:
+        Shares in [0, 1], in order.
+    """
+    if not history.is_file():
+        return []
+    with history.open(newline="", encoding="utf-8") as stream:
+        return [float(row["value"]) for row in csv.DictReader(stream) if row["name"] == "data_wait_share"]
 
 
 def versions() -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from segsuite.engines.run_folder import RunFolder
+from segsuite.verbs import runs
 
 pytestmark = pytest.mark.slow
 Command = Callable[..., tuple[int, str, str]]
@@ -115,3 +116,19 @@ def test_model_is_applied_as_told(segsuite: Command, tiny_run: RunFolder, tmp_pa
     code, _, err = segsuite(*words, "--attributes", tmp_path / "known.tsv")
     assert code == 1
     assert "must name cases of the input, got ['stranger']" in err
+
+
+@pytest.mark.parametrize(("share", "is_told"), [(0.3, True), (0.04, False)])
+def test_a_training_that_waits_for_data_says_what_helps(
+    share: float, is_told: bool, segsuite: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path / "run" / "fold_0")
+    run.root.mkdir(parents=True)
+    # the first epoch also starts the loaders
+    shares = (0.9, share, share)
+    rows = "".join(f"{50 * n},1,data_wait_share,{value}\n" for n, value in enumerate(shares))
+    run.history.write_text(f"step,minutes,name,value\n{rows}")
+    monkeypatch.setattr(runs, "train", lambda *_, **__: RunFolder(tmp_path / "run"))
+    code, _, told = segsuite("train", "supervised/phantom", "--out", tmp_path / "run")
+    assert code == 0
+    assert (f"fold_0: the network waited for data {share:.0%} of the time. More loader processes" in told) is is_told

@@ -153,15 +153,16 @@ def judge(scores: Mapping[str, Scores]) -> dict[str, dict[str, Any]]:
         losses = {
             structure: dice - score.dice_of[structure] for structure, dice in best.dice_of.items() if structure in score.dice_of
         }
-        worst = max(losses, key=lambda structure: losses[structure])
+        worst = max(losses, key=lambda structure: losses[structure], default="")
+        most_lost = losses.get(worst, 0.0)
         rows[name] = {
             "dice": round(score.dice, 5),
             "hd95": round(score.hd95, 4),
             "dice_lost": round(lost, 5),
             "hd95_share": round(share, 5),
             "worst_structure": worst,
-            "worst_dice_lost": round(losses[worst], 5),
-            "accepted": lost <= MOST_DICE_LOST and share <= MOST_HD95_SHARE and losses[worst] <= MOST_LOST_BY_ONE,
+            "worst_dice_lost": round(most_lost, 5),
+            "accepted": lost <= MOST_DICE_LOST and share <= MOST_HD95_SHARE and most_lost <= MOST_LOST_BY_ONE,
             "version": Backend.parse(name).version,
         }
     return rows

@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "Advice",
     "GridError",
     "InputError",
     "ManifestError",
@@ -46,6 +47,10 @@ class ModelError(InputError):
 
 class OutputError(InputError):
     """A place that cannot be written to, or that holds something else already."""
+
+
+class Advice(UserWarning):
+    """What makes the work slower than it could be, and what helps; nothing is wrong. The command line shows it as a sentence."""
 
 
 def closest_hint(word: str, known: Iterable[str]) -> str:

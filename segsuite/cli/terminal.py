@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from segsuite.errors import Advice
 
 __all__ = [
     "CaseProgress",
@@ -47,8 +50,19 @@ def set_verbosity(*, quiet: bool, verbose: bool) -> None:
         verbose: Also the log of libraries.
     """
     _Voice.quiet = quiet
+    warnings.showwarning = _show_warning
     logging.basicConfig(stream=sys.stderr)
     logging.getLogger().setLevel(logging.INFO if verbose else logging.ERROR)
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: str | None = None
+) -> None:
+    """Our own as a sentence; those of libraries as Python shows them."""
+    if issubclass(category, Advice):
+        say(f"note: {message}")
+    else:
+        (file or sys.stderr).write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
 def say(text: str) -> None:

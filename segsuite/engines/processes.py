@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from segsuite.engines.machine import available_cores, shared_memory
-from segsuite.errors import OutputError
+from segsuite.errors import Advice, OutputError
 
 __all__ = ["Tell", "default_workers", "local_world_size", "rank", "wait_for_first", "workers_that_fit", "world_size"]
 
@@ -43,7 +43,8 @@ def default_workers(n_cores: int | None = None) -> int:
 def workers_that_fit(wanted: int, *, batch_bytes: int) -> int:
     """So many loader processes that the batches which they hold ready fit into the memory that processes can share.
 
-    Where they do not, the kernel ends a loader with a bus error; containers often have 64 MB.
+    Where they do not, a loader cannot hand its batch over and training dies ("unable to allocate shared memory", or a bus error);
+    containers often have 64 MB.
 
     Args:
         wanted: Loader processes.
@@ -61,6 +62,7 @@ def workers_that_fit(wanted: int, *, batch_bytes: int) -> int:
         warnings.warn(
             f"{fitting} of {wanted} loader processes are used: /dev/shm has {free / 1e6:.0f} MB free, and a batch takes "
             f"{batch_bytes / 1e6:.0f} MB. Give the container more (docker run --shm-size=8g, or --ipc=host).",
+            Advice,
             stacklevel=2,
         )
     return fitting

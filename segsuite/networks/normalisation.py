@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segsuite.errors import Advice
+
 __all__ = ["InstanceNorm"]
 
 Formula = Callable[[Tensor, Tensor, Tensor, float, float], Tensor]
@@ -99,7 +101,9 @@ class _Compiled:
         except Exception as error:
             self.works = False
             warnings.warn(
-                f"training goes on slower, since torch cannot compile here: {str(error).splitlines()[:1]}", stacklevel=2
+                f"training goes on slower, since torch cannot compile here: {str(error).splitlines()[:1]}",
+                Advice,
+                stacklevel=2,
             )
             return normalise_and_activate(image, weight, bias, eps, slope)
         self.sizes.add(tuple(image.shape))

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import pytest
 
 from segsuite.cli import terminal
+from segsuite.errors import Advice
 
 
 def test_machine_output_is_alone_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,3 +23,19 @@ def test_failures_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
         for case, result in (("a", "done"), ("b", "it broke"), ("c", "skipped")):
             progress.case(case, result)
     assert (progress.n_seen, progress.n_failed) == (3, 1)
+
+
+def test_advice_is_a_sentence_and_other_warnings_stay_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        terminal.set_verbosity(quiet=False, verbose=False)
+        warnings.warn("take more", Advice, stacklevel=1)
+        warnings.warn("old", UserWarning, stacklevel=1)
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0] == "note: take more"
+        assert "test_terminal.py" in lines[1]
+        assert lines[1].endswith("UserWarning: old")
+        terminal.set_verbosity(quiet=True, verbose=False)
+        warnings.warn("take more", Advice, stacklevel=1)
+        assert capsys.readouterr().err == ""
+    terminal.set_verbosity(quiet=False, verbose=False)

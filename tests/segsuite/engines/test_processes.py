@@ -15,7 +15,7 @@ from segsuite.engines.processes import (
     workers_that_fit,
     world_size,
 )
-from segsuite.errors import OutputError
+from segsuite.errors import Advice, OutputError
 
 
 def test_alone_without_a_launcher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_loaders_go_by_what_they_can_share(free_mb: int, fitting: int, monkeypat
 def test_trainings_on_one_machine_share_what_loaders_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "shared_memory", lambda: 125_000_000)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    with pytest.warns(UserWarning, match="docker run --shm-size"):
+    with pytest.warns(Advice, match="docker run --shm-size"):
         assert workers_that_fit(4, batch_bytes=10_000_000) == 1
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from segsuite.errors import Advice
 from segsuite.networks import normalisation
 from segsuite.networks.normalisation import InstanceNorm, normalise_and_activate
 
@@ -45,7 +46,7 @@ def test_without_a_compiler_training_goes_on_with_the_same_numbers(monkeypatch: 
     arguments = (IMAGE, ours.weight, ours.bias, ours.eps, 0.01)
     monkeypatch.setattr(normalisation, "_compile", fails)
     compiled = normalisation._Compiled()
-    with pytest.warns(UserWarning, match="no C compiler here"):
+    with pytest.warns(Advice, match="no C compiler here"):
         found = compiled(*arguments)
     torch.testing.assert_close(found, normalise_and_activate(*arguments))
     torch.testing.assert_close(found, compiled(*arguments))  # tries no second time

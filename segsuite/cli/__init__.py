@@ -14,6 +14,7 @@ import typer
 import segsuite
 from segsuite.cli import data_words, house_words, judge_words, model_words, run_words, service_words
 from segsuite.cli.terminal import print_problem, set_verbosity
+from segsuite.engines.machine import limit_threads
 from segsuite.errors import InputError
 
 __all__ = ["app", "main"]
@@ -60,6 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     """
     words = sys.argv[1:] if arguments is None else arguments
     set_verbosity(quiet=False, verbose=False)
+    limit_threads()
     house_words.add_pipeline_words(app, words)
     command = typer.main.get_command(app)
     try:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["HERE", "ControlGroups", "available_cores", "available_memory", "shared_memory"]
+__all__ = ["HERE", "ControlGroups", "available_cores", "available_memory", "limit_threads", "shared_memory"]
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps what processes share, no place for files
+THREADS_OF_LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 NO_LIMIT = 2**60
 """Bytes; version 1 writes "none" as the largest number of pages."""
 
@@ -77,6 +78,16 @@ def available_cores() -> int:
     n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     allowed = HERE.cores()
     return n if allowed is None else max(1, min(n, int(allowed)))
+
+
+def limit_threads() -> None:
+    """Tell libraries how many threads they may have, where control groups limit the cores and the user has not said otherwise.
+
+    It holds for what is loaded from now on, here and in processes that are started here.
+    """
+    if HERE.cores() is not None:
+        for variable in THREADS_OF_LIBRARIES:
+            os.environ.setdefault(variable, str(available_cores()))
 
 
 def available_memory() -> int:

@@ -108,6 +108,19 @@ def test_cores_that_may_be_used(allowed: float | None, cores: int, monkeypatch: 
     assert available_cores() == cores
 
 
+def test_libraries_are_told_only_where_there_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in machine.THREADS_OF_LIBRARIES:
+        monkeypatch.setenv(variable, "")  # so that it is as before afterwards
+        monkeypatch.delenv(variable)
+    monkeypatch.setattr(machine, "HERE", SimpleNamespace(cores=lambda: None))
+    machine.limit_threads()
+    assert "OMP_NUM_THREADS" not in os.environ
+    monkeypatch.setenv("MKL_NUM_THREADS", "7")
+    monkeypatch.setattr(machine, "HERE", SimpleNamespace(cores=lambda: 1.5))
+    machine.limit_threads()
+    assert (os.environ["OMP_NUM_THREADS"], os.environ["MKL_NUM_THREADS"]) == ("1", "7")
+
+
 def test_memory_that_may_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: SimpleNamespace(available=500))
     for left, expected in ((100, 100), (900, 500), (None, 500)):

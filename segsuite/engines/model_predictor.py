@@ -29,6 +29,7 @@ __all__ = ["ModelPredictor", "check_overrides", "model_of_pipeline"]
 BuildNetwork = Callable[[dict[str, Any]], nn.Module]
 ROWS_PER_PART = 16
 MOST_AT_ONCE = 8
+AUTO = "auto"
 
 
 class ModelPredictor:
@@ -57,7 +58,7 @@ class ModelPredictor:
             SettingsError: An override that the model does not have, or of another type.
         """
         self.overrides = dict(overrides or {})
-        self.wished_backend = str(self.overrides.pop("backend", "auto"))
+        self.wished_backend = str(self.overrides.pop("backend", AUTO))
         self.model, self.build_network = model, build_network
         self.device = choose_device(device)
         self.members = [read_model_folder(member) for member in model.members] or [model]
@@ -73,9 +74,13 @@ class ModelPredictor:
 
     @property
     def sha256(self) -> str:
-        """Model and number format: what decides a mask."""
-        precisions = [str(self.backend(member).dtype) for member in self.members]
-        return hash_of_json([self.model.sha256, precisions, self.device.type, self.overrides])
+        """Model and number format: what decides a mask.
+
+        Where the choice of the format is left to the machine, all count as one: nodes of a cluster differ, and what one of them
+        has done is not done again on another. The ledger keeps which it was.
+        """
+        formats = [AUTO if self._is_free(member) else str(self.backend(member).dtype) for member in self.members]
+        return hash_of_json([self.model.sha256, formats, self.device.type, self.overrides])
 
     @property
     def computed_by(self) -> str:
@@ -177,6 +182,9 @@ class ModelPredictor:
                 shape=(windows.windows_per_pass, self.n_inputs, *windows.patch_size),
             )
         return self._backends[member.path]
+
+    def _is_free(self, member: ModelFolder) -> bool:
+        return self.wished_backend == AUTO and self.inference(member)["precision"] == AUTO
 
     def network_weights(self, member: ModelFolder) -> dict[str, Tensor]:
         """The tensors of a member that belong to its network."""

@@ -17,6 +17,7 @@ from segsuite.engines import backends
 from segsuite.engines.backends import INT8_FILE, NETWORK_FILE, TABLE_FILE
 from segsuite.engines.ledger import read_ledger
 from segsuite.engines.model_folder import read_model_folder, write_ensemble
+from segsuite.engines.prediction import Outcome
 from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import ManifestError, ModelError, SettingsError
 from segsuite.files import hash_of_file
@@ -137,6 +138,23 @@ def test_int8_learns_ranges_from_cases_it_is_not_judged_by(
     assert 0 < share < 0.05
     assert list(told.values()) == [f"{name} on cpu" for name in ("torch/float32", "openvino/float32", "openvino/int8")]
     assert len(hashes) == 2, "what float32 did is not taken for what int8 would do"
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_a_node_of_another_kind_does_not_begin_from_the_start(
+    model: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outcome(*overrides: str) -> Outcome:
+        return predict(model, [manifest], tmp_path / "out", fold=0, overrides=("precision=auto", *overrides), device="cpu")
+
+    accelerate(model, manifest, n_cases=1)
+    monkeypatch.setattr(backends, "_fastest", lambda allowed, *_: allowed[-1])
+    first = outcome()
+    assert (first.n_done, first.computed_by.partition("/")[0]) == (2, "openvino")
+    shutil.rmtree(model / "backends")
+    again = outcome()
+    assert (again.n_done, again.n_skipped, again.computed_by) == (0, 2, "torch/float32 on cpu")
+    assert outcome("backend=torch").n_done == 2, "who asks for one gets that one's masks"
 
 
 @pytest.mark.usefixtures("quick_export")

@@ -53,6 +53,8 @@ def main() -> None:
     if options.child == "nnU-Net":
         write_nnunet_model(options.model, options.prepared, options.out)
         return
+    from segsuite.engines.backends import TABLE_FILE  # nnU-Net's environment, where this file runs too, has no segsuite
+
     scans = options.out / "scans"
     shutil.rmtree(scans, ignore_errors=True)
     scans.mkdir(parents=True)
@@ -64,7 +66,7 @@ def main() -> None:
     }
     commands["segsuite"] += ["--set", "mirror_axes=[]", "--set", "largest_component=[]", "--device", options.device]
     commands["segsuite"] += [word for text in options.overrides for word in ("--set", text)]
-    if (options.model / "backends" / "backends.json").is_file() and options.device == "cpu":
+    if (options.model / TABLE_FILE).is_file() and options.device == "cpu":
         commands = {"accelerated": commands["segsuite"], **commands}
         commands["segsuite"] = [*commands["segsuite"], "--set", "backend=torch"]
     if options.peer is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -104,9 +103,12 @@ def train(
             runtime=Runtime(device, workers, progress),
         )
     say(f"model        {run.model}")
-    for page in sorted(run.root.glob("**/report.html")):
-        say(f"report       {page}")
-    _say_waits(run.root)
+    trained = [run.root, *sorted(run.root.glob("fold_*"))]
+    for page in (folder / "report.html" for folder in trained):
+        if page.is_file():
+            say(f"report       {page}")
+    for folder in trained:
+        _say_waits(folder)
 
 
 def predict(
@@ -210,16 +212,15 @@ def slurm(
 
 
 def _say_waits(root: Path) -> None:
-    """Which trainings were held up by loading, and what helps."""
-    from segsuite.engines.run_folder import shares_waited
+    """Whether a training was held up by loading, and what helps."""
+    from segsuite.engines.run_folder import RunFolder, share_waited
 
-    for history in sorted(root.glob("**/history.csv")):
-        shares = shares_waited(history)
-        if shares and statistics.median(shares) > MOST_WAITED:
-            say(
-                f"{history.parent}: the network waited for data {statistics.median(shares):.0%} of the time. More loader "
-                "processes (--workers), or a faster disk for the cache (--cache-dir), would shorten the training"
-            )
+    share = share_waited(RunFolder(root).history)
+    if share is not None and share > MOST_WAITED:
+        say(
+            f"{root}: the network waited for data {share:.0%} of the time. More loader processes (--workers), or a faster disk "
+            "for the cache (--cache-dir), would shorten the training"
+        )
 
 
 def _show_forecast(model: Path, inputs: list[Path], how: dict[str, Any], *, as_json: bool) -> None:

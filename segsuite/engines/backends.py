@@ -288,7 +288,7 @@ def _openvino(path: str, precision: str) -> Forward:
     }
     core = openvino.Core()
     network = core.read_model(path)
-    network.reshape([1, *network.input(0).partial_shape[1:]])  # with a batch of any size, int8 takes a third longer
+    network.reshape([1, *network.input(0).partial_shape[1:]])  # a batch of any size is slower, in int8 most
     compiled = core.compile_model(network, "CPU", how)
 
     def forward(image: Tensor) -> Tensor:

@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
-__all__ = ["HERE", "ControlGroups", "available_cores", "available_memory", "limit_threads", "shared_memory"]
+__all__ = ["ControlGroups", "available_cores", "available_memory", "limit_threads", "shared_memory"]
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps what processes share, no place for files
 THREADS_OF_LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
@@ -92,6 +90,8 @@ def limit_threads() -> None:
 
 def available_memory() -> int:
     """Bytes that this process may still take."""
+    import psutil  # not for those who only ask for cores: the command line, at every start
+
     free = int(psutil.virtual_memory().available)
     left = HERE.memory_left()
     return free if left is None else min(free, left)

@@ -25,8 +25,8 @@ QUANTISED = ("Conv",)
 def quantise_onnx(onnx: Path, path: Path, windows: Sequence[Image]) -> None:
     """Write the network with convolutions in int8: weights per channel, features by the range that they have in examples.
 
-    Weights take seven of their eight bits. Processors without VNNI add pairs of products in 16 bits, which full weights
-    overflow; so a file that was judged on one processor gives the same masks on the others.
+    Weights take seven of their eight bits: processors without VNNI add pairs of products in 16 bits, which full weights overflow,
+    and a file may be judged on one processor and used on another.
 
     Args:
         onnx: From ``network_export.export_onnx``.

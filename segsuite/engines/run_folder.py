@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from segsuite.engines.processes import rank, wait_for_first
 from segsuite.errors import OutputError
 from segsuite.files import make_folder, write_json, write_text
 
-__all__ = ["RunFolder", "open_run", "shares_waited", "versions"]
+__all__ = ["RunFolder", "open_run", "share_waited", "versions"]
 
 PACKAGES = (
     "torch", "monai", "pytorch-lightning", "numpy", "scipy", "nibabel", "SimpleITK", "segmentation-models-pytorch",
@@ -132,19 +133,20 @@ def open_run(root: Path, *, settings: dict[str, Any], settings_yaml: str, must_e
     return run
 
 
-def shares_waited(history: Path) -> list[float]:
-    """How much of each epoch the network waited for data.
+def share_waited(history: Path) -> float | None:
+    """How much of the time the network waited for data in an ordinary epoch: the median, since the first also starts the loaders.
 
     Args:
         history: Of a run; may be absent.
 
     Returns:
-        Shares in [0, 1], in order.
+        In [0, 1]; ``None`` before the first epoch has ended.
     """
     if not history.is_file():
-        return []
+        return None
     with history.open(newline="", encoding="utf-8") as stream:
-        return [float(row["value"]) for row in csv.DictReader(stream) if row["name"] == "data_wait_share"]
+        shares = [float(row["value"]) for row in csv.DictReader(stream) if row["name"] == "data_wait_share"]
+    return statistics.median(shares) if shares else None
 
 
 def versions() -> dict[str, Any]:

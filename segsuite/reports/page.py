@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
+from segsuite.engines.run_folder import share_waited
 from segsuite.errors import InputError, OutputError
 from segsuite.files import hash_of_file, write_text
 from segsuite.reports.conventions import CONVENTIONS, CONVENTIONS_FILE, means_under
@@ -75,9 +76,8 @@ def _history(path: Path) -> dict[str, Any] | None:
         axes.set_xlabel("minutes")
         axes.set_title(title, fontsize=9)
         axes.grid(alpha=0.3)
-    waited = table.loc[table["name"] == "data_wait_share", "value"]
     facts = {"steps": int(table["step"].max()), "minutes": float(table["minutes"].max())}
-    return {"figure": as_data_uri(figure), **facts, "waited": float(waited.mean()) if len(waited) else None}
+    return {"figure": as_data_uri(figure), **facts, "waited": share_waited(path)}
 
 
 def _evaluation(folder: Path, *, images: bool, most_bytes: int) -> dict[str, Any] | None:

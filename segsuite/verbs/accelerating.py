@@ -121,8 +121,9 @@ def accelerate(
         for number, path in enumerate(folder.members or [folder.path]):
             member = read_model_folder(path)
             on_step(f"{path}: exporting")
-            _export_onnx(member, member.path / NETWORK_FILE, threads)
-            _export_int8(member, others, root, threads, on_step)
+            predictor = _window_predictor(member, REFERENCE, threads)
+            _export_onnx(predictor, member.path / NETWORK_FILE)
+            _export_int8(predictor, others, root, on_step)
             scores = {}
             for backend in backends_here():
                 if backend.file is not None and not (member.path / backend.file).is_file():
@@ -190,32 +191,30 @@ def export(model: Path, out: Path, *, file_format: str = "onnx") -> Path:
         raise SettingsError(
             f"{folder.path} must be one model, got an ensemble. Export its members: {', '.join(map(str, folder.members))}."
         )
+    predictor = _window_predictor(folder, REFERENCE, None)
     target = make_folder(out) / FORMATS[file_format]
     if file_format == "onnx":
-        _export_onnx(folder, target)
+        _export_onnx(predictor, target)
     else:
         with tempfile.TemporaryDirectory() as scratch:
             onnx = Path(scratch) / "network.onnx"
-            _export_onnx(folder, onnx)
+            _export_onnx(predictor, onnx)
             export_openvino(onnx, target)
     write_json(out / DESCRIPTION_FILE, folder.description)
     return target
 
 
-def _export_onnx(model: ModelFolder, path: Path, threads: int | None = None) -> None:
-    predictor = _window_predictor(model, REFERENCE, threads)
-    patch_size = predictor.windows(model).patch_size
+def _export_onnx(predictor: ModelPredictor, path: Path) -> None:
+    patch_size = predictor.windows(predictor.model).patch_size
     export_onnx(predictor.first_network(), path, n_channels=predictor.n_inputs, patch_size=patch_size)
 
 
-def _export_int8(
-    model: ModelFolder, cases: Sequence[Case], root: Path, threads: int | None, on_step: Callable[[str], None]
-) -> None:
+def _export_int8(predictor: ModelPredictor, cases: Sequence[Case], root: Path, on_step: Callable[[str], None]) -> None:
     """The network in int8, with the ranges that features have in some windows of cases; without it where that cannot be done."""
+    model = predictor.model
     on_step(f"{model.path}: int8, with ranges from {len(cases[:EXAMPLE_CASES])} cases")
     path = model.path / INT8_FILE
     path.unlink(missing_ok=True)
-    predictor = _window_predictor(model, REFERENCE, threads)
     examples = list[Image]()
     for number, case in enumerate(cases[:EXAMPLE_CASES]):
         image, _ = prepare_image(read_channels(image_paths(case, root)), predictor.preprocessing)

@@ -52,13 +52,13 @@ def test_result_lies_within_the_rounding_of_weights_and_features(folder: ModelFo
     with torch.inference_mode():
         expected = network(image)
     found = open_backend(Backend("openvino", "int8"), network, folder)(image)
-    # affine quantisation: a feature is off by half a step of 1/255 of the range (1/127 where the range is reduced),
+    # affine quantisation: a feature is off by half a step of 1/255 of the range,
     # a weight by half a step of 2/127 of the largest of its channel; results are rounded once more
     low, high = min(0.0, float(image.min())), float(image.max())
-    feature_step = (high - low) / 127
+    feature_step = (high - low) / 255
     weights = network.layer.weight.detach().flatten(1)
     weight_step = 2 * weights.abs().amax(dim=1) / 127
-    result_step = float(expected.max() - expected.min()) / 127
+    result_step = float(expected.max() - expected.min()) / 255
     n = weights.shape[1]
     bound = feature_step / 2 * weights.abs().sum(dim=1) + weight_step / 2 * n * max(abs(low), high)
     bound += n * feature_step * weight_step / 4 + result_step

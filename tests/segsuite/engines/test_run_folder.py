@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from segsuite.engines.run_folder import open_run, shares_waited, versions
+from segsuite.engines.run_folder import open_run, share_waited, versions
 from segsuite.errors import OutputError
 
 SETTINGS = {"name": "a", "training": {"max_steps": 3}}
@@ -52,7 +52,7 @@ def test_versions_tell_packages_that_are_absent(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_waits_are_read_from_the_history(tmp_path: Path) -> None:
-    assert shares_waited(tmp_path / "history.csv") == []
+    assert share_waited(tmp_path / "history.csv") is None
     rows = ["step,minutes,name,value", "50,0.1,loss,2", "50,0.1,data_wait_share,0.25", "100,0.2,data_wait_share,0.5"]
     (tmp_path / "history.csv").write_text("\n".join(rows) + "\n")
-    assert shares_waited(tmp_path / "history.csv") == [0.25, 0.5]
+    assert share_waited(tmp_path / "history.csv") == 0.375

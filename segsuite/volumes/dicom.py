@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_modality_lut
+from pydicom.pixels.processing import apply_modality_lut
 
 from segsuite.errors import VolumeError
 from segsuite.shapes import Affine, FloatArray
@@ -68,18 +68,16 @@ def read_series(path: Path, *, series_uid: str | None = None) -> Stack:
     """
     series = series_at(path, series_uid=series_uid)
     frames: list[Frame] = []
-    stored: list[NDArray[np.float32]] = []
+    stored: list[NDArray[Any]] = []
     for file in series.files:
         data = read_dataset(file, pixels=True)
         own = frames_of(data, file)
-        pixels = stored_pixels(data, file)
         frames += own
-        stored += [_rescaled(picture, frame, data) for frame, picture in zip(own, pixels, strict=True)]
+        stored += list(_looked_up(stored_pixels(data, file), data, file))
     order, affine, notes = _ordered(frames, _where(path, series))
     voxels = np.empty((*reversed(frames[0].size), len(order)), dtype=np.float32)
     for k, index in enumerate(order):
-        voxels[..., k] = stored[index].T
-        stored[index] = stored[index][:0]  # given up as it is copied
+        voxels[..., k] = _rescaled(stored[index], frames[index]).T
     return Stack(voxels, affine, [frames[index] for index in order], notes)
 
 
@@ -106,16 +104,20 @@ def _where(path: Path, series: Series) -> str:
     return f"{path}, series {series.uid or 'without SeriesInstanceUID'}"
 
 
-def _rescaled(picture: NDArray[Any], frame: Frame, data: Dataset) -> NDArray[np.float32]:
-    if "ModalityLUTSequence" in data and "RescaleSlope" not in data:
-        try:
-            return np.asarray(apply_modality_lut(picture, data), dtype=np.float32)
-        except (ValueError, TypeError, AttributeError, IndexError, KeyError, NotImplementedError) as error:
-            raise VolumeError(f"{frame.path} must have a readable ModalityLUTSequence, got: {error}. Export it again.") from error
-    values = picture.astype(np.float32)
-    if (frame.slope, frame.intercept) != (1.0, 0.0):
-        values = (picture * np.float64(frame.slope) + frame.intercept).astype(np.float32)
-    return values
+def _looked_up(pixels: NDArray[Any], data: Dataset, file: Path) -> NDArray[Any]:
+    """Stored numbers, or what a table makes of them where the file has one in place of slope and intercept."""
+    if "ModalityLUTSequence" not in data or "RescaleSlope" in data:
+        return pixels
+    try:
+        return np.asarray(apply_modality_lut(pixels, data))
+    except (ValueError, TypeError, AttributeError, IndexError, KeyError, NotImplementedError) as error:
+        raise VolumeError(f"{file} must have a readable ModalityLUTSequence, got: {error}. Export it again.") from error
+
+
+def _rescaled(picture: NDArray[Any], frame: Frame) -> NDArray[np.float32]:
+    if (frame.slope, frame.intercept) == (1.0, 0.0):
+        return picture.astype(np.float32)
+    return (picture * np.float64(frame.slope) + frame.intercept).astype(np.float32)
 
 
 def _ordered(frames: Sequence[Frame], where: str) -> tuple[list[int], Affine, tuple[str, ...]]:
@@ -138,7 +140,7 @@ def _ordered(frames: Sequence[Frame], where: str) -> tuple[list[int], Affine, tu
     if len(frames) == 1:
         if not first.thickness_mm or first.thickness_mm <= 0:
             raise VolumeError(
-                f"{where} must have two slices or more, or one with a SliceThickness, got one without: how thick it is is not known."
+                f"{where} must have two slices or more, or one with a SliceThickness, got one without: its size is not known."
             )
         notes += (f"one slice: its thickness, {first.thickness_mm:g} mm, is taken as the distance of slices",)
     order, affine = affine_of_slices(
@@ -202,7 +204,8 @@ def affine_of_slices(
         at = int(np.abs(gaps - step).argmax())
         raise VolumeError(
             f"{where} must have evenly spaced slices, got a gap of {gaps[at]:.2f} mm after slice {at + 1} of "
-            f"{len(heights)}, between {_pair(at, order, named)}, where the others are {step:.2f} mm apart. Export the series again with all slices."
+            f"{len(heights)}, between {_pair(at, order, named)}, where the others are {step:.2f} mm apart. "
+            "Export the series again with all slices."
         )
     travel = positions[order[-1]] - positions[order[0]]
     tilt = np.degrees(np.arccos(np.clip(travel @ normal / np.linalg.norm(travel), -1, 1)))

@@ -15,7 +15,9 @@ from segsuite.volumes.dicom_pixels import require_grey
 
 __all__ = ["Frame", "frames_of"]
 
-DETECTOR_NOTE = "no PixelSpacing: ImagerPixelSpacing, measured at the detector, is taken; structures may be smaller by magnification"
+DETECTOR_NOTE = (
+    "no PixelSpacing: ImagerPixelSpacing, measured at the detector, is taken; structures may be smaller by magnification"
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,9 @@ def _groups(data: Dataset, path: Path) -> list[Dataset | None]:
     try:
         return list(data.get("PerFrameFunctionalGroupsSequence") or ())
     except Exception as error:  # a broken sequence raises what it likes
-        raise VolumeError(f"{path} must have readable functional groups, got: {type(error).__name__}. Export it again.") from error
+        raise VolumeError(
+            f"{path} must have readable functional groups, got: {type(error).__name__}. Export it again."
+        ) from error
 
 
 class _Places:
@@ -105,7 +109,9 @@ def _frame(places: _Places, path: Path, number: int, size: tuple[int, int]) -> F
     try:
         return _described_frame(places, path, number, size)
     except (AttributeError, TypeError, KeyError, NotImplementedError, RecursionError) as error:
-        raise VolumeError(f"{path} must have readable functional groups, got: {type(error).__name__}. Export it again.") from error
+        raise VolumeError(
+            f"{path} must have readable functional groups, got: {type(error).__name__}. Export it again."
+        ) from error
 
 
 def _described_frame(places: _Places, path: Path, number: int, size: tuple[int, int]) -> Frame:

@@ -1,99 +1,42 @@
-"""What a file says of itself in DICOM: whether it is DICOM, which series it belongs to, and whether it is a scan at all."""
+"""What a DICOM file says of itself: which series it belongs to, and whether it is a scan at all. By pydicom."""
 
 from __future__ import annotations
 
 import stat
 import warnings
-from dataclasses import dataclass
+import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
 
 from segsuite.errors import VolumeError
+from segsuite.volumes.dicom_files import PREAMBLE_BYTES, DicomFile
 
-__all__ = ["DicomFile", "is_dicom", "numbers", "read_dataset", "read_header", "text"]
+__all__ = ["numbers", "read_dataset", "read_header", "text"]
 
 # values that break DICOM's rules are common; what matters of them is checked here
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\.")
 
-ENDINGS = (".dcm", ".ima", ".dicom")
-PREAMBLE_BYTES = 128
-_FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
-"""How a file without preamble begins: group 2 or 8, in either byte order."""
 MOST_INFLATED_BYTES = 2**31
 DEFLATED = "1.2.840.10008.1.2.1.99"
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 SECONDARY_CAPTURE = f"{STORAGE}7"
 NO_SCANS = {
-    "1.2.840.10008.1.3.10": "DICOM directory",
-    f"{STORAGE}66.4": "DICOM segmentation",
-    f"{STORAGE}66.7": "DICOM segmentation",
-    f"{STORAGE}66": "DICOM object without pixels",
-    f"{STORAGE}88": "DICOM report",
-    f"{STORAGE}104": "DICOM document",
-    f"{STORAGE}11": "DICOM presentation",
-    f"{STORAGE}9": "DICOM waveform",
-    f"{STORAGE}481": "DICOM radiotherapy object",
-    "1.3.12.2.1107.5.9.1": "DICOM object without pixels",
+    "1.2.840.10008.1.3.10": "DICOM file (directory)",
+    f"{STORAGE}66.4": "DICOM file (segmentation)",
+    f"{STORAGE}66.7": "DICOM file (segmentation)",
+    f"{STORAGE}66": "DICOM file (without pixels)",
+    f"{STORAGE}88": "DICOM file (report)",
+    f"{STORAGE}104": "DICOM file (document)",
+    f"{STORAGE}11": "DICOM file (presentation)",
+    f"{STORAGE}9": "DICOM file (waveform)",
+    f"{STORAGE}481": "DICOM file (radiotherapy)",
+    "1.3.12.2.1107.5.9.1": "DICOM file (without pixels)",
 }
 """Classes, or the beginning of classes up to a dot, of what is no scan."""
-
-
-@dataclass(frozen=True)
-class DicomFile:
-    """One file.
-
-    Attributes:
-        path: Where it is.
-        series_uid: Empty where an anonymiser removed it.
-        number: Of the series; empty if unknown.
-        description: Of the series; empty where it could name the patient.
-        no_scan: What it is instead of (a part of) a scan; empty for a scan.
-        localiser: Whether it says that it is a survey picture.
-    """
-
-    path: Path
-    series_uid: str
-    number: str
-    description: str
-    no_scan: str = ""
-    localiser: bool = False
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file's first bytes, or its ending, say DICOM. Anything but a regular file is none and is not opened.
-
-    Args:
-        path: Any path.
-
-    Returns:
-        True for a file that begins like DICOM, and for one that ends in ``.dcm``, ``.ima`` or ``.dicom``.
-    """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return False
-        if path.suffix.lower() in ENDINGS:
-            return True
-        with path.open("rb") as stream:
-            start = stream.read(PREAMBLE_BYTES + 4)
-    except OSError:
-        return False
-    if start[PREAMBLE_BYTES:] == b"DICM":
-        return True
-    # without preamble: a group's first elements, with an explicit type or with a short length in its place
-    return start[:2] in _FIRST_GROUPS and len(start) > 16 and _begins_like_a_data_set(start)
-
-
-def _begins_like_a_data_set(start: bytes) -> bool:
-    order: Any = "big" if start[:2] == b"\x00\x08" else "little"
-    element = int.from_bytes(start[2:4], order)
-    explicit = start[4:6].isalpha() and start[4:6].isupper()
-    length = int.from_bytes(start[6:8] if explicit else start[4:8], order)
-    return element <= 0x0100 and (explicit or length <= 256)
 
 
 def read_dataset(path: Path, *, pixels: bool) -> FileDataset:
@@ -115,7 +58,9 @@ def read_dataset(path: Path, *, pixels: bool) -> FileDataset:
         _require_small(path)
         found = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True)
         if not len(found):
-            raise VolumeError(f"{path} must be a DICOM file, got {path.stat().st_size} bytes without one element. Export it again.")
+            raise VolumeError(
+                f"{path} must be a DICOM file, got {path.stat().st_size} bytes without one element. Export it again."
+            )
     except VolumeError:
         raise
     except MemoryError:
@@ -131,10 +76,8 @@ def _require_small(path: Path) -> None:
     """A deflated file may claim any size: inflate it in pieces before anybody does it at once."""
     with path.open("rb") as stream:
         start = stream.read(4096)
-    if DEFLATED.encode() + b"\0" not in start and DEFLATED.encode() not in start:
+    if DEFLATED.encode() not in start:
         return
-    import zlib
-
     meta = pydicom.filereader.read_file_meta_info(path)
     begin = PREAMBLE_BYTES + 4 + 12 + int(meta.get("FileMetaInformationGroupLength", 0))
     inflater, n_bytes = zlib.decompressobj(-zlib.MAX_WBITS), 0
@@ -162,12 +105,13 @@ def read_header(path: Path) -> DicomFile:
     kind = text(data, "SOPClassUID") or text(getattr(data, "file_meta", Dataset()), "MediaStorageSOPClassUID")
     no_scan = next((name for begin, name in NO_SCANS.items() if kind == begin or kind.startswith(f"{begin}.")), "")
     if not no_scan and kind.startswith(SECONDARY_CAPTURE) and not text(data, "ImagePositionPatient"):
-        no_scan = "DICOM picture without a position" if "PerFrameFunctionalGroupsSequence" not in data else ""
+        no_scan = "DICOM file (picture without a position)" if "PerFrameFunctionalGroupsSequence" not in data else ""
     if not no_scan and not (text(data, "Rows") and text(data, "Columns")):
         raise VolumeError(f"{path} must say the size of its picture (Rows, Columns), got nothing. It may be truncated.")
     return DicomFile(
         path,
         text(data, "SeriesInstanceUID"),
+        text(data, "SOPInstanceUID"),
         text(data, "SeriesNumber"),
         _without_patient(text(data, "SeriesDescription"), data),
         no_scan,

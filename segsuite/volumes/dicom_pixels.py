@@ -67,7 +67,9 @@ def stored_pixels(data: FileDataset, path: Path) -> NDArray[Any]:
     """
     shape = require_grey(data, path)
     if "PixelData" not in data:
-        raise VolumeError(f"{path} must hold pixels as whole numbers (PixelData), got none. It may be truncated: export it again.")
+        raise VolumeError(
+            f"{path} must hold pixels as whole numbers (PixelData), got none. It may be truncated: export it again."
+        )
     allocated, signed = _whole(data, "BitsAllocated", path, 16), _whole(data, "PixelRepresentation", path, 0)
     stored = _whole(data, "BitsStored", path, allocated)
     high = _whole(data, "HighBit", path, stored - 1)

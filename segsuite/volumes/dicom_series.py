@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segsuite.errors import VolumeError
-from segsuite.volumes.dicom_headers import DicomFile, is_dicom, read_header
+from segsuite.volumes.dicom_files import DicomFile, candidates, is_dicom
 
-__all__ = ["FolderOfSeries", "Series", "holds_dicom", "look_into", "series_at"]
+__all__ = ["FolderOfSeries", "Series", "join_parts", "look_into", "series_at"]
 
 MOST_SEARCHED_BYTES = 2**17
-_IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img", ".mgz", ".mgh", ".png", ".json", ".tsv", ".csv")
 State = tuple[tuple[str, int, int], ...]
 
 
@@ -34,6 +33,7 @@ class Series:
         description: Never with the patient's name or number in it.
         localiser: Whether its slices say that they are survey pictures.
         damaged: Files that cannot be read and are, or may be, slices of it: with the reasons.
+        objects: Identifiers of its files; copies have the same.
     """
 
     uid: str
@@ -42,6 +42,7 @@ class Series:
     description: str = ""
     localiser: bool = False
     damaged: tuple[str, ...] = ()
+    objects: frozenset[str] = frozenset()
 
     @property
     def label(self) -> str:
@@ -72,18 +73,6 @@ class FolderOfSeries:
     files: frozenset[str] = frozenset()
 
 
-def holds_dicom(folder: Path) -> bool:
-    """Whether a file of the folder itself is DICOM by its first bytes or its ending.
-
-    Args:
-        folder: Any folder; one that cannot be listed holds none.
-
-    Returns:
-        True at the first such file.
-    """
-    return any(is_dicom(path) for path in _candidates(folder))
-
-
 def look_into(folder: Path) -> FolderOfSeries:
     """The series of a folder, without its sub-folders.
 
@@ -93,7 +82,7 @@ def look_into(folder: Path) -> FolderOfSeries:
     Returns:
         The series; a damaged file is put down to each series that it may belong to.
     """
-    files = [path for path in _candidates(folder) if is_dicom(path) or _named_like_a_slice(path)]
+    files = [path for path in candidates(folder) if is_dicom(path) or _named_like_a_slice(path)]
     if not any(is_dicom(path) for path in files):
         return FolderOfSeries()
     states = tuple((str(path), status.st_size, status.st_mtime_ns) for path in files if (status := path.stat()))
@@ -113,6 +102,8 @@ def series_at(path: Path, *, series_uid: str | None = None) -> Series:
     Raises:
         VolumeError: None there, several without a choice, or a file of it that cannot be read.
     """
+    from segsuite.volumes.dicom_headers import read_header  # pydicom takes a third of a second
+
     if not path.is_dir():
         own = read_header(path)
         if own.no_scan:
@@ -122,7 +113,7 @@ def series_at(path: Path, *, series_uid: str | None = None) -> Series:
         if series_uid is not None and chosen.uid != series_uid:
             raise VolumeError(f"{path} must be of series {series_uid}, got one of {chosen.shown}.")
     else:
-        chosen = _chosen(path, look_into(path).series or _below(path), series_uid)
+        chosen = _chosen(path, _in_folder(path), series_uid)
     if chosen.damaged:
         more = f" (and {len(chosen.damaged) - 1} more)" if len(chosen.damaged) > 1 else ""
         raise VolumeError(f"{path} must hold readable slices only, got: {chosen.damaged[0]}{more}")
@@ -146,26 +137,42 @@ def _chosen(folder: Path, found: Sequence[Series], series_uid: str | None) -> Se
     return scans[0]
 
 
-def _below(folder: Path) -> list[Series]:
-    """Series that are spread over sub-folders, each put together."""
-    parts: dict[str, list[Series]] = {}
+def _in_folder(folder: Path) -> list[Series]:
+    """Series that lie directly in it, with what is below it of them; else those that are below it."""
+    direct = look_into(folder).series
+    found = list(direct)
     for here, folders, _ in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for one in look_into(Path(here)).series:
-            parts.setdefault(one.uid, []).append(one)
-    return [joined(same) for same in parts.values()]
+        if Path(here) != folder:
+            found += look_into(Path(here)).series
+    whole = join_parts(found)
+    return [one for one in whole if one.files[0].parent == folder] if direct else whole
 
 
-def joined(parts: Sequence[Series]) -> Series:
-    """Parts of one series in several folders, as one.
+def join_parts(found: Sequence[Series]) -> list[Series]:
+    """Series whose slices lie in several folders, put together; copies stay apart.
 
     Args:
-        parts: Of the same identifier.
+        found: Of several folders.
 
     Returns:
-        All their files.
+        In the order of their first parts.
     """
+    groups: dict[str, list[list[Series]]] = {}
+    for one in found:
+        same = groups.setdefault(one.uid or str(one.files[0]), [])
+        fitting = next((parts for parts in same if not any(part.objects & one.objects for part in parts)), None)
+        if fitting is None:
+            same.append([one])
+        else:
+            fitting.append(one)
+    return [_joined(parts) for same in groups.values() for parts in same]
+
+
+def _joined(parts: Sequence[Series]) -> Series:
     first = parts[0]
+    if len(parts) == 1:
+        return first
     return Series(
         first.uid,
         tuple(path for part in parts for path in part.files),
@@ -173,15 +180,8 @@ def joined(parts: Sequence[Series]) -> Series:
         first.description,
         all(part.localiser for part in parts),
         tuple(reason for part in parts for reason in part.damaged),
+        frozenset().union(*(part.objects for part in parts)),
     )
-
-
-def _candidates(folder: Path) -> list[Path]:
-    try:
-        names = sorted(os.listdir(folder))
-    except OSError:
-        return []
-    return [folder / name for name in names if not name.startswith(".") and not name.lower().endswith(_IMAGE_ENDINGS)]
 
 
 def _named_like_a_slice(path: Path) -> bool:
@@ -196,6 +196,8 @@ def _form(name: str) -> str:
 @functools.lru_cache(maxsize=64)
 def _grouped(states: State) -> FolderOfSeries:
     """By files, sizes and times of change: one process looks into the same folder several times."""
+    from segsuite.volumes.dicom_headers import read_header  # pydicom takes a third of a second
+
     scans: list[DicomFile] = []
     unreadable: dict[Path, str] = {}
     left_out: Counter[str] = Counter()
@@ -223,7 +225,9 @@ def _grouped(states: State) -> FolderOfSeries:
     for file in scans:
         groups.setdefault(file.series_uid, []).append(file)
     belongs = _belonging(unreadable, list(groups))
-    series = [_series(files, [unreadable[path] for path, uids in belongs.items() if uid in uids]) for uid, files in groups.items()]
+    series = [
+        _series(files, [unreadable[path] for path, uids in belongs.items() if uid in uids]) for uid, files in groups.items()
+    ]
     if not groups and unreadable:
         series = [Series("", tuple(unreadable), damaged=tuple(unreadable.values()))]
     known = frozenset(str(path) for path in [*unreadable, *(Path(name) for name, _, _ in states if Path(name) not in others)])
@@ -234,7 +238,8 @@ def _series(files: Sequence[DicomFile], damaged: Sequence[str]) -> Series:
     first = files[0]
     paths = tuple(file.path for file in files)
     description = first.description if all(file.description for file in files) else ""
-    return Series(first.series_uid, paths, first.number, description, all(file.localiser for file in files), tuple(damaged))
+    localiser, objects = all(file.localiser for file in files), frozenset(file.object_uid for file in files)
+    return Series(first.series_uid, paths, first.number, description, localiser, tuple(damaged), objects)
 
 
 def _order(series: Series) -> tuple[int, str]:
@@ -253,5 +258,3 @@ def _belonging(unreadable: dict[Path, str], uids: Sequence[str]) -> dict[Path, S
         own = [uid for uid in uids if uid and re.search(re.escape(uid.encode()) + rb"(?![0-9.])", start)]
         found[path] = own if len(own) == 1 else uids
     return found
-
-

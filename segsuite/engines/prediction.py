@@ -21,7 +21,7 @@ from segsuite.engines.lanes import BusyClock, most_voxels_in_hand, run_in_lanes
 from segsuite.engines.ledger import Ledger, LedgerLine, now
 from segsuite.engines.overlap import Conveyor
 from segsuite.engines.segmentation import Predictor, Request, Segmentation
-from segsuite.errors import InputError, OutputError
+from segsuite.errors import InputError, OutputError, VolumeError
 from segsuite.files import hash_of_file, hash_of_json, make_folder, write_json
 from segsuite.volumes.reading import image_ending, read_channels, read_grid
 from segsuite.volumes.volume import Volume, require_varied
@@ -220,6 +220,8 @@ class _Batch:
         ):
             return read
         try:
+            if case.problem:
+                raise VolumeError(case.problem)
             volume = read_channels(case.images, n_channels=self.predictor.n_channels, series_uid=self.options.series_uid)
             require_varied(volume, case=case.case_id)
         except (InputError, FileNotFoundError, MemoryError) as error:

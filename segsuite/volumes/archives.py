@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import shutil
 import stat
@@ -16,13 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
-from segsuite.errors import VolumeError
+from segsuite.errors import OutputError, VolumeError
 from segsuite.files import make_folder, writing_to
 
-__all__ = ["ARCHIVE_ENDINGS", "UnpackLimits", "archive_name", "is_archive", "unpack", "work_folder"]
+__all__ = ["ARCHIVE_ENDINGS", "UnpackLimits", "WorkFolder", "archive_name", "is_archive", "unpack"]
 
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 WORK_PREFIX = ".segsuite-unpacked-"
+LOCK_FILE = ".lock"
 _CHUNK_BYTES = 2**20
 _BROKEN = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError, KeyError,
@@ -66,39 +69,61 @@ def archive_name(path: Path) -> str:
     return path.name[: len(path.name) - len(ending)]
 
 
-@contextlib.contextmanager
-def work_folder(out: Path) -> Iterator[Path]:
-    """A private folder below the outputs that is gone afterwards; what a killed process left of its own is removed first.
+class WorkFolder:
+    """A private folder that is made when it is needed and is gone afterwards.
 
-    Args:
-        out: Where the outputs go; it has the space, and other machines see it.
-
-    Yields:
-        An empty folder that only the user may read.
+    What a killed process left of its own is removed first. As a context manager.
     """
-    make_folder(out)
-    _remove_orphans(out)
-    with writing_to(out):
-        folder = Path(tempfile.mkdtemp(prefix=WORK_PREFIX, dir=out))
-    with (folder / ".lock").open("w") as lock:
-        try:
-            _lock(lock)
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
+    def __init__(self, parent: Path) -> None:
+        """Set up; nothing is made yet.
 
-def _remove_orphans(out: Path) -> None:
-    """A folder whose lock is free has no process any more."""
-    for folder in out.glob(f"{WORK_PREFIX}*"):
-        with contextlib.suppress(OSError), (folder / ".lock").open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+        Args:
+            parent: In which it is made: the outputs' folder has the space, and other machines see it.
+        """
+        self.parent = parent
+        self._path: Path | None = None
+        self._lock: IO[str] | None = None
+        self._n_places = 0
 
+    def __enter__(self) -> WorkFolder:
+        """Remove what dead processes left."""
+        for folder in self.parent.glob(f"{WORK_PREFIX}*"):
+            with contextlib.suppress(OSError), (folder / LOCK_FILE).open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its process would hold it
+                shutil.rmtree(folder, ignore_errors=True)
+        return self
 
-def _lock(lock: IO[str]) -> None:
-    with contextlib.suppress(OSError):  # a file system without locks: then nothing is removed either
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def __exit__(self, *_: object) -> None:
+        """Remove it."""
+        if self._path is not None:
+            shutil.rmtree(self._path, ignore_errors=True)
+        if self._lock is not None:
+            self._lock.close()
+
+    def place_for(self, archive: Path) -> Path:
+        """A new place, which ends in the archive's name.
+
+        Args:
+            archive: What will be unpacked there.
+
+        Returns:
+            A path where nothing is yet.
+
+        Raises:
+            OutputError: The folder cannot be made.
+        """
+        if self._path is None:
+            make_folder(self.parent)
+            with writing_to(self.parent):
+                self._path = Path(tempfile.mkdtemp(prefix=WORK_PREFIX, dir=self.parent))
+                new = self._path / f"{LOCK_FILE}.new"
+                self._lock = new.open("w")
+                with contextlib.suppress(OSError):  # a file system without locks: then nobody removes it either
+                    fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                new.rename(self._path / LOCK_FILE)
+        self._n_places += 1
+        return self._path / str(self._n_places) / archive.name
 
 
 def unpack(archive: Path, folder: Path, limits: UnpackLimits = UnpackLimits()) -> Counter[str]:
@@ -114,6 +139,7 @@ def unpack(archive: Path, folder: Path, limits: UnpackLimits = UnpackLimits()) -
 
     Raises:
         VolumeError: Damaged, encrypted, too large, too many files, or names that lead elsewhere.
+        OutputError: The disk is full.
     """
     if not stat.S_ISREG(archive.stat().st_mode):
         raise VolumeError(f"{archive} must be a regular file, got a pipe or device.")
@@ -127,7 +153,7 @@ def unpack(archive: Path, folder: Path, limits: UnpackLimits = UnpackLimits()) -
                     continue
                 target = folder / _safe_name(archive, name)
                 budget.take_file(size)
-                make_folder(target.parent)
+                target.parent.mkdir(parents=True, exist_ok=True)
                 if target.exists():
                     raise VolumeError(f"{archive} must hold each name once, got `{name}` twice.")
                 with open_member() as source, target.open("xb") as sink:
@@ -137,6 +163,10 @@ def unpack(archive: Path, folder: Path, limits: UnpackLimits = UnpackLimits()) -
     except VolumeError:
         raise
     except _BROKEN as error:
+        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+            raise OutputError(
+                f"{folder} must have the space for what {archive} holds, got: {error.strerror}. Free some."
+            ) from error
         lines = str(error).strip().splitlines() or [type(error).__name__]
         encrypted = "password" in lines[0] or "encrypted" in lines[0]
         what = "an encrypted one" if encrypted else f"a damaged one ({lines[0].rstrip('.')[:150]})"
@@ -169,10 +199,12 @@ class _Budget:
     def _require(self, n_bytes: int) -> None:
         if n_bytes > self.most_bytes:
             raise VolumeError(
-                f"{self.archive} must unpack to at most {self.most_bytes / 1e9:.1f} GB, got more. If that is meant, unpack it by hand."
+                f"{self.archive} must unpack to at most {self.most_bytes / 1e9:.1f} GB, got more. Unpack it by hand."
             )
         if n_bytes > self.space:
-            raise VolumeError(f"{self.archive} must unpack into the {max(self.space, 0) / 1e9:.1f} GB that may be used, got more.")
+            raise VolumeError(
+                f"{self.archive} must unpack into the {max(self.space, 0) / 1e9:.1f} GB that may be used, got more."
+            )
 
 
 class _Opener(Protocol):
@@ -220,6 +252,7 @@ def _safe_name(archive: Path, name: str) -> Path:
     pure = PurePosixPath(name.replace("\\", "/"))
     first = pure.parts[0] if pure.parts else ""
     if pure.is_absolute() or ".." in pure.parts or not pure.parts or first.endswith(":") or "\0" in name:
-        raise VolumeError(f"{archive} must hold names below its own folder, got `{name[:100]}`. Do not trust it: ask for another.")
+        raise VolumeError(
+            f"{archive} must hold names below its own folder, got `{name[:100]}`. Do not trust it: ask for another."
+        )
     return Path(*(part for part in pure.parts if part != "."))
-

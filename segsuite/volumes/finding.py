@@ -1,4 +1,4 @@
-"""Which images a folder holds, at any depth, by content where names do not tell; and what else is there, so that it can be said."""
+"""Which images a folder holds, at any depth, by content where names do not tell; and what else is there, to be said."""
 
 from __future__ import annotations
 
@@ -134,9 +134,7 @@ def find_images(
     return search
 
 
-def _put(
-    path: Path, folder: Path, search: Search, leave_out: Callable[[Path], str], archive_endings: Sequence[str]
-) -> None:
+def _put(path: Path, folder: Path, search: Search, leave_out: Callable[[Path], str], archive_endings: Sequence[str]) -> None:
     relative = path.relative_to(folder).as_posix()
     if path.name.startswith("."):
         search.left_out["hidden file"] += 1
@@ -162,13 +160,15 @@ def _folders(folder: Path, left_out: Counter[str], leave_out: Callable[[Path], s
         except OSError as error:
             if here == folder:
                 reason = (error.strerror or str(error)).lower()
-                raise VolumeError(f"{folder} must be a folder that can be listed, got: {reason}. Change its permissions.") from error
+                raise VolumeError(
+                    f"{folder} must be a folder that can be listed, got: {reason}. Change its permissions."
+                ) from error
             left_out["folder that cannot be listed"] += 1
             continue
         files = []
         for entry in entries:
             path = here / entry.name
-            if not os.path.isdir(path):  # unlike Path.is_dir, False where a link leads to what may not be seen
+            if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a link leads to what may not be seen
                 files.append(path)
             elif entry.name.startswith("."):
                 left_out["hidden folder"] += 1

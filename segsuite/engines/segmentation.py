@@ -11,12 +11,13 @@ import numpy as np
 
 from segsuite.data.transforms import Preprocessing, prepare_image, region_box
 from segsuite.shapes import FloatArray, Image, LabelMap, Size
+from segsuite.volumes.orders import Order, order_to_upright, upright
 from segsuite.volumes.volume import Volume
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Predictor", "Request", "RowSource", "Segmentation", "row_axis", "segment_rows"]
+__all__ = ["Predictor", "Request", "RowSource", "Segmentation", "row_axis", "segment_rows", "segment_upright"]
 
 LONGER = 1.2
 """Rows come along another axis than the first where that one is so much longer: fewer are held at a time."""
@@ -122,6 +123,31 @@ class Predictor(Protocol):
         """
 
 
+def segment_upright(volume: Volume, segment: Callable[[Volume], Segmentation], *, release: bool = False) -> Segmentation:
+    """Segment an image in RAS+ order, so that the same scan gets the same mask in whatever order a file stores its axes.
+
+    Args:
+        volume: Intensities on their own grid.
+        segment: Sees the upright image; see ``volumes.orders.upright``.
+        release: Give up the voxels of the volume; ``segment`` gives up those that it gets.
+
+    Returns:
+        What ``segment`` found, on the image's own grid.
+    """
+    scan, order = upright(volume)
+    if release and scan is not volume:
+        volume.release()
+    found = segment(scan)
+    return found if order.is_identity else _undone(found, order)
+
+
+def _undone(found: Segmentation, order: Order) -> Segmentation:
+    labels = None if found.labels is None else np.ascontiguousarray(order.undone(found.labels))
+    kept = None if found.probabilities is None else np.ascontiguousarray(order.undone(found.probabilities))
+    volumes = {name: np.ascontiguousarray(order.undone(volume)) for name, volume in found.volumes.items()}
+    return replace(found, labels=labels, probabilities=kept, volumes=volumes)
+
+
 def segment_rows(
     volume: Volume,
     preprocessing: Preprocessing,
@@ -150,32 +176,34 @@ def segment_rows(
     """
     from segsuite.engines.label_reduction import reduce_to_labels  # loads torch; who only hands out cases does without
 
-    inside = region_box(volume, preprocessing.region_mm) if box is None else box
-    part = volume.cropped(inside)
-    native = part.grid
-    image, network = prepare_image(part, replace(preprocessing, region_mm=None))
-    if release:
-        volume.release()
-        del part
-    axis = row_axis(network.shape)
-    reduced = reduce_to_labels(
-        partial(source.rows, image, axis),
-        network,
-        native,
-        axis=axis,
-        parts=source.parts(network.shape, axis),
-        keep_probabilities=keep_probabilities,
-        n_extra=len(extra),
-    )
-    table = np.asarray(class_labels)
-    labels: Any = table.astype(np.uint8 if table.max() <= 255 else np.uint16)[reduced.labels]
-    shape = volume.grid.shape
-    probabilities = None
-    if reduced.probabilities is not None:
-        probabilities = _placed(reduced.probabilities, inside, shape)
-        probabilities[0] = _placed(reduced.probabilities[0], inside, shape, outside=1.0)
-    volumes = {name: _placed(channel, inside, shape) for name, channel in zip(extra, reduced.extra, strict=True)}
-    return Segmentation(_placed(labels, inside, shape), probabilities, volumes, class_labels=tuple(class_labels))
+    chosen = region_box(volume, preprocessing.region_mm) if box is None else box
+    inside = order_to_upright(volume.grid).applied_box(chosen, volume.grid.shape)
+    table = np.asarray(class_labels).astype(np.uint8 if max(class_labels) <= 255 else np.uint16)
+
+    def segment(scan: Volume) -> Segmentation:
+        native, shape = scan.grid.cropped(inside), scan.grid.shape
+        image, network = prepare_image(scan, preprocessing, box=inside)
+        if release:
+            scan.release()
+        axis = row_axis(network.shape)
+        reduced = reduce_to_labels(
+            partial(source.rows, image, axis),
+            network,
+            native,
+            axis=axis,
+            parts=source.parts(network.shape, axis),
+            keep_probabilities=keep_probabilities,
+            n_extra=len(extra),
+        )
+        probabilities = None
+        if reduced.probabilities is not None:
+            probabilities = _placed(reduced.probabilities, inside, shape)
+            probabilities[0] = _placed(reduced.probabilities[0], inside, shape, outside=1.0)
+        volumes = {name: _placed(channel, inside, shape) for name, channel in zip(extra, reduced.extra, strict=True)}
+        labels = _placed(table[reduced.labels], inside, shape)
+        return Segmentation(labels, probabilities, volumes, class_labels=tuple(class_labels))
+
+    return segment_upright(volume, segment, release=release)
 
 
 def row_axis(shape: Size) -> int:

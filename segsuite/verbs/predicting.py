@@ -12,6 +12,7 @@ from segsuite.engines.model_folder import read_model_folder
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
 from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.segmentation import Predictor
+from segsuite.errors import SettingsError
 from segsuite.files import make_folder, write_text
 
 __all__ = ["open_predictor", "predict"]
@@ -27,6 +28,7 @@ def predict(
     shard: tuple[int, int] = (1, 1),
     overwrite: bool = False,
     save_probabilities: bool = False,
+    save_regions: bool = False,
     series_uid: str | None = None,
     attributes: Path | None = None,
     overrides: Sequence[str] = (),
@@ -51,7 +53,8 @@ def predict(
         fold: For manifests, only this fold.
         shard: This process's part of how many, counted from 1.
         overwrite: Do again what is done.
-        save_probabilities: Also write one volume per class.
+        save_probabilities: Also write one volume per class, or region.
+        save_regions: Also write one mask per region.
         series_uid: For DICOM folders with several series: which one.
         attributes: Table with a column ``case`` and what else is known of each case.
         overrides: ``key=value`` of how the model is applied.
@@ -68,8 +71,16 @@ def predict(
 
     Returns:
         Counts and failures.
+
+    Raises:
+        SettingsError: Regions of a model that has none.
     """
     folder = read_model_folder(model)
+    if save_regions and folder.regions is None:
+        raise SettingsError(
+            f"--save-regions must have a model that was trained on regions, got {folder.path}, whose structures are "
+            f"{sorted(folder.labels)}. Leave it away: the mask holds them all."
+        )
     opened = partial(open_predictor, device=device, overrides=tuple(overrides), threads=threads)
     cases = find_inputs(inputs, n_channels=len(folder.description["channels"]), data_root=data_root, fold=fold)
     if attributes is not None:
@@ -81,7 +92,7 @@ def predict(
         on_start(len(cases))
     table = "".join(f"{value}\t{name}\n" for name, value in folder.labels.items())
     write_text(make_folder(out) / "labels.tsv", f"index\tname\n{table}")
-    options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force)
+    options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force, save_regions)
     if cluster is not None:
         from segsuite.engines.parcels import SentModel
         from segsuite.engines.ray_cluster import predict_on_ray  # Ray is an extra

@@ -13,7 +13,6 @@ from segsuite.engines.machine import available_cores, shared_memory
 from segsuite.errors import Advice, OutputError
 
 __all__ = [
-]
     "Tell",
     "default_workers",
     "let_training_end_first",

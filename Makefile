@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 # two files of tests at the same time, each on one core
 TESTS := OMP_NUM_THREADS=1 $(RUN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test unit lint install clean
+.PHONY: demo test unit lint machines install clean
 
 demo: $(VENV)/installed
 	$(RUN)/segsuite demo --out demo_run
@@ -20,6 +20,10 @@ lint: $(VENV)/installed-test
 	$(RUN)/ruff check segsuite pipelines tests benchmarks
 	$(RUN)/ruff format --check segsuite pipelines tests benchmarks
 	$(RUN)/mypy
+
+# the suite as if on other machines; goes on where it was stopped, at most an hour on two cores
+machines: $(VENV)/installed-test
+	$(RUN)/python tests/machines
 
 install: $(VENV)/installed
 

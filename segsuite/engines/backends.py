@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -246,8 +247,7 @@ def _fastest(backends: Sequence[Backend], model: ModelFolder, network: nn.Module
     """Measured once per model, machine and number of threads, then remembered."""
     versions = [(backend.name, backend.version) for backend in backends]
     machine = [platform.processor(), platform.node(), torch.get_num_threads(), list(shape)]
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segsuite" / "backends"
-    path = root / f"{hash_of_json([model.sha256, versions, machine])[:32]}.json"
+    path = _cache_folder() / "backends" / f"{hash_of_json([model.sha256, versions, machine])[:32]}.json"
     try:
         remembered = Backend.parse(json.loads(path.read_text(encoding="utf-8"))["fastest"])
     except (OSError, ValueError, KeyError, SettingsError):
@@ -257,11 +257,20 @@ def _fastest(backends: Sequence[Backend], model: ModelFolder, network: nn.Module
     seconds = {b: pass_seconds(open_backend(b, network, model), shape, dtype=b.dtype) for b in backends}
     fastest = min(seconds, key=lambda backend: seconds[backend])
     try:
-        make_folder(root)
+        make_folder(path.parent)
         write_json(path, {"fastest": fastest.name, "seconds": {backend.name: round(s, 5) for backend, s in seconds.items()}})
     except OutputError:
         pass  # a home without room: measured again next time
     return fastest
+
+
+def _cache_folder() -> Path:
+    """Where the user's caches are; in the temporary folder for a user without a home, as containers have them."""
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        home = Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
+    return home / "segsuite"
 
 
 def _onnxruntime(path: str) -> Forward:

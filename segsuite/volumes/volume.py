@@ -24,12 +24,17 @@ class Volume:
         grid: Shape and affine.
         path: The file or DICOM folder it came from.
         header: The NIfTI header's geometry fields by name (``qform_code``, ``srow_x``, ...); empty for other formats.
+        notes: Sentences on what the file says of itself that a user should know (units that were converted, two placements
+            that differ, none at all); for ledgers and checks.
+        sides_known: Whether the file says which side of the body is left. Without it the affine is only a convention.
     """
 
     array: FloatArray | LabelMap
     grid: Grid
     path: Path | None = None
     header: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    sides_known: bool = True
 
     @property
     def spacing_mm(self) -> Spacing:
@@ -50,7 +55,10 @@ class Volume:
             The part; this volume itself if the box is all of it.
         """
         grid = self.grid.cropped(box)
-        return self if grid.shape == self.grid.shape else Volume(self.array[(slice(None), *box)], grid, self.path)
+        if grid.shape == self.grid.shape:
+            return self
+        part = self.array[(slice(None), *box)]
+        return Volume(part, grid, self.path, notes=self.notes, sides_known=self.sides_known)
 
     @property
     def labels(self) -> LabelMap:

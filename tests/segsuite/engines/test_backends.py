@@ -143,6 +143,22 @@ def test_a_home_that_cannot_be_written_only_costs_time(
     assert choose(model) == ORT
 
 
+def test_a_user_without_a_home_has_a_cache_all_the_same(
+    model: ModelFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    judge(model, torch=True, onnxruntime=True)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(backends.Path, "home", no_home)
+    monkeypatch.setattr(backends.tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
+    monkeypatch.setattr(backends, "open_backend", lambda backend, network, folder: backend.engine)
+    monkeypatch.setattr(backends, "pass_seconds", lambda forward, shape, dtype: {"torch": 2.0, "onnxruntime": 1.0}[forward])
+    assert choose(model) == ORT
+    assert len(list((tmp_path / "temporary").rglob("*.json"))) == 1
+
+
 def test_precision_and_device_limit_the_choice(model: ModelFolder) -> None:
     judge(model, torch=True, onnxruntime=True)
     assert choose(model, precision="bfloat16") == Backend("torch", "bfloat16")

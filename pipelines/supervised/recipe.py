@@ -17,6 +17,7 @@ from segsuite.data.cache import PreparedCase
 from segsuite.data.datasets import PatchDataset
 from segsuite.data.spatial import SpatialAugmentation
 from segsuite.engines.averaged_training import as_settings_say, fit_on_patches
+from segsuite.engines.checkpoints import BEST
 from segsuite.engines.cohort import Cohort, open_cohort
 from segsuite.engines.components import labels_to_reduce
 from segsuite.engines.devices import choose_device, choose_precision
@@ -28,7 +29,6 @@ from segsuite.engines.model_predictor import model_of_pipeline
 from segsuite.engines.planning import Plan, plan_once
 from segsuite.engines.processes import rank
 from segsuite.engines.run_folder import RunFolder
-from segsuite.engines.training import BEST
 from segsuite.pipeline import Runtime
 
 __all__ = ["train"]

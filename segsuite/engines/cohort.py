@@ -18,7 +18,15 @@ from segsuite.data.manifest import Case, Manifest, read_manifest
 from segsuite.data.phantoms.cohort import PhantomCohort, write_phantom_cohort
 from segsuite.data.samplers import EpochSampler
 from segsuite.data.transforms import Preprocessing
-from segsuite.engines.processes import Tell, default_workers, rank, wait_for_first, workers_that_fit, world_size
+from segsuite.engines.processes import (
+    Tell,
+    default_workers,
+    let_training_end_first,
+    rank,
+    wait_for_first,
+    workers_that_fit,
+    world_size,
+)
 from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import SettingsError
 from segsuite.shipped import find_manifest
@@ -168,6 +176,7 @@ def patch_loader(dataset: PatchDataset, *, batch_size: int, steps_per_epoch: int
         pin_memory=torch.cuda.is_available(),
         collate_fn=collate_views if dataset.turn_on_gpu else None,
         drop_last=True,
+        worker_init_fn=let_training_end_first,
     )
 
 

@@ -34,7 +34,7 @@ def test_killed_training_ends_with_the_same_weights(tiny_overrides: list[str], t
     longer = [text for text in tiny_overrides if "max_steps" not in text] + ["training.max_steps=20"]
     unbroken = train("supervised/phantom", overrides=longer, out=tmp_path / "unbroken", runtime=HERE)
     command = [sys.executable, "-m", "segsuite", "train", "supervised/phantom", *longer, "--fold", "0"]
-    command += ["--out", str(tmp_path / "killed"), "--device", "cpu", "-j", "0", "-q"]
+    command += ["--out", str(tmp_path / "killed"), "--device", "cpu", "-j", "2", "-q"]
     process = subprocess.Popen(command)
     while process.poll() is None and not (tmp_path / "killed" / "checkpoints" / "last.ckpt").is_file():
         time.sleep(0.05)

@@ -42,7 +42,7 @@ def quantise_onnx(onnx: Path, path: Path, windows: Sequence[Image]) -> None:
     require_extra("openvino", "onnxruntime", purpose="int8")
     quantization = import_engine("onnxruntime.quantization")
 
-    class Examples(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Examples(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
         """Hands out one window after the other."""
 
         def __init__(self) -> None:

@@ -124,6 +124,7 @@ def predict(
     shard: Annotated[str | None, typer.Option("--shard", help="i/n: this process takes the i-th of n parts.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
     save_probabilities: Annotated[bool, typer.Option("--save-probabilities", help="One more volume per class.")] = False,
+    save_regions: Annotated[bool, typer.Option("--save-regions", help="One more mask per region.")] = False,
     series_uid: SeriesUid = None,
     series_description: SeriesDescription = None,
     attributes: Attributes = None,
@@ -158,6 +159,7 @@ def predict(
     how |= {
         "overwrite": overwrite,
         "save_probabilities": save_probabilities,
+        "save_regions": save_regions,
         "series_uid": series_uid,
         "series_description": series_description,
         "attributes": attributes,

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from segsuite.engines.inputs import InputCase, SearchOptions, search_inputs, take_shard, with_attributes
 from segsuite.engines.isolation import predict_isolated
-from segsuite.engines.model_folder import read_model_folder
+from segsuite.engines.model_folder import ModelFolder, read_model_folder
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
 from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.segmentation import Predictor
-from segsuite.errors import OutputError
+from segsuite.errors import OutputError, SettingsError
 from segsuite.files import make_folder, write_text
 from segsuite.outputs import require_outputs_apart
 from segsuite.volumes.archives import WorkFolder
@@ -35,6 +35,7 @@ def predict(
     shard: tuple[int, int] = (1, 1),
     overwrite: bool = False,
     save_probabilities: bool = False,
+    save_regions: bool = False,
     series_uid: str | None = None,
     series_description: str | None = None,
     unpack: bool = True,
@@ -62,7 +63,8 @@ def predict(
         fold: For manifests, only this fold.
         shard: This process's part of how many, counted from 1.
         overwrite: Do again what is done.
-        save_probabilities: Also write one volume per class.
+        save_probabilities: Also write one volume per class, or region.
+        save_regions: Also write one mask per region.
         series_uid: Of DICOM series, only this one.
         series_description: Of DICOM series, only those whose description fits this pattern.
         unpack: Whether zip and tar archives are looked into.
@@ -84,9 +86,11 @@ def predict(
         Counts and failures.
 
     Raises:
+        SettingsError: Regions of a model that has none.
         OutputError: A mask would take the place of something that is read, or lie outside ``out``; nothing is written then.
     """
     folder = read_model_folder(model)
+    _require_regions(folder, save_regions=save_regions)
     opened = partial(open_predictor, device=device, overrides=tuple(overrides), threads=threads)
     with WorkFolder(out) as work:
         found = search_inputs(
@@ -105,18 +109,30 @@ def predict(
         if on_start is not None:
             on_start(len(cases))
         _write_labels(folder.labels, out)
-        options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force)
+        options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force, save_regions)
         if cluster is not None:
-            from segsuite.engines.parcels import SentModel
             from segsuite.engines.ray_cluster import predict_on_ray  # Ray is an extra
 
-            place = folder.path.resolve()
-            on_node = SentModel(place, opened) if cluster.files == "sent" else partial(opened, place)
+            on_node = _for_nodes(folder.path.resolve(), opened, cluster)
             return predict_on_ray(cases, on_node, out, options, cluster=cluster, stop=stop, on_case=on_case)
         load = partial(opened, folder.path)
         if isolate:
             return predict_isolated(cases, load, out, options, time_limit_s=time_limit_s, stop=stop, on_case=on_case)
         return predict_cases(cases, load(), out, options, stop=stop, on_case=on_case)
+
+
+def _for_nodes(model: Path, opened: Callable[[Path], Predictor], cluster: RayOptions) -> Callable[[], Predictor]:
+    from segsuite.engines.parcels import SentModel
+
+    return SentModel(model, opened) if cluster.files == "sent" else partial(opened, model)
+
+
+def _require_regions(folder: ModelFolder, *, save_regions: bool) -> None:
+    if save_regions and folder.regions is None:
+        raise SettingsError(
+            f"--save-regions must have a model that was trained on regions, got {folder.path}, whose structures are "
+            f"{sorted(folder.labels)}. Leave it away: the mask holds them all."
+        )
 
 
 def _write_labels(labels: Mapping[str, int], out: Path) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from segsuite.data.locate import find_data_root, image_paths
-from segsuite.data.manifest import case_name, read_manifest
+from segsuite.data.manifest import Case, case_name, read_manifest
+from segsuite.documents import is_missing, read_table
 from segsuite.engines.pairing import Pair
 from segsuite.errors import ManifestError, SettingsError, VolumeError
 from segsuite.volumes.reading import image_ending, is_image
@@ -114,11 +114,16 @@ def _from_manifest(path: Path, data_root: Path | None, fold: int | None) -> list
     if not rows:
         raise ManifestError(f"{path} must hold cases{'' if fold is None else f' of fold {fold}'}, got none.")
     names = Counter(Path(row.images[0]).name for row in rows)
-    outputs = [image if names[Path(image).name] > 1 else Path(image).name for image in (row.images[0] for row in rows)]
-    return [
-        InputCase(row.case_id, tuple(image_paths(row, root)), _output_name(output), row.attributes)
-        for row, output in zip(rows, outputs, strict=True)
-    ]
+    return [InputCase(row.case_id, tuple(image_paths(row, root)), _output_of_row(row, names), row.attributes) for row in rows]
+
+
+def _output_of_row(row: Case, names: Mapping[str, int]) -> str:
+    """The image's name; where others bear it too, its path below the data root, or the case's id where it lies elsewhere."""
+    image = Path(row.images[0])
+    if names[image.name] == 1:
+        return _output_name(image.name)
+    inside = not image.is_absolute() and ".." not in image.parts
+    return _output_name(image.as_posix() if inside else f"{row.case_id}{image_ending(image)}")
 
 
 def _from_folder(folder: Path, n_channels: int) -> list[InputCase]:
@@ -181,11 +186,15 @@ def with_attributes(cases: Sequence[Described], table: Path) -> list[Described]:
     Raises:
         ManifestError: No column ``case``, a case twice, or a row for no case.
     """
-    with table.open(newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.DictReader(stream, delimiter="," if table.suffix.lower() == ".csv" else "\t"))
-    if not rows or "case" not in rows[0]:
-        raise ManifestError(f"{table} must have a column `case`, got {sorted(rows[0]) if rows else 'no row'}.")
-    known = {_without_ending(row["case"]): {key: value for key, value in row.items() if key != "case" and value} for row in rows}
+    content = read_table(table, error=ManifestError)
+    column = next((name for name in content.columns if name.lower() == "case"), None)
+    if column is None:
+        raise ManifestError(f"{table} must have a column `case`, got {list(content.columns)}.")
+    rows = content.rows
+    known = {
+        _without_ending(row[column]): {key: value for key, value in row.items() if key != column and not is_missing(value)}
+        for row in rows
+    }
     if len(known) < len(rows):
         raise ManifestError(f"{table} must name each case once, got {len(rows)} rows for {len(known)} cases.")
     bare = Counter(case_name(case.case_id) for case in cases)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import nibabel.orientations as nio
 import numpy as np
 
 from segsuite.engines.pairs import NO_STRUCTURE, Pair
@@ -15,9 +13,10 @@ from segsuite.engines.structure_files import common_name
 from segsuite.errors import InputError, VolumeError
 from segsuite.files import printable
 from segsuite.shapes import FloatArray, LabelMap
-from segsuite.volumes.grid import Grid, require_same_grid
+from segsuite.volumes.grid import Grid
 from segsuite.volumes.labels import label_counts
 from segsuite.volumes.mask_files import why_absent
+from segsuite.volumes.orders import reordered
 from segsuite.volumes.reading import read_labels, read_volume
 from segsuite.volumes.volume import Volume
 from segsuite.volumes.writing import side_volume
@@ -141,13 +140,8 @@ def _read(path: Path) -> Volume:
 
 
 def _on_grid(volume: Volume, grid: Grid, reference: Path) -> Volume:
-    """The same voxels in the reference's order of axes, if they then lie on its grid."""
-    change = nio.ornt_transform(nio.io_orientation(volume.grid.affine), nio.io_orientation(grid.affine))
-    channels: list[Any] = [nio.apply_orientation(channel, change) for channel in volume.array]
-    affine = volume.grid.affine @ nio.inv_ornt_aff(change, volume.grid.shape)
-    stored = replace(volume, array=np.stack(channels), grid=Grid(channels[0].shape, affine))
-    require_same_grid(grid, stored.grid, names=(str(reference), str(volume.path)))
-    return stored
+    """The same voxels in the reference's order of axes, if they then lie on its grid; with what its file leaves open."""
+    return replace(reordered(volume, grid, names=(str(reference), str(volume.path))), notes=volume.notes)
 
 
 def _as_declared(volume: Volume, mapping: Mapping[int, int], declared: Iterable[int]) -> Labelled:

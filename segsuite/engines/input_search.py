@@ -17,7 +17,7 @@ from segsuite.volumes.dicom_files import is_dicom
 from segsuite.volumes.dicom_series import look_into
 from segsuite.volumes.finding import Found, SeriesChoice, find_images
 from segsuite.volumes.reading import image_ending
-from segsuite.volumes.writing import is_side_volume
+from segsuite.volumes.writing import SIDE_VOLUMES
 
 __all__ = ["SearchOptions", "cases_at"]
 
@@ -135,14 +135,13 @@ def _ours(top: Path, out: Path | None) -> Callable[[Path], str]:
     """Says of a path whether an earlier run of ours wrote it: what is below ``out``, or carries our ledger."""
     resolved = None if out is None else out.resolve()
     written = {line.output for line in read_ledger(top).values()}
+    beside = tuple(f"{name.removesuffix(image_ending(Path(name)))}{mark}" for name in written for mark in SIDE_VOLUMES)
 
     def what(path: Path) -> str:
         if path.is_dir():
             return EARLIER if path.resolve() == resolved or _carries_ledger(path) else ""
-        if not written:
-            return ""
         name = path.relative_to(top).as_posix()
-        return "mask of an earlier run" if name in written or (is_side_volume(path) and image_ending(path)) else ""
+        return "mask of an earlier run" if name in written or (name.startswith(beside) and image_ending(path)) else ""
 
     return what
 

@@ -17,7 +17,7 @@ from segsuite.files import remove_unfinished, write_atomically
 from segsuite.volumes.reading import ITK_ENDINGS, NIFTI_ENDINGS, image_ending, read_stored
 from segsuite.volumes.volume import Volume
 
-__all__ = ["is_side_volume", "remove_unfinished_outputs", "side_volume", "write_image", "write_mask"]
+__all__ = ["SIDE_VOLUMES", "is_side_volume", "remove_unfinished_outputs", "side_volume", "write_image", "write_mask"]
 
 SIDE_VOLUMES = ("_probability_", "_map_", "_region_")
 

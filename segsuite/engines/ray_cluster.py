@@ -149,7 +149,7 @@ def _after_death(
         waiting.extendleft(_Batch([case], was_tried=True) for case in reversed(batch.cases))
     else:
         case, reason = batch.cases[0], f"the worker that segmented it died, {batch.n_deaths} times"
-        crew.ledger.put_down(case.case_id, case.output, reason)
+        crew.ledger.put_down(case, reason)
         results.outcomes[case.case_id] = reason
         on_case(case.case_id, reason)
 

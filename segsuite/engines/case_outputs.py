@@ -11,6 +11,7 @@ import numpy as np
 from segsuite.engines.segmentation import Segmentation
 from segsuite.files import make_folder, write_json
 from segsuite.volumes.reading import image_ending
+from segsuite.volumes.regions import Regions, file_word
 from segsuite.volumes.volume import Volume
 from segsuite.volumes.writing import side_volume, write_image, write_mask
 
@@ -34,8 +35,12 @@ class CaseOutputs:
         self.files: dict[Path, Write] = {}
         volumes = {f"map_{name}": channel for name, channel in found.volumes.items()}
         if found.probabilities is not None:
-            channels = zip(found.class_labels, found.probabilities, strict=True)
-            volumes |= {f"probability_{label}": channel for label, channel in channels}
+            channels = zip(found.channel_words, found.probabilities, strict=True)
+            volumes |= {f"probability_{word}": channel for word, channel in channels}
+        if found.regions is not None and found.region_codes is not None:
+            for name in found.regions.names:
+                write = partial(_write_region, found.regions, found.region_codes, name, volume)
+                self.files[side_volume(target, f"region_{file_word(name)}")] = write
         for name, channel in volumes.items():
             self.files[side_volume(target, name)] = partial(_write_volume, channel, volume)
         if found.report is not None:
@@ -69,6 +74,10 @@ def _write_volume(channel: np.ndarray, volume: Volume, path: Path) -> None:
 
 def _write_report(report: dict[str, object], path: Path) -> None:
     write_json(path, report)
+
+
+def _write_region(regions: Regions, codes: np.ndarray, name: str, volume: Volume, path: Path) -> None:
+    write_mask(path, regions.mask(codes, name), like=volume)
 
 
 def _write_labels(labels: np.ndarray, volume: Volume, path: Path) -> None:

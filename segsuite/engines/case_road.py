@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from segsuite.engines.case_outputs import CaseOutputs
 from segsuite.engines.case_sizes import MOST_VOXELS_BESIDE, n_voxels, n_voxels_if_many, require_ordinary_files
@@ -28,6 +28,7 @@ from segsuite.engines.sources import mark_of, source_of
 from segsuite.errors import InputError
 from segsuite.files import hash_of_file, hash_of_json, make_folder
 from segsuite.volumes.reading import read_channels
+from segsuite.volumes.regions import mask_of
 from segsuite.volumes.volume import Volume, require_varied
 
 __all__ = ["CaseRoad", "Travelling"]
@@ -98,7 +99,8 @@ class CaseRoad:
         self.on_begin, self.on_case = on_begin, on_case
         self.ledger = Ledger(make_folder(out), shard=options.shard)
         self.claims = Claims(self.ledger, overwrite=options.overwrite)
-        how = [predictor.sha256, options.save_probabilities, options.series_uid, options.force]
+        how: list[Any] = [predictor.sha256, options.save_probabilities, options.series_uid, options.force]
+        how += ["regions"] if options.save_regions else []
         self.model_hash = hash_of_json(how)
         self.n_done, self.n_skipped = 0, 0
         self.failures: dict[str, str] = {}
@@ -205,7 +207,8 @@ class CaseRoad:
     def _segment(self, travelling: Travelling) -> None:
         case, volume = travelling.case, _known(travelling.volume)
         release = volume.array.size > MOST_VOXELS_BESIDE
-        request = Request(case.case_id, self.options.save_probabilities, self.options.force, case.attributes, release)
+        how = self.options
+        request = Request(case.case_id, how.save_probabilities, how.force, case.attributes, release, how.save_regions)
         travelling.found = self.predictor.segment(volume, request)
 
     def _write(self, travelling: Travelling) -> None:
@@ -254,9 +257,10 @@ def _require_ordinary_files(travelling: Travelling) -> None:
 
 
 def _absent(found: Segmentation, structures: dict[int, str]) -> list[str]:
-    """A note per structure that the mask does not have."""
+    """A note per structure, or region, that the mask does not have."""
     labels = found.labels
-    return [] if labels is None else [f"no {name} found" for value, name in structures.items() if not (labels == value).any()]
+    named = structures if found.regions is None else found.regions.labels
+    return [] if labels is None else [f"no {name} found" for label, name in named.items() if not mask_of(labels, label).any()]
 
 
 def _hash_of_inputs(case: InputCase) -> str:

@@ -11,6 +11,7 @@ import hashlib
 import os
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from segsuite.engines.inputs import InputCase
@@ -25,6 +26,19 @@ SECONDS_TO_WRITE = 600
 """A claim for another image that is older belongs to a process that died."""
 
 
+@dataclass(frozen=True)
+class _Held:
+    """A claim that is ours now.
+
+    Attributes:
+        was_claimed: For the same image before, by a process that died.
+        was_there: Whether the output was there before.
+    """
+
+    was_claimed: bool
+    was_there: bool
+
+
 class Claims:
     """Who may write which output of a folder."""
 
@@ -36,7 +50,7 @@ class Claims:
             overwrite: Whether all may be replaced.
         """
         self.ledger, self.overwrite = ledger, overwrite
-        self._was_there: dict[str, bool] = {}
+        self._held: dict[str, _Held] = {}
 
     def require_own(self, case: InputCase, output: str, *, input_hash: str) -> None:
         """Check that a mask may be written: nothing is there, or what an earlier run made of this image.
@@ -104,22 +118,24 @@ class Claims:
             OutputError: Another process does so for another image, or the folder cannot be written.
         """
         path = self._path(output)
-        self._was_there[output] = os.path.lexists(self.ledger.folder / output)
+        held = _Held(self._is_claimed_for(case, output), os.path.lexists(self.ledger.folder / output))
         with writing_to(path):
-            while True:
+            while not held.was_claimed:
                 try:
                     with path.open("x", encoding="utf-8") as stream:
                         stream.write(mark_of(source_of(case)))
-                    return
+                    break
                 except FileExistsError:
-                    if self._is_claimed_for(case, output):
-                        return
-                if not self.overwrite and _age_s(path) < SECONDS_TO_WRITE:
-                    raise OutputError(
-                        f"{self.ledger.folder / output} must be written by one process, but another one writes it now for "
-                        f"another image of this name than {_named(case)}. Choose another --out."
-                    )
+                    self._require_stale(case, output)
                 path.unlink(missing_ok=True)
+        self._held[output] = held
+
+    def _require_stale(self, case: InputCase, output: str) -> None:
+        if not self.overwrite and _age_s(self._path(output)) < SECONDS_TO_WRITE:
+            raise OutputError(
+                f"{self.ledger.folder / output} must be written by one process, but another one writes it now for another image "
+                f"of this name than {_named(case)}. Choose another --out."
+            )
 
     def give_up(self, output: str, *, written: bool) -> None:
         """A claim has served: the ledger speaks now, or there is nothing new to speak of. Nothing happens if there is none.
@@ -128,11 +144,13 @@ class Claims:
             output: Of the mask, relative to the ledger's folder.
             written: Whether the ledger has a line of it.
         """
-        was_there = self._was_there.pop(output, None)
-        if was_there is None or not (written or was_there or not os.path.lexists(self.ledger.folder / output)):
+        held = self._held.pop(output, None)
+        if held is None:
             return
-        with suppress(OSError):
-            self._path(output).unlink()
+        is_of_use = not written and os.path.lexists(self.ledger.folder / output) and (held.was_claimed or not held.was_there)
+        if not is_of_use:
+            with suppress(OSError):
+                self._path(output).unlink()
 
     def is_unfinished(self, case: InputCase, output: str) -> bool:
         """Whether a mask that is there was left by a process that died before it could write the line.
@@ -145,6 +163,8 @@ class Claims:
 
     def _is_claimed_for(self, case: InputCase, output: str) -> bool:
         """Also by a process that died before it had written whom it claims for."""
+        if output in self._held:
+            return self._held[output].was_claimed
         try:
             mark = self._path(output).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:

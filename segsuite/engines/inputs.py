@@ -6,13 +6,13 @@ import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from segsuite.data.locate import find_data_root, image_paths
-from segsuite.data.manifest import case_name, read_manifest
+from segsuite.data.manifest import Case, case_name, read_manifest
 from segsuite.engines.pairing import Pair
 from segsuite.errors import ManifestError, SettingsError, VolumeError
 from segsuite.volumes.reading import image_ending, is_image
@@ -116,11 +116,16 @@ def _from_manifest(path: Path, data_root: Path | None, fold: int | None) -> list
     if not rows:
         raise ManifestError(f"{path} must hold cases{'' if fold is None else f' of fold {fold}'}, got none.")
     names = Counter(Path(row.images[0]).name for row in rows)
-    outputs = [image if names[Path(image).name] > 1 else Path(image).name for image in (row.images[0] for row in rows)]
-    return [
-        InputCase(row.case_id, tuple(image_paths(row, root)), _output_name(output), row.attributes)
-        for row, output in zip(rows, outputs, strict=True)
-    ]
+    return [InputCase(row.case_id, tuple(image_paths(row, root)), _output_of_row(row, names), row.attributes) for row in rows]
+
+
+def _output_of_row(row: Case, names: Mapping[str, int]) -> str:
+    """The image's name; where others bear it too, its path below the data root, or the case's id where it lies elsewhere."""
+    image = Path(row.images[0])
+    if names[image.name] == 1:
+        return _output_name(image.name)
+    inside = not image.is_absolute() and ".." not in image.parts
+    return _output_name(image.as_posix() if inside else f"{row.case_id}{image_ending(image)}")
 
 
 def _from_folder(folder: Path, n_channels: int) -> list[InputCase]:

@@ -19,7 +19,7 @@ from typing import Any
 from segsuite.engines.failures import Step, reason_of
 from segsuite.engines.inputs import InputCase
 from segsuite.engines.ledger import Ledger
-from segsuite.engines.prediction import BatchOptions, Outcome, ignore, opened, predict_cases
+from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_model, predict_cases
 from segsuite.engines.segmentation import Predictor
 from segsuite.engines.spare_process import WorkProcess, named_end, take_process
 from segsuite.errors import InputError, ModelError
@@ -127,7 +127,7 @@ class _Child:
             told.send(("outcome", outcome))
 
     def _predict(self, teller: _Teller, stop: Callable[[], bool]) -> Outcome:
-        predictor = opened(self.load)
+        predictor = open_model(self.load)
         careful, rest = self.cases[: self.n_careful], self.cases[self.n_careful :]
         run = partial(predict_cases, stop=stop, on_begin=teller.begin)
         first = run(careful, predictor, self.out, self.options, ahead=False, on_case=teller.end_of_second_try)

@@ -47,6 +47,7 @@ class BatchOptions:
         save_probabilities: Also write ``<name>_probability_<label>`` for every label.
         series_uid: For DICOM folders with several series: which one.
         force: Segment also what the model takes for another kind of image.
+        save_regions: Also write ``<name>_region_<region>`` for every region of a model that decides regions.
     """
 
     shard: tuple[int, int] = (1, 1)
@@ -54,6 +55,7 @@ class BatchOptions:
     save_probabilities: bool = False
     series_uid: str | None = None
     force: bool = False
+    save_regions: bool = False
 
 
 AS_USUAL = BatchOptions()

@@ -208,7 +208,11 @@ def _files_of(image: Path) -> list[Path]:
 
 
 def _outputs(out: Path) -> list[Path]:
-    return sorted(path for path in out.rglob("*") if path.is_file() and not path.name.startswith("ledger"))
+    return sorted(path for path in out.rglob("*") if path.is_file() and not (path.name.startswith(".") or _is_ledger(path, out)))
+
+
+def _is_ledger(path: Path, out: Path) -> bool:
+    return path.parent == out and path.match("ledger*.jsonl")
 
 
 def _is_beside(place: str, output: str) -> bool:

@@ -17,7 +17,7 @@ from segsuite.engines.overlap import Conveyor
 from segsuite.engines.segmentation import Predictor
 from segsuite.errors import InputError, ModelError
 
-__all__ = ["BatchOptions", "Outcome", "ignore", "opened", "predict_cases"]
+__all__ = ["BatchOptions", "Outcome", "ignore", "open_model", "predict_cases"]
 
 
 def predict_cases(
@@ -87,7 +87,7 @@ def _until(stop: Callable[[], bool], cases: Sequence[InputCase]) -> Iterator[Inp
     return itertools.takewhile(lambda _: not stop(), cases)
 
 
-def opened(load: Callable[[], Predictor]) -> Predictor:
+def open_model(load: Callable[[], Predictor]) -> Predictor:
     """A model that is open, or what keeps it from it, as a sentence.
 
     Args:

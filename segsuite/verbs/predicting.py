@@ -9,12 +9,17 @@ from pathlib import Path
 from segsuite.engines.inputs import InputCase, find_inputs, take_shard, with_attributes
 from segsuite.engines.isolation import predict_isolated
 from segsuite.engines.model_folder import read_model_folder
-from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
+from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_model, predict_cases
 from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.segmentation import Predictor
+from segsuite.errors import OutputError, SettingsError
 from segsuite.files import make_folder, write_text
+from segsuite.outputs import require_outputs_apart
 
 __all__ = ["open_predictor", "predict"]
+
+LABELS_FILE = "labels.tsv"
+"""Beside the masks: index and name of each label."""
 
 
 def predict(
@@ -27,6 +32,7 @@ def predict(
     shard: tuple[int, int] = (1, 1),
     overwrite: bool = False,
     save_probabilities: bool = False,
+    save_regions: bool = False,
     series_uid: str | None = None,
     attributes: Path | None = None,
     overrides: Sequence[str] = (),
@@ -51,7 +57,8 @@ def predict(
         fold: For manifests, only this fold.
         shard: This process's part of how many, counted from 1.
         overwrite: Do again what is done.
-        save_probabilities: Also write one volume per class.
+        save_probabilities: Also write one volume per class, or region.
+        save_regions: Also write one mask per region.
         series_uid: For DICOM folders with several series: which one.
         attributes: Table with a column ``case`` and what else is known of each case.
         overrides: ``key=value`` of how the model is applied.
@@ -59,7 +66,7 @@ def predict(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         threads: Of the network on a CPU; ``None``: one per core.
         isolate: In a process of its own, so that a case that kills it costs only itself.
-        time_limit_s: For one case; needs ``isolate``.
+        time_limit_s: For one case; needs ``isolate`` or ``cluster``.
         cluster: Spread the cases over a Ray cluster instead.
         choose: Which of the cases to segment now.
         stop: When true, the case in hand is finished and the rest is left.
@@ -68,31 +75,52 @@ def predict(
 
     Returns:
         Counts and failures.
+
+    Raises:
+        SettingsError: Regions of a model that has none.
+        OutputError: A mask would take the place of something that is read, or lie outside ``out``; nothing is written then.
     """
     folder = read_model_folder(model)
+    if save_regions and folder.regions is None:
+        raise SettingsError(
+            f"--save-regions must have a model that was trained on regions, got {folder.path}, whose structures are "
+            f"{sorted(folder.labels)}. Leave it away: the mask holds them all."
+        )
     opened = partial(open_predictor, device=device, overrides=tuple(overrides), threads=threads)
     cases = find_inputs(inputs, n_channels=len(folder.description["channels"]), data_root=data_root, fold=fold)
     if attributes is not None:
         cases = with_attributes(cases, attributes)
-    cases = choose(take_shard(cases, shard))
+    chosen = choose(take_shard(cases, shard))
+    _require_apart(chosen, cases, [*(path for path in inputs if path.is_file()), *([attributes] if attributes else [])], out)
+    cases = chosen
     if not cases:
         return Outcome(0, 0, {})
     if on_start is not None:
         on_start(len(cases))
     table = "".join(f"{value}\t{name}\n" for name, value in folder.labels.items())
-    write_text(make_folder(out) / "labels.tsv", f"index\tname\n{table}")
-    options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force)
+    write_text(make_folder(out) / LABELS_FILE, f"index\tname\n{table}")
+    options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force, save_regions)
     if cluster is not None:
         from segsuite.engines.parcels import SentModel
         from segsuite.engines.ray_cluster import predict_on_ray  # Ray is an extra
 
         place = folder.path.resolve()
         on_node = SentModel(place, opened) if cluster.files == "sent" else partial(opened, place)
-        return predict_on_ray(cases, on_node, out, options, cluster=cluster, stop=stop, on_case=on_case)
+        return predict_on_ray(
+            cases, on_node, out, options, cluster=cluster, time_limit_s=time_limit_s, stop=stop, on_case=on_case
+        )
     load = partial(opened, folder.path)
     if isolate:
         return predict_isolated(cases, load, out, options, time_limit_s=time_limit_s, stop=stop, on_case=on_case)
-    return predict_cases(cases, load(), out, options, stop=stop, on_case=on_case)
+    return predict_cases(cases, open_model(load), out, options, stop=stop, on_case=on_case)
+
+
+def _require_apart(chosen: Sequence[InputCase], cases: Sequence[InputCase], tables: Sequence[Path], out: Path) -> None:
+    """Check that no image or table is written over."""
+    outputs = {out / case.output: f"case {case.case_id}" for case in chosen} | {out / LABELS_FILE: "names of the labels"}
+    if len(outputs) <= len(chosen):
+        raise OutputError(f"Each case must have a mask of its own, got {len(chosen)} cases for {len(outputs) - 1} names.")
+    require_outputs_apart(outputs, [*(image for case in cases for image in case.images), *tables], inside=out)
 
 
 def open_predictor(model: Path, *, device: str, overrides: Sequence[str], threads: int | None) -> Predictor:

@@ -18,7 +18,7 @@ from segsuite.volumes.volume import Volume
 
 __all__ = ["SIDE_VOLUMES", "is_side_volume", "remove_unfinished_outputs", "side_volume", "write_image", "write_mask"]
 
-SIDE_VOLUMES = ("_probability_", "_map_")
+SIDE_VOLUMES = ("_probability_", "_map_", "_region_")
 """What follows a mask's name in those of the volumes that belong to it."""
 
 AFFINE_TOLERANCE = 1e-5

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from segsuite.engines.inputs import find_inputs
 from segsuite.engines.run_folder import RunFolder
-from segsuite.errors import ModelError
+from segsuite.errors import ModelError, OutputError
+from segsuite.files import hash_of_file
 from segsuite.verbs.predicting import predict
 
 
@@ -42,3 +46,34 @@ def test_only_what_is_chosen_is_segmented(tiny_run: RunFolder, tmp_path: Path) -
     outcome = predict(tiny_run.model, [images], tmp_path, choose=lambda cases: list(cases[:1]), device="cpu")
     assert outcome.n_done == 1
     assert predict(tiny_run.model, [images], tmp_path, choose=lambda _: [], device="cpu").n_done == 0
+
+
+@pytest.mark.parametrize("way", ["the folder", "one scan", "a link", "a manifest"])
+def test_scans_are_never_replaced_by_their_masks(tiny_run: RunFolder, tmp_path: Path, way: str) -> None:
+    scans = Path(shutil.copytree(tiny_run.root / "cohort" / "images", tmp_path / "scans"))
+    first = sorted(scans.iterdir())[0]
+    (tmp_path / "link").symlink_to(scans)
+    rows = [{"image": str(path), "case_id": path.name.partition(".")[0]} for path in sorted(scans.iterdir())]
+    (tmp_path / "M.json").write_text(json.dumps({"name": "m", "training": rows}))
+    inputs, out = {
+        "the folder": (scans, scans),
+        "one scan": (first, scans),
+        "a link": (scans, tmp_path / "link"),
+        "a manifest": (tmp_path / "M.json", scans),
+    }[way]
+    before = hash_of_file(scans)
+    with pytest.raises(OutputError, match="must not be an input"):
+        predict(tiny_run.model, [inputs], out, device="cpu", isolate=True)
+    assert hash_of_file(scans) == before
+
+
+def test_rows_of_one_file_name_outside_the_data_root_get_the_names_of_their_cases(tiny_run: RunFolder, tmp_path: Path) -> None:
+    (image, *_) = sorted((tiny_run.root / "cohort" / "images").iterdir())
+    rows = []
+    for site in ("a", "b"):
+        (tmp_path / site).mkdir()
+        shutil.copy(image, tmp_path / site / "t2.nii.gz")
+        rows.append({"image": str(tmp_path / site / "t2.nii.gz"), "case_id": f"case_{site}"})
+    (tmp_path / "M.json").write_text(json.dumps({"name": "m", "training": rows}))
+    cases = find_inputs([tmp_path / "M.json"], n_channels=1)
+    assert [case.output for case in cases] == ["case_a.nii.gz", "case_b.nii.gz"]

@@ -1,0 +1,127 @@
+"""One file per structure (TotalSegmentator's folders) as one label map, and what to do where two structures claim a voxel."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segsuite.errors import VolumeError, closest_hint
+from segsuite.shapes import Mask
+from segsuite.volumes.grid import require_same_grid
+from segsuite.volumes.labels import label_counts, labels_present
+from segsuite.volumes.reading import read_labels
+from segsuite.volumes.volume import Volume
+
+__all__ = ["CombinedStructures", "Overlap", "combine_structures"]
+
+LARGEST_LABEL = 65535
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Voxels that two structures claim: those of ``lost`` are given to ``kept``."""
+
+    kept: str
+    lost: str
+    n_voxels: int
+
+
+@dataclass(frozen=True)
+class CombinedStructures:
+    """A label map made of one file per structure.
+
+    Attributes:
+        volume: Integers (1, i, j, k), uint8 where they fit, else uint16, on the grid of the first file.
+        overlaps: What the declared order decided; empty where no two structures share a voxel.
+        empty: Structures whose file holds nothing.
+    """
+
+    volume: Volume
+    overlaps: tuple[Overlap, ...]
+    empty: tuple[str, ...]
+
+
+def combine_structures(files: Mapping[str, Path], values: Mapping[str, int], *, order: Sequence[str] = ()) -> CombinedStructures:
+    """One label map of masks that lie in one file per structure; one file at a time is in memory.
+
+    Args:
+        files: Structure to its mask; whatever is not 0 in it (1, 255) is the structure.
+        values: Structure to the integer that it gets, 1 to 65535; structures without a file are welcome.
+        order: Who wins where structures overlap: what is named later overwrites, as in nnU-Net's ``regions_class_order``.
+            Structures that it does not name must not overlap with any other.
+
+    Returns:
+        The map, with the overlaps that the order decided.
+
+    Raises:
+        FileNotFoundError: A file is not there.
+        VolumeError: No file; a file that holds several values, or fractions; structures that overlap without an order; a
+            structure without a value, or with that of another.
+        GridError: The files lie on different grids.
+    """
+    _require_values(files, values, order)
+    ranked = sorted(files, key=lambda name: order.index(name) if name in order else -1)
+    first = read_labels(files[ranked[0]])
+    combined: NDArray[Any] = np.zeros(first.grid.shape, np.uint8 if max(values[name] for name in files) <= 255 else np.uint16)
+    names = {value: name for name, value in values.items()}
+    claims: dict[tuple[str, str], int] = {}
+    empty = []
+    for name in ranked:
+        volume = first if name == ranked[0] else read_labels(files[name])
+        mask = _structure(volume, name)
+        require_same_grid(first.grid, volume.grid, names=(str(first.path), str(volume.path)))
+        counts = label_counts(combined[mask])
+        claims |= {(name, names[int(value)]): int(counts[value]) for value in np.flatnonzero(counts) if value}
+        combined[mask] = values[name]
+        if not mask.any():
+            empty.append(name)
+    whole = Volume(combined[None], first.grid, first.path, first.header)
+    return CombinedStructures(whole, _decided(claims, order, files), tuple(empty))
+
+
+def _require_values(files: Mapping[str, Path], values: Mapping[str, int], order: Sequence[str]) -> None:
+    if not files:
+        raise VolumeError("At least one file of a structure must come to be combined, got none.")
+    if unknown := [name for name in files if name not in values]:
+        raise VolumeError(
+            f"{files[unknown[0]]}: structure `{unknown[0]}` must have an integer, got those of {len(values)} structures. "
+            f"{closest_hint(unknown[0], values)}"
+        )
+    used = Counter(values.values())
+    if twice := [name for name, value in values.items() if used[value] > 1 or not 1 <= value <= LARGEST_LABEL]:
+        raise VolumeError(
+            f"Each structure must have an integer of its own from 1 to {LARGEST_LABEL}, got "
+            f"{', '.join(f'{name} {values[name]}' for name in twice[:4])}."
+        )
+    if strangers := [name for name in order if name not in values]:
+        raise VolumeError(f"The order must name known structures, got `{strangers[0]}`. {closest_hint(strangers[0], values)}")
+
+
+def _structure(volume: Volume, name: str) -> Mask:
+    found = [value for value in labels_present(volume.array) if value]
+    if len(found) > 1:
+        raise VolumeError(
+            f"{volume.path} must hold one structure ({name}: 0 and one other value), got values {found[:6]}. "
+            "It is a label map of its own: leave it out of what is combined."
+        )
+    return volume.labels != 0
+
+
+def _decided(claims: Mapping[tuple[str, str], int], order: Sequence[str], files: Mapping[str, Path]) -> tuple[Overlap, ...]:
+    """The overlaps, where the order knows both of each."""
+    open_ones = [(pair, count) for pair, count in claims.items() if not set(pair) <= set(order)]
+    if open_ones:
+        told = "; ".join(f"{later} and {earlier} in {count} voxels" for (later, earlier), count in open_ones[:5])
+        (later, earlier), _ = open_ones[0]
+        more = f" and {len(open_ones) - 5} more pairs" if len(open_ones) > 5 else ""
+        raise VolumeError(
+            f"Structures of one label map must not share voxels unless an order says which wins, got {told}{more} "
+            f"({files[later]}, {files[earlier]}). Name both in the order, the one that wins later: {earlier},{later}"
+        )
+    return tuple(Overlap(later, earlier, count) for (later, earlier), count in claims.items())

@@ -17,6 +17,7 @@ __all__ = [
     "OutputError",
     "OutputFolderError",
     "SettingsError",
+    "TrainingError",
     "VolumeError",
     "closest_hint",
 ]
@@ -44,6 +45,10 @@ class SettingsError(InputError):
 
 class ModelError(InputError):
     """A model folder that is incomplete, was changed, or belongs to another pipeline."""
+
+
+class TrainingError(InputError):
+    """A training that cannot go on: its loss is no number."""
 
 
 class OutputError(InputError):

@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ __all__ = [
     "hash_of_file",
     "hash_of_json",
     "make_folder",
+    "printable",
     "remove_unfinished",
     "write_atomically",
     "write_json",
@@ -110,9 +112,11 @@ def write_json(path: Path, content: Any) -> None:
 
     Args:
         path: The file.
-        content: Anything that ``json`` can write; NaN is refused, it is no JSON.
+        content: Anything that ``json`` can write; NaN is refused, it is no JSON. File names whose bytes are no UTF-8 are
+            escaped, so that they are the same names when they are read again.
     """
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    write_text(path, re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def make_folder(path: Path) -> Path:
@@ -130,6 +134,18 @@ def make_folder(path: Path) -> Path:
     with writing_to(path):
         path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def printable(name: str) -> str:
+    """A file's name as text that can be written anywhere: bytes that are no UTF-8 become escapes.
+
+    Args:
+        name: As the system gives it.
+
+    Returns:
+        The same wherever it is UTF-8.
+    """
+    return name.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace")
 
 
 def hash_of_file(path: Path) -> str:

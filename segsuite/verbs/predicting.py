@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from segsuite.engines.inputs import InputCase, SearchOptions, search_inputs, take_shard, with_attributes
 from segsuite.engines.isolation import predict_isolated
 from segsuite.engines.model_folder import ModelFolder, read_model_folder
-from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
+from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_model, predict_cases
 from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.segmentation import Predictor
 from segsuite.errors import OutputError, SettingsError
@@ -74,7 +75,7 @@ def predict(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         threads: Of the network on a CPU; ``None``: one per core.
         isolate: In a process of its own, so that a case that kills it costs only itself.
-        time_limit_s: For one case; needs ``isolate``.
+        time_limit_s: For one case; needs ``isolate`` or ``cluster``.
         cluster: Spread the cases over a Ray cluster instead.
         choose: Which of the cases to segment now.
         stop: When true, the case in hand is finished and the rest is left.
@@ -110,15 +111,16 @@ def predict(
             on_start(len(cases))
         _write_labels(folder.labels, out)
         options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force, save_regions)
+        load = partial(opened, folder.path)
+        how: dict[str, Any] = {"stop": stop, "on_case": on_case}
         if cluster is not None:
             from segsuite.engines.ray_cluster import predict_on_ray  # Ray is an extra
 
             on_node = _for_nodes(folder.path.resolve(), opened, cluster)
-            return predict_on_ray(cases, on_node, out, options, cluster=cluster, stop=stop, on_case=on_case)
-        load = partial(opened, folder.path)
+            return predict_on_ray(cases, on_node, out, options, cluster=cluster, time_limit_s=time_limit_s, **how)
         if isolate:
-            return predict_isolated(cases, load, out, options, time_limit_s=time_limit_s, stop=stop, on_case=on_case)
-        return predict_cases(cases, load(), out, options, stop=stop, on_case=on_case)
+            return predict_isolated(cases, load, out, options, time_limit_s=time_limit_s, **how)
+        return predict_cases(cases, open_model(load), out, options, **how)
 
 
 def _for_nodes(model: Path, opened: Callable[[Path], Predictor], cluster: RayOptions) -> Callable[[], Predictor]:

@@ -20,7 +20,7 @@ from segsuite.engines.case_outputs import CaseOutputs
 from segsuite.engines.case_sizes import MOST_VOXELS_BESIDE, n_voxels, n_voxels_if_many, require_ordinary_files
 from segsuite.engines.claims import Claims
 from segsuite.engines.failures import Step, reason_of, require_usable_folder
-from segsuite.engines.inputs import InputCase
+from segsuite.engines.input_case import InputCase
 from segsuite.engines.ledger import Ledger, LedgerLine, now
 from segsuite.engines.outcome import BatchOptions, Outcome
 from segsuite.engines.segmentation import Predictor, Request, Segmentation

@@ -39,7 +39,7 @@ class SearchOptions:
     work: WorkFolder | None = None
 
 
-PLAIN_SEARCH = SearchOptions()
+PLAIN_SEARCH: SearchOptions = SearchOptions()
 
 
 def cases_at(path: Path, *, n_channels: int, options: SearchOptions) -> tuple[list[InputCase], Counter[str]]:

@@ -50,7 +50,7 @@ def predict(
     cluster: RayOptions | None = None,
     choose: Callable[[Sequence[InputCase]], list[InputCase]] = list,
     stop: Callable[[], bool] = lambda: False,
-    on_start: Callable[[int], None] | None = None,
+    on_start: Callable[[int], None] = lambda _: None,
     on_case: Callable[[str, str], None] = ignore,
     on_left_out: Callable[[Counter[str]], None] = lambda _: None,
 ) -> Outcome:
@@ -107,8 +107,7 @@ def predict(
         _require_apart(cases, every, [*(path for path in inputs if path.is_file()), *([attributes] if attributes else [])], out)
         if not cases:
             return Outcome(0, 0, {})
-        if on_start is not None:
-            on_start(len(cases))
+        on_start(len(cases))
         _write_labels(folder.labels, out)
         options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force, save_regions)
         load = partial(opened, folder.path)

@@ -56,6 +56,7 @@ def cases_at(path: Path, *, n_channels: int, options: SearchOptions) -> tuple[li
     Raises:
         VolumeError: A folder that cannot be listed, or an archive without a place to unpack it.
     """
+    path = path.resolve() if path.name in ("", "..") else path
     if path.is_dir():
         return _in_folder(path, n_channels, options)
     if is_archive(path):

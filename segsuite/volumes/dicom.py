@@ -118,7 +118,7 @@ def _read_places(file: Path) -> list[Frame]:
     except (VolumeError, MemoryError):
         raise
     except Exception as error:
-        raise VolumeError(f"{file} must have a readable header, got: {type(error).__name__}. Export or copy it again.") from error
+        raise VolumeError(f"{file} must have a readable header, got: {type(error).__name__}. Export it again.") from error
 
 
 def _where(path: Path, series: Series) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 from segsuite.data.transforms import Preprocessing
 from segsuite.engines.cohort import Cohort
 from segsuite.engines.run_folder import versions
+from segsuite.engines.seen_scans import training_scans
+from segsuite.engines.split_record import recorded_images
 
 __all__ = ["describe", "model_card"]
 
@@ -50,6 +52,7 @@ def describe(
             "fold": cohort.fold,
             "training_cases": [case.case_id for case in cohort.training],
             "held_out_cases": [case.case_id for case in cohort.held_out],
+            **training_scans([] if cohort.record is None else recorded_images(cohort.record)),
         },
         "training": training,
         "versions": versions(),

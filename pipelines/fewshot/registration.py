@@ -18,7 +18,7 @@ from pipelines.fewshot.predictor import FewshotPredictor
 from segsuite.data.transforms import prepare_image
 from segsuite.engines.model_card import model_card
 from segsuite.engines.model_folder import ModelFolder, write_model_folder
-from segsuite.engines.planning import names_a_side
+from segsuite.engines.sides import names_a_side
 from segsuite.errors import OutputError, SettingsError, VolumeError
 from segsuite.files import hash_of_file, hash_of_json
 from segsuite.volumes.grid import Grid, require_same_grid, resample

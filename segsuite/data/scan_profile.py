@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import nibabel.orientations as nio
 import numpy as np
 
+from segsuite.volumes.orders import order_to_upright
 from segsuite.volumes.volume import Volume
 
 __all__ = ["PLANES", "QUANTILES", "common_profile", "profile_distance", "profile_of"]
@@ -35,15 +35,14 @@ def profile_of(volume: Volume) -> dict[str, Any]:
         ``spacing_mm`` and ``extent_mm`` along left-right, back-front, foot-head; ``plane``, empty where no axis is thick;
         ``quantiles``: per channel the intensities at ``QUANTILES``. JSON values.
     """
-    order = nio.io_orientation(volume.grid.affine)
-    place = np.argsort(order[:, 0])
-    spacing = np.asarray(volume.spacing_mm)[place]
-    extent = spacing * np.asarray(volume.grid.shape)[place]
+    order = order_to_upright(volume.grid)
+    spacing = np.asarray(volume.spacing_mm)[list(order.axes)]
+    extent = spacing * np.asarray(volume.grid.shape)[list(order.axes)]
     return {
         "spacing_mm": [round(float(mm), DIGITS) for mm in spacing],
         "extent_mm": [round(float(mm), DIGITS - 2) for mm in extent],
         "plane": _plane(spacing),
-        "quantiles": [_quantiles(nio.apply_orientation(channel, order)) for channel in volume.array],
+        "quantiles": [_quantiles(channel) for channel in order.applied(volume.array)],
     }
 
 

@@ -53,10 +53,9 @@ def mirrored_in_prepared(cases: Sequence[PreparedCase], names: Mapping[int, str]
     Returns:
         Pairs of names.
     """
-    affine = np.diag([*spacing_mm, 1.0])
     labelled = [case for case in cases if case.case.label is not None]
     places = [
-        places_of_labels(np.asarray(case.image[0]), np.asarray(case.label), affine=affine)
+        places_of_labels(np.asarray(case.image[0]), np.asarray(case.label), spacing_mm)
         for case in labelled[:: -(-len(labelled) // MOST_CASES) or 1]
     ]
     return [[names[label] for label in pair] for pair in mirrored_labels(places)]

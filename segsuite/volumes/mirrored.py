@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import nibabel.orientations as nio
 import numpy as np
 
-from segsuite.shapes import FloatArray, LabelMap
+from segsuite.shapes import FloatArray, LabelMap, Spacing
 
 __all__ = ["LabelPlace", "mirrored_labels", "places_of_labels"]
 
@@ -44,22 +43,20 @@ class LabelPlace:
     n_voxels: int
 
 
-def places_of_labels(image: FloatArray, labels: LabelMap, *, affine: FloatArray) -> dict[int, LabelPlace]:
+def places_of_labels(image: FloatArray, labels: LabelMap, spacing_mm: Spacing) -> dict[int, LabelPlace]:
     """Where the labels of a case lie.
 
     Args:
-        image: Intensities (i, j, k); tell where the middle of the body is.
+        image: Intensities (i, j, k), axes in RAS+ order; tell where the middle of the body is.
         labels: Integers (i, j, k) on its grid; those below 1 are none.
-        affine: (4, 4), voxels to RAS+ mm.
+        spacing_mm: Voxel size.
 
     Returns:
-        Label to its place; the same whatever order the file stores the axes in.
+        Label to its place.
     """
-    order = nio.io_orientation(affine)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)[np.argsort(order[:, 0])]
     step = max(1, int(np.ceil((labels.size / SAMPLES) ** (1 / 3))))
-    seen = nio.apply_orientation(labels, order)[::step, ::step, ::step]
-    middle = _middle_of_body(nio.apply_orientation(image, order)[::step, ::step, ::step])
+    seen = labels[::step, ::step, ::step]
+    middle = _middle_of_body(image[::step, ::step, ::step])
     at = np.nonzero(seen > 0)
     found = seen[at].astype(np.int64)
     places = {}
@@ -67,7 +64,7 @@ def places_of_labels(image: FloatArray, labels: LabelMap, *, affine: FloatArray)
         chosen = found == value
         mean = np.array([axis[chosen].mean() for axis in at]) - (middle, 0, 0)
         left = float((at[0][chosen] < middle).mean())  # RAS+: the first axis runs from left to right
-        mm = mean * spacing * step
+        mm = mean * spacing_mm * step
         places[int(value)] = LabelPlace((float(mm[0]), float(mm[1]), float(mm[2])), left, int(chosen.sum()))
     return places
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-import nibabel.orientations as nio
 import numpy as np
 
+from segsuite.volumes.orders import order_to_upright
 from segsuite.volumes.volume import Volume
 
 __all__ = ["salted", "voxel_hash"]
@@ -28,14 +28,12 @@ def voxel_hash(volume: Volume) -> str:
     Returns:
         32 hexadecimal digits; the same for all ways to store the same values, by however many files.
     """
-    order = nio.io_orientation(volume.grid.affine)
+    upright = order_to_upright(volume.grid).applied(volume.array)  # a view
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    for channel in volume.array:
-        seen = nio.apply_orientation(channel, order)  # a view
+    for seen in upright:
         digest.update(np.asarray(seen.shape, dtype="<i8").tobytes())
-        for k in range(seen.shape[2]):  # slice by slice: no second copy of a large volume
-            plane = np.ascontiguousarray(seen[:, :, k].T, dtype="<f4")
-            digest.update((plane + np.float32(0)).data)  # minus zero is zero
+        for plane in seen:  # one after the other: no second copy of a large volume
+            digest.update((np.ascontiguousarray(plane, dtype="<f4") + np.float32(0)).data)  # minus zero is zero
     return digest.hexdigest()
 
 

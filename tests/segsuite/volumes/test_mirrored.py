@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import itertools
-
-import nibabel as nib
 import numpy as np
 import pytest
 
 from segsuite.volumes.mirrored import mirrored_labels, places_of_labels
 
 SHAPE = (60, 40, 30)
-AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
+SPACING = (2.0, 2.0, 3.0)
 
 
 def body(balls: dict[int, tuple[tuple[int, int, int], int]], *, middle: int = 30) -> tuple[np.ndarray, np.ndarray]:
@@ -29,19 +26,14 @@ KIDNEYS = {1: ((44, 14, 12), 4), 2: ((17, 13, 14), 4), 3: ((45, 24, 20), 9)}
 def test_places_are_millimetres_from_the_middle_of_the_body() -> None:
     """The trunk lies 4 voxels to the right of the middle of the field."""
     image, labels = body({5: ((44, 14, 12), 4)}, middle=34)
-    place = places_of_labels(image, labels, affine=AFFINE)[5]
+    place = places_of_labels(image, labels, SPACING)[5]
     assert place.middle_mm == pytest.approx((20, 28, 36), abs=2.1)
     assert place.left_share == 0
     assert place.n_voxels == (labels == 5).sum()
 
 
-def test_kidneys_without_names_are_a_pair_in_any_order_of_the_axes() -> None:
-    image, labels = body(KIDNEYS)
-    for axes, flips in itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)):
-        turn = np.column_stack([axes, flips])
-        turned, marks = (nib.Nifti1Image(array, AFFINE).as_reoriented(turn) for array in (image.astype(np.float32), labels))
-        places = places_of_labels(turned.get_fdata(), np.asarray(marks.dataobj), affine=turned.affine)
-        assert mirrored_labels([places]) == [(1, 2)]
+def test_kidneys_without_names_are_a_pair() -> None:
+    assert mirrored_labels([places_of_labels(*body(KIDNEYS), SPACING)]) == [(1, 2)]
 
 
 @pytest.mark.parametrize(
@@ -58,13 +50,13 @@ def test_kidneys_without_names_are_a_pair_in_any_order_of_the_axes() -> None:
 )
 def test_other_labels_are_no_pair(balls: dict[int, tuple[tuple[int, int, int], int]]) -> None:
     image, labels = body(balls)
-    assert mirrored_labels([places_of_labels(image, labels, affine=AFFINE)]) == []
+    assert mirrored_labels([places_of_labels(image, labels, SPACING)]) == []
 
 
 def test_most_of_the_cases_decide_and_one_organ_has_one_partner() -> None:
-    pair, apart = (places_of_labels(*body(balls), affine=AFFINE) for balls in (KIDNEYS, {**KIDNEYS, 2: ((40, 30, 25), 4)}))
+    pair, apart = (places_of_labels(*body(balls), SPACING) for balls in (KIDNEYS, {**KIDNEYS, 2: ((40, 30, 25), 4)}))
     without = {1: pair[1]}
     assert mirrored_labels([pair, pair, apart, without, without]) == [(1, 2)]
     assert mirrored_labels([pair, apart]) == []
-    other = places_of_labels(*body({**KIDNEYS, 4: ((16, 24, 22), 5)}), affine=AFFINE)
+    other = places_of_labels(*body({**KIDNEYS, 4: ((16, 24, 22), 5)}), SPACING)
     assert mirrored_labels([other]) == [(1, 2)]

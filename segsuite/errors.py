@@ -15,7 +15,9 @@ __all__ = [
     "ManifestError",
     "ModelError",
     "OutputError",
+    "OutputFolderError",
     "SettingsError",
+    "TrainingError",
     "VolumeError",
     "closest_hint",
 ]
@@ -45,8 +47,16 @@ class ModelError(InputError):
     """A model folder that is incomplete, was changed, or belongs to another pipeline."""
 
 
+class TrainingError(InputError):
+    """A training that cannot go on: its loss is no number."""
+
+
 class OutputError(InputError):
     """A place that cannot be written to, or that holds something else already."""
+
+
+class OutputFolderError(OutputError):
+    """An output folder that takes nothing at all: the disk is full, or nobody may write there. No other case could succeed."""
 
 
 class Advice(UserWarning):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,10 @@ from segsuite.files import remove_unfinished, write_atomically
 from segsuite.volumes.reading import ITK_ENDINGS, NIFTI_ENDINGS, image_ending, read_stored
 from segsuite.volumes.volume import Volume
 
-__all__ = ["is_side_volume", "remove_unfinished_outputs", "side_volume", "write_image", "write_mask"]
+__all__ = ["SIDE_VOLUMES", "is_side_volume", "remove_unfinished_outputs", "side_volume", "write_image", "write_mask"]
 
 SIDE_VOLUMES = ("_probability_", "_map_", "_region_")
+"""What follows a mask's name in those of the volumes that belong to it."""
 
 AFFINE_TOLERANCE = 1e-5
 GZIP_LEVEL = 2
@@ -47,18 +47,39 @@ def remove_unfinished_outputs(mask: Path) -> None:
     Args:
         mask: The mask's file.
     """
-    stem = glob.escape(mask.name.removesuffix(image_ending(mask)))
-    for pattern in (glob.escape(mask.name), f"{stem}_report.json", *(f"{stem}{mark}*" for mark in SIDE_VOLUMES)):
-        remove_unfinished(mask.parent, pattern)
+    stem = mask.name.removesuffix(image_ending(mask))
+    for name in (mask.name, f"{stem}_report.json"):
+        remove_unfinished(mask.parent, name)
+    for mark in SIDE_VOLUMES:
+        remove_unfinished(mask.parent, f"{stem}{mark}", is_beginning=True)
 
 
 def is_side_volume(path: Path) -> bool:
-    """Whether a file is such a volume and no mask.
+    """Whether a file is such a volume and no mask: its mask lies beside it, and it holds fractions.
+
+    ``label_map_01`` and ``p2_map_final`` are usual names of masks, so that the name alone does not tell.
 
     Args:
         path: The file.
     """
-    return any(mark in path.name for mark in SIDE_VOLUMES)
+    ending = image_ending(path)
+    stem = path.name[: len(path.name) - len(ending)]
+    owners = (stem[:at] for mark in SIDE_VOLUMES for at in range(1, len(stem)) if stem.startswith(mark, at))
+    return any(path.with_name(f"{owner}{ending}").is_file() for owner in owners) and _holds_fractions(path)
+
+
+def _holds_fractions(path: Path) -> bool:
+    """By the number format in the header; what cannot be read is taken for a mask, so that somebody hears of it."""
+    try:
+        if image_ending(path) in NIFTI_ENDINGS:
+            stored: Any = nib.load(path)  # type: ignore[attr-defined]
+            return bool(np.issubdtype(stored.get_data_dtype(), np.floating))
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+    except Exception:  # whatever a damaged file makes a reader raise
+        return False
+    return reader.GetPixelID() in (sitk.sitkFloat32, sitk.sitkFloat64)
 
 
 def write_mask(path: Path, labels: NDArray[Any], *, like: Volume) -> None:

@@ -17,9 +17,7 @@ Grouped = Callable[..., dict[str, ChannelGroup]]
 def grouped(write_nifti: Callable[..., Path], tmp_path: Path) -> Grouped:
     """Groups of files with these names and shapes."""
 
-    def group(
-        *names: str, n_channels: int = 2, shape: tuple[int, ...] = (3, 3, 3), **more: tuple[int, ...]
-    ) -> dict[str, ChannelGroup]:
+    def group(*names: str, n_channels: int = 2, shape: tuple[int, ...] = (3, 3, 3)) -> dict[str, ChannelGroup]:
         files = {name: write_nifti(tmp_path / name, np.zeros(shape, np.uint8)) for name in names}
         found = group_channels(files, n_channels=n_channels, names=("T2", "ADC"))
         return {entry.name: entry for entry in found}

@@ -74,7 +74,7 @@ def predict_out_of_fold(
     failures = dict.fromkeys(sorted(chosen.get(None, ())), ALL_HAVE_SEEN)
     for case in cases:
         if case.case_id in failures:
-            Ledger(make_folder(out)).put_down(case.case_id, case.output, ALL_HAVE_SEEN)
+            Ledger(make_folder(out)).put_down(case, ALL_HAVE_SEEN)
             on_case(case.case_id, ALL_HAVE_SEEN)
     return _together(outcomes, failures)
 

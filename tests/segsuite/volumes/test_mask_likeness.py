@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,9 +47,9 @@ def test_other_formats_and_dust(tmp_path: Path) -> None:
     sitk.WriteImage(sitk.GetImageFromArray(MASK), str(tmp_path / "a.seg.nrrd"))
     sitk.WriteImage(sitk.GetImageFromArray(SCAN), str(tmp_path / "scan.mha"))
     assert [looks_like_mask(tmp_path / name) for name in ("a.seg.nrrd", "scan.mha")] == [True, False]
-    dusty = nib.Nifti1Image((MASK > 0).astype(np.float32), np.eye(4), dtype=np.uint8)  # stored as 0 and 255
-    dusty.header.set_slope_inter(1 / 255, 0)
-    nib.save(dusty, tmp_path / "mask.nii.gz")
+    raw = bytearray(nib.Nifti1Image((MASK > 0).astype(np.uint8) * 255, np.eye(4)).to_bytes())
+    raw[112:120] = struct.pack("<ff", 1 / 255, 0)  # slope and intercept: 0 and 1 with dust
+    (tmp_path / "mask.nii.gz").write_bytes(gzip.compress(bytes(raw)))
     assert looks_like_mask(tmp_path / "mask.nii.gz")
 
 

@@ -31,7 +31,7 @@ from segsuite.engines.model_predictor import model_of_pipeline
 from segsuite.engines.processes import rank
 from segsuite.engines.run_folder import RunFolder
 from segsuite.engines.shares import class_shares
-from segsuite.engines.sides import mirrored_in_prepared, why_not_mirrored
+from segsuite.engines.sides import mirrored_in_prepared, sided_names, why_not_mirrored
 from segsuite.errors import ModelError, SettingsError, closest_hint
 from segsuite.pipeline import Runtime
 
@@ -60,12 +60,12 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     require_order(training, cohort.class_labels, cohort.class_names)
     unlabelled = cohort.prepare_unlabelled(preprocessing) if settings.co_training.unlabelled_share > 0 else []
     mirrored = mirrored_in_prepared(training, cohort.class_names, preprocessing.spacing_mm or (1.0, 1.0, 1.0))
-    why = why_not_mirrored(list(cohort.class_names.values()), mirrored)
-    if why:
-        runtime.tell(f"no left-right flips: {why}", 0.0)
-    windows = _windows(settings, len(cohort.class_labels), device, is_sided=bool(why))
+    sided = sided_names(list(cohort.class_names.values()), mirrored)
+    if sided:
+        runtime.tell(f"no left-right flips: {why_not_mirrored(sided, mirrored)}", 0.0)
+    windows = _windows(settings, len(cohort.class_labels), device, is_sided=bool(sided))
     validation = held_out[: settings.training.validation_cases]
-    module = _module(settings, arguments, cohort, windows, training, validation, start, is_sided=bool(why))
+    module = _module(settings, arguments, cohort, windows, training, validation, start, is_sided=bool(sided))
     minutes = fit_on_patches(
         module,
         _patches(settings, preprocessing, cohort, training, unlabelled),
@@ -79,7 +79,7 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     )
     if rank() > 0:
         return
-    _export(settings, run, cohort, preprocessing, arguments, module, validation, windows, minutes)
+    _export(settings, run, cohort, preprocessing, arguments, module, validation, windows, minutes, sided)
 
 
 def _start(path: str, cohort: Cohort) -> ModelFolder:
@@ -215,6 +215,7 @@ def _export(
     validation: list[PreparedCase],
     windows: WindowInference,
     minutes: float,
+    sided: Sequence[str],
 ) -> None:
     """Write the model folder: the averaged weights, of the best validation if training could stop early."""
     best = run.checkpoints / BEST
@@ -240,6 +241,7 @@ def _export(
             "post_processing": inference.post_processing,
             "uncertainty": inference.uncertainty,
         },
+        sided_labels=sided,
         training={
             "minutes": round(minutes, 2),
             "steps": int(module.global_step),

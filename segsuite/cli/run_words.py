@@ -126,6 +126,10 @@ def predict(
     attributes: Attributes = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of `inference` in model.json.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Segment also what looks like another kind of image.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse what is unlike the model's training data.")] = False,
+    out_of_fold: Annotated[
+        bool, typer.Option("--out-of-fold", help="Of --fold all: each scan by the member that has not seen it.")
+    ] = False,
     isolate: Annotated[bool, typer.Option("--isolate/--no-isolate", help="So that a crash or a hang costs one case.")] = True,
     time_limit: Annotated[float | None, typer.Option("--time-limit", min=1, help="Seconds for one case.")] = None,
     watched: Annotated[bool, typer.Option("--watch", help="The input is a folder: segment what arrives in it.")] = False,
@@ -141,11 +145,12 @@ def predict(
 
     SIGTERM finishes the case in hand.
     """
-    _check_words(inputs, isolate=isolate, time_limit=time_limit, watched=watched)
+    _check_words(inputs, isolate=isolate, time_limit=time_limit, watched=watched, out_of_fold=out_of_fold, engine=engine)
     if isolate and engine is None and not dry_run:
         _start_early(context)
     from segsuite.engines.inputs import parse_shard
     from segsuite.engines.ray_options import parse_engine
+    from segsuite.verbs.out_of_fold import predict_out_of_fold
     from segsuite.verbs.predicting import predict as run_predict
     from segsuite.verbs.spreading import watch
 
@@ -161,6 +166,7 @@ def predict(
         "series_uid": series_uid,
         "attributes": attributes,
         "force": force,
+        "strict": strict,
         "isolate": isolate,
         "time_limit_s": time_limit,
         "cluster": parse_engine(engine),
@@ -171,13 +177,18 @@ def predict(
             say(f"watching {inputs[0]}")
             outcome = watch(model, inputs[0], out, **how)
         else:
-            outcome = run_predict(model, inputs, out, on_start=progress.start, **how)
+            run = predict_out_of_fold if out_of_fold else run_predict
+            outcome = run(model, inputs, out, on_start=progress.start, **how)
     _show_outcome(outcome, out, as_json=as_json)
 
 
-def _check_words(inputs: list[Path], *, isolate: bool, time_limit: float | None, watched: bool) -> None:
+def _check_words(
+    inputs: list[Path], *, isolate: bool, time_limit: float | None, watched: bool, out_of_fold: bool, engine: str | None
+) -> None:
     if time_limit is not None and not isolate:
         raise SettingsError("--time-limit must have a process that can be ended, got --no-isolate. Leave that away.")
+    if out_of_fold and (watched or engine is not None):
+        raise SettingsError("--out-of-fold must go over scans that are there, on this machine: leave --watch and --engine away.")
     if watched and len(inputs) != 1:
         raise SettingsError(f"--watch must have one folder, got {len(inputs)} inputs.")
 
@@ -240,9 +251,14 @@ def _show_forecast(model: Path, inputs: list[Path], how: dict[str, Any], *, as_j
 
 
 def _show_outcome(outcome: Any, out: Path, *, as_json: bool) -> NoReturn:
+    from segsuite.engines.first_look import remarks
+    from segsuite.engines.ledger import read_ledger
+
     if as_json:
         print_json({"done": outcome.n_done, "skipped": outcome.n_skipped, "failed": outcome.failures})
     say(f"{out}: {outcome.n_done} done, {outcome.n_skipped} were done before, {len(outcome.failures)} failed")
+    for sentence in remarks(read_ledger(out)):
+        say(f"note: {sentence}")
     if outcome.n_done:
         how = f"the network ({outcome.computed_by})" if outcome.computed_by else "the network"
         say(f"{how} was busy {outcome.busy_share:.0%} of the time, otherwise it waited for reading or writing")

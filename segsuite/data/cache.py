@@ -27,6 +27,7 @@ from segsuite.data.cache_quota import IMAGE_FILE, ImageOnDemand, Room, keep_with
 from segsuite.data.checking import require_declared
 from segsuite.data.locate import image_paths, label_path
 from segsuite.data.manifest import Case, Manifest
+from segsuite.data.scan_profile import profile_of
 from segsuite.data.transforms import Preprocessing, prepare_image, prepare_labels, prepared_grid
 from segsuite.errors import OutputError
 from segsuite.files import hash_of_file, hash_of_json, make_folder, write_json
@@ -78,9 +79,9 @@ class PreparedCase:
         return np.load(path, mmap_mode="r") if path.is_file() else None
 
     @cached_property
-    def content(self) -> dict[str, str]:
-        """Hashes: ``image`` of the voxels as their files hold them, however they do it; ``label`` of the prepared one."""
-        found: dict[str, str] = json.loads((self.folder / CONTENT_FILE).read_text(encoding="utf-8"))
+    def content(self) -> dict[str, Any]:
+        """Hashes of its voxels, ``image`` (however files store them) and ``label`` (prepared), and the image's ``profile``."""
+        found: dict[str, Any] = json.loads((self.folder / CONTENT_FILE).read_text(encoding="utf-8"))
         return found
 
     @cached_property
@@ -294,9 +295,9 @@ def _fill(folder: Path, case: Case, manifest: Manifest, data_root: Path, preproc
             raise OutputError(f"The cache {folder} must be writable, got: {error}. Choose another --cache-dir.") from error
 
 
-def _content(volume: Volume, label: NDArray[Any] | None) -> dict[str, str]:
-    hashes = {"image": voxel_hash(volume)}
-    return hashes if label is None else hashes | {"label": hashlib.blake2b(np.ascontiguousarray(label).data).hexdigest()[:32]}
+def _content(volume: Volume, label: NDArray[Any] | None) -> dict[str, Any]:
+    found: dict[str, Any] = {"image": voxel_hash(volume), "profile": profile_of(volume)}
+    return found if label is None else found | {"label": hashlib.blake2b(np.ascontiguousarray(label).data).hexdigest()[:32]}
 
 
 def _read_label(case: Case, manifest: Manifest, data_root: Path, image_grid: Grid, grid: Grid) -> NDArray[Any]:

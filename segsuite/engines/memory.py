@@ -14,9 +14,9 @@ import psutil
 import torch
 
 from segsuite.data.transforms import Preprocessing, prepared_grid
+from segsuite.engines.case_sizes import MOST_VOXELS_BESIDE
 from segsuite.engines.inference import PART_VALUES, predict_rows, window_starts
 from segsuite.engines.model_predictor import ModelPredictor
-from segsuite.engines.prediction import MOST_VOXELS_BESIDE
 from segsuite.engines.segmentation import row_axis
 from segsuite.shapes import row_order
 from segsuite.volumes.grid import Grid

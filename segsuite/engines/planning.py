@@ -17,7 +17,7 @@ from segsuite.data.transforms import Normalisation, Preprocessing
 from segsuite.engines.cohort import Cohort
 from segsuite.engines.processes import Tell, wait_for_first
 from segsuite.engines.run_folder import RunFolder
-from segsuite.engines.sides import names_a_side, why_not_mirrored
+from segsuite.engines.sides import sided_names, why_not_mirrored
 from segsuite.files import write_json
 from segsuite.networks.unet import least_multiple
 
@@ -151,7 +151,7 @@ def make_plan(
     )
     scaling = _normalisation(fingerprint, normalisation, reasons)
     mirror = _mirror_axes(fingerprint, mirror_axes, reasons)
-    sided = _sided(fingerprint)
+    sided = sided_names(list(fingerprint.label_ml), fingerprint.mirrored)
     return Plan(dims, tuple(spacing), scaling, patch, batch, channels, kernels, strides, mirror, reasons, sided)
 
 
@@ -245,12 +245,6 @@ def _mirror_axes(fingerprint: Fingerprint, given: tuple[int, ...] | None, reason
         return ()
     reasons["mirror_axes"] = "left and right only: patients are never upside down or back to front"
     return (0,)
-
-
-def _sided(fingerprint: Fingerprint) -> tuple[str, ...]:
-    """Labels that tell left from right, by name or by where they lie."""
-    by_place = {name for pair in fingerprint.mirrored for name in pair}
-    return tuple(name for name in fingerprint.label_ml if names_a_side(name) or name in by_place)
 
 
 def _normalisation(fingerprint: Fingerprint, given: str | None, reasons: dict[str, str]) -> tuple[Normalisation, ...]:

@@ -11,7 +11,7 @@ from segsuite.data.cache import PreparedCase
 from segsuite.shapes import Spacing
 from segsuite.volumes.mirrored import mirrored_labels, places_of_labels
 
-__all__ = ["mirrored_in_prepared", "names_a_side", "why_not_mirrored"]
+__all__ = ["mirrored_in_prepared", "names_a_side", "sided_names", "why_not_mirrored"]
 
 MOST_CASES = 50
 """More tell nothing new, and each is read as a whole."""
@@ -40,6 +40,20 @@ def why_not_mirrored(names: Sequence[str], mirrored: Sequence[Sequence[str]]) ->
         one, other = mirrored[0]
         return f"`{one}` and `{other}` mirror each other in most cases, and a flip would swap them"
     return ""
+
+
+def sided_names(names: Sequence[str], mirrored: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Structures that tell left from right, by name or by where they lie.
+
+    Args:
+        names: Of all structures.
+        mirrored: Pairs of structures that mirror each other at the middle of the body.
+
+    Returns:
+        In the order of ``names``.
+    """
+    by_place = {name for pair in mirrored for name in pair}
+    return tuple(name for name in names if names_a_side(name) or name in by_place)
 
 
 def mirrored_in_prepared(cases: Sequence[PreparedCase], names: Mapping[int, str], spacing_mm: Spacing) -> list[list[str]]:

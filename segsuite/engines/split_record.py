@@ -14,7 +14,7 @@ from segsuite.errors import ManifestError, OutputError
 from segsuite.files import write_json
 from segsuite.shipped import find_manifest, shipped_manifests
 
-__all__ = ["recorded_images", "require_apart", "require_same_cases", "require_same_content", "require_same_manifest"]
+__all__ = ["recorded_scans", "require_apart", "require_same_cases", "require_same_content", "require_same_manifest"]
 
 MOST_NAMED = 4
 PARTS = ("training", "held_out", "unlabelled")
@@ -109,17 +109,18 @@ def require_same_manifest(record: Path, manifest: str | None, fold: int | None) 
     require_same_cases(record, [case for case in training if case.case_id not in before.get("unlabelled", {})], held_out)
 
 
-def recorded_images(record: Path) -> list[str]:
-    """Hashes of the images that the run learns from.
+def recorded_scans(record: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    """The images that the run learns from, with or without a mask.
 
     Args:
         record: The run's ``split.json``.
 
     Returns:
-        One per training case, with or without a mask; empty if there is no record.
+        Their hashes and their profiles; empty if there is no record.
     """
     before = _read(record)
-    return [content["image"] for part in ("training", "unlabelled") for content in before.get(part, {}).values()]
+    known = [content for part in ("training", "unlabelled") for content in before.get(part, {}).values()]
+    return [content["image"] for content in known], [content["profile"] for content in known if "profile" in content]
 
 
 def _read(record: Path) -> dict[str, dict[str, Any]]:

@@ -6,17 +6,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from segsuite.engines.first_look import FirstLook
 from segsuite.engines.inputs import InputCase, find_inputs, take_shard, with_attributes
 from segsuite.engines.isolation import predict_isolated
-from segsuite.engines.model_folder import read_model_folder
-from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
+from segsuite.engines.model_folder import descriptions_in, read_model_folder
+from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_model, predict_cases
 from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.segmentation import Predictor
 from segsuite.errors import OutputError, SettingsError
 from segsuite.files import make_folder, write_text
 from segsuite.outputs import require_outputs_apart
 
-__all__ = ["open_predictor", "predict"]
+__all__ = ["open_predictor", "open_watchful", "predict"]
 
 LABELS_FILE = "labels.tsv"
 """Beside the masks: index and name of each label."""
@@ -37,6 +38,7 @@ def predict(
     attributes: Path | None = None,
     overrides: Sequence[str] = (),
     force: bool = False,
+    strict: bool = False,
     device: str = "auto",
     threads: int | None = None,
     isolate: bool = False,
@@ -63,10 +65,11 @@ def predict(
         attributes: Table with a column ``case`` and what else is known of each case.
         overrides: ``key=value`` of how the model is applied.
         force: Segment also what the model takes for another kind of image.
+        strict: Refuse what looks like another kind of image; else it is a note.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         threads: Of the network on a CPU; ``None``: one per core.
         isolate: In a process of its own, so that a case that kills it costs only itself.
-        time_limit_s: For one case; needs ``isolate``.
+        time_limit_s: For one case; needs ``isolate`` or ``cluster``.
         cluster: Spread the cases over a Ray cluster instead.
         choose: Which of the cases to segment now.
         stop: When true, the case in hand is finished and the rest is left.
@@ -86,7 +89,7 @@ def predict(
             f"--save-regions must have a model that was trained on regions, got {folder.path}, whose structures are "
             f"{sorted(folder.labels)}. Leave it away: the mask holds them all."
         )
-    opened = partial(open_predictor, device=device, overrides=tuple(overrides), threads=threads)
+    opened = partial(open_watchful, device=device, overrides=tuple(overrides), threads=threads, strict=strict)
     cases = find_inputs(inputs, n_channels=len(folder.description["channels"]), data_root=data_root, fold=fold)
     if attributes is not None:
         cases = with_attributes(cases, attributes)
@@ -106,11 +109,13 @@ def predict(
 
         place = folder.path.resolve()
         on_node = SentModel(place, opened) if cluster.files == "sent" else partial(opened, place)
-        return predict_on_ray(cases, on_node, out, options, cluster=cluster, stop=stop, on_case=on_case)
+        return predict_on_ray(
+            cases, on_node, out, options, cluster=cluster, time_limit_s=time_limit_s, stop=stop, on_case=on_case
+        )
     load = partial(opened, folder.path)
     if isolate:
         return predict_isolated(cases, load, out, options, time_limit_s=time_limit_s, stop=stop, on_case=on_case)
-    return predict_cases(cases, load(), out, options, stop=stop, on_case=on_case)
+    return predict_cases(cases, open_model(load), out, options, stop=stop, on_case=on_case)
 
 
 def _require_apart(chosen: Sequence[InputCase], cases: Sequence[InputCase], tables: Sequence[Path], out: Path) -> None:
@@ -119,6 +124,23 @@ def _require_apart(chosen: Sequence[InputCase], cases: Sequence[InputCase], tabl
     if len(outputs) <= len(chosen):
         raise OutputError(f"Each case must have a mask of its own, got {len(chosen)} cases for {len(outputs) - 1} names.")
     require_outputs_apart(outputs, [*(image for case in cases for image in case.images), *tables], inside=out)
+
+
+def open_watchful(model: Path, *, device: str, overrides: Sequence[str], threads: int | None, strict: bool = False) -> Predictor:
+    """The same as ``open_predictor``, for scans that come from anywhere: it looks at each first, and says what must be known.
+
+    Args:
+        model: Model or run folder.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        overrides: ``key=value`` of how it is applied.
+        threads: Of the network on a CPU; ``None``: one per core.
+        strict: Refuse what looks like another kind of image.
+
+    Returns:
+        The predictor.
+    """
+    predictor = open_predictor(model, device=device, overrides=overrides, threads=threads)
+    return FirstLook(predictor, descriptions_in(model), strict=strict)
 
 
 def open_predictor(model: Path, *, device: str, overrides: Sequence[str], threads: int | None) -> Predictor:

@@ -17,7 +17,7 @@ from segsuite.data.transforms import Normalisation, Preprocessing
 from segsuite.engines.cohort import open_cohort
 from segsuite.engines.run_folder import RunFolder
 from segsuite.engines.split_record import (
-    recorded_images,
+    recorded_scans,
     require_apart,
     require_same_cases,
     require_same_content,
@@ -51,9 +51,9 @@ def test_the_same_cases_go_on_in_any_order_and_nothing_is_written_anew(record: P
     require_same_cases(record, cases("b", "a"), cases("c"))
     require_same_content(record, {"training": prepared(b="2", a="1"), "held_out": prepared(c="3")})
     assert record.stat().st_mtime_ns == before
-    assert recorded_images(record) == ["1", "2"]
+    assert recorded_scans(record)[0] == ["1", "2"]
     require_same_content(record, {"unlabelled": prepared(u="7")})
-    assert recorded_images(record) == ["1", "2", "7"]
+    assert recorded_scans(record)[0] == ["1", "2", "7"]
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,10 @@ __all__ = [
     "Device",
     "Fold",
     "Json",
+    "OutOfFold",
     "Quiet",
     "Seed",
+    "Strict",
     "Verbose",
     "Workers",
     "parse_fold",
@@ -45,8 +47,10 @@ DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder that 
 Device = Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")]
 Fold = Annotated[str | None, typer.Option("--fold", help="Fold number; for train also: all, none.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine output on standard output.")]
+OutOfFold = Annotated[bool, typer.Option("--out-of-fold", help="Of --fold all: each scan by the member that has not seen it.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Problems only.", callback=_quiet)]
 Seed = Annotated[int, typer.Option("--seed", help="Everything random depends on it.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse what is unlike the model's training data.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also the log of libraries.", callback=_verbose)]
 Workers = Annotated[int | None, typer.Option("--workers", "-j", min=0, help="Processes or threads; default: from the cores.")]
 

@@ -13,7 +13,9 @@ from segsuite.cli.options import (
     Device,
     Fold,
     Json,
+    OutOfFold,
     Quiet,
+    Strict,
     Verbose,
     Workers,
     parse_fold,
@@ -126,10 +128,8 @@ def predict(
     attributes: Attributes = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of `inference` in model.json.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Segment also what looks like another kind of image.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse what is unlike the model's training data.")] = False,
-    out_of_fold: Annotated[
-        bool, typer.Option("--out-of-fold", help="Of --fold all: each scan by the member that has not seen it.")
-    ] = False,
+    strict: Strict = False,
+    out_of_fold: OutOfFold = False,
     isolate: Annotated[bool, typer.Option("--isolate/--no-isolate", help="So that a crash or a hang costs one case.")] = True,
     time_limit: Annotated[float | None, typer.Option("--time-limit", min=1, help="Seconds for one case.")] = None,
     watched: Annotated[bool, typer.Option("--watch", help="The input is a folder: segment what arrives in it.")] = False,
@@ -150,9 +150,6 @@ def predict(
         _start_early(context)
     from segsuite.engines.inputs import parse_shard
     from segsuite.engines.ray_options import parse_engine
-    from segsuite.verbs.out_of_fold import predict_out_of_fold
-    from segsuite.verbs.predicting import predict as run_predict
-    from segsuite.verbs.spreading import watch
 
     how: dict[str, Any] = {"data_root": data_root, "fold": parse_fold(fold), "shard": parse_shard(shard), "device": device}
     how |= {"overrides": set_ or (), "threads": workers}
@@ -171,15 +168,22 @@ def predict(
         "time_limit_s": time_limit,
         "cluster": parse_engine(engine),
     }
+    outcome = _predicted(model, inputs, out, how, watched=watched, out_of_fold=out_of_fold)
+    _show_outcome(outcome, out, as_json=as_json)
+
+
+def _predicted(model: Path, inputs: list[Path], out: Path, how: dict[str, Any], *, watched: bool, out_of_fold: bool) -> Any:
+    from segsuite.verbs.out_of_fold import predict_out_of_fold
+    from segsuite.verbs.predicting import predict as run_predict
+    from segsuite.verbs.spreading import watch
+
     with stop_on_sigterm() as stop, case_progress("predicting") as progress:
-        how |= {"stop": stop, "on_case": progress.case}
+        how = {**how, "stop": stop, "on_case": progress.case}
         if watched:
             say(f"watching {inputs[0]}")
-            outcome = watch(model, inputs[0], out, **how)
-        else:
-            run = predict_out_of_fold if out_of_fold else run_predict
-            outcome = run(model, inputs, out, on_start=progress.start, **how)
-    _show_outcome(outcome, out, as_json=as_json)
+            return watch(model, inputs[0], out, **how)
+        run = predict_out_of_fold if out_of_fold else run_predict
+        return run(model, inputs, out, on_start=progress.start, **how)
 
 
 def _check_words(

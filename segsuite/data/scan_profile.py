@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from segsuite.volumes.orders import order_to_upright
+from segsuite.volumes.orders import order_to_upright, upright_grid
 from segsuite.volumes.volume import Volume
 
 __all__ = ["PLANES", "QUANTILES", "common_profile", "profile_distance", "profile_of"]
@@ -35,14 +35,14 @@ def profile_of(volume: Volume) -> dict[str, Any]:
         ``spacing_mm`` and ``extent_mm`` along left-right, back-front, foot-head; ``plane``, empty where no axis is thick;
         ``quantiles``: per channel the intensities at ``QUANTILES``. JSON values.
     """
-    order = order_to_upright(volume.grid)
-    spacing = np.asarray(volume.spacing_mm)[list(order.axes)]
-    extent = spacing * np.asarray(volume.grid.shape)[list(order.axes)]
+    grid = upright_grid(volume.grid)
+    spacing = np.asarray(grid.spacing_mm)
+    extent = spacing * np.asarray(grid.shape)
     return {
         "spacing_mm": [round(float(mm), DIGITS) for mm in spacing],
         "extent_mm": [round(float(mm), DIGITS - 2) for mm in extent],
         "plane": _plane(spacing),
-        "quantiles": [_quantiles(channel) for channel in order.applied(volume.array)],
+        "quantiles": [_quantiles(channel) for channel in order_to_upright(volume.grid).applied(volume.array)],
     }
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from segsuite.engines.first_look import FirstLook
 from segsuite.engines.inputs import InputCase, find_inputs, take_shard, with_attributes
 from segsuite.engines.isolation import predict_isolated
-from segsuite.engines.model_folder import descriptions_in, read_model_folder
+from segsuite.engines.model_folder import ModelFolder, descriptions_in, read_model_folder
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_model, predict_cases
 from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.segmentation import Predictor
@@ -84,11 +84,7 @@ def predict(
         OutputError: A mask would take the place of something that is read, or lie outside ``out``; nothing is written then.
     """
     folder = read_model_folder(model)
-    if save_regions and folder.regions is None:
-        raise SettingsError(
-            f"--save-regions must have a model that was trained on regions, got {folder.path}, whose structures are "
-            f"{sorted(folder.labels)}. Leave it away: the mask holds them all."
-        )
+    _require_regions(folder, save_regions=save_regions)
     opened = partial(open_watchful, device=device, overrides=tuple(overrides), threads=threads, strict=strict)
     cases = find_inputs(inputs, n_channels=len(folder.description["channels"]), data_root=data_root, fold=fold)
     if attributes is not None:
@@ -100,8 +96,7 @@ def predict(
         return Outcome(0, 0, {})
     if on_start is not None:
         on_start(len(cases))
-    table = "".join(f"{value}\t{name}\n" for name, value in folder.labels.items())
-    write_text(make_folder(out) / LABELS_FILE, f"index\tname\n{table}")
+    _write_labels(folder.labels, out)
     options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force, save_regions)
     if cluster is not None:
         from segsuite.engines.parcels import SentModel
@@ -116,6 +111,19 @@ def predict(
     if isolate:
         return predict_isolated(cases, load, out, options, time_limit_s=time_limit_s, stop=stop, on_case=on_case)
     return predict_cases(cases, open_model(load), out, options, stop=stop, on_case=on_case)
+
+
+def _require_regions(folder: ModelFolder, *, save_regions: bool) -> None:
+    if save_regions and folder.regions is None:
+        raise SettingsError(
+            f"--save-regions must have a model that was trained on regions, got {folder.path}, whose structures are "
+            f"{sorted(folder.labels)}. Leave it away: the mask holds them all."
+        )
+
+
+def _write_labels(labels: Mapping[str, int], out: Path) -> None:
+    table = "".join(f"{value}\t{name}\n" for name, value in labels.items())
+    write_text(make_folder(out) / LABELS_FILE, f"index\tname\n{table}")
 
 
 def _require_apart(chosen: Sequence[InputCase], cases: Sequence[InputCase], tables: Sequence[Path], out: Path) -> None:

@@ -11,9 +11,19 @@ from typing import Any
 
 from segsuite.volumes.voxel_hash import salted
 
-__all__ = ["TRAINED_ON", "has_hashes", "has_seen", "note_on_members", "training_scans"]
+__all__ = [
+    "TRAINED_ON",
+    "has_hashes",
+    "has_seen",
+    "mark_of_scan",
+    "note_on_members",
+    "training_scans",
+    "with_later_scans",
+]
 
 KEY = "training_scans"
+LATER = "later_hashes"
+"""Of scans that a model was given after its training, such as the few that a structure was added from."""
 SALT_BYTES = 16
 TRAINED_ON = "in the model's training"
 """Every note on a scan that was trained on holds these words."""
@@ -53,7 +63,39 @@ def has_seen(description: Mapping[str, Any], voxels: str) -> bool:
         True if it has; False also where the model does not know.
     """
     known = description.get("data", {}).get(KEY)
-    return known is not None and salted([voxels], known["salt"])[0] in known["hashes"]
+    return known is not None and mark_of_scan(description, voxels) in {*known["hashes"], *known.get(LATER, ())}
+
+
+def mark_of_scan(description: Mapping[str, Any], voxels: str) -> str:
+    """What a model knows a scan by.
+
+    Args:
+        description: Content of ``model.json`` of a single model.
+        voxels: From ``voxel_hash``.
+
+    Returns:
+        The hash with the model's salt; empty for a model of an earlier version, which has none.
+    """
+    known = description.get("data", {}).get(KEY)
+    return "" if known is None else salted([voxels], known["salt"])[0]
+
+
+def with_later_scans(description: Mapping[str, Any], marks: Iterable[str]) -> dict[str, Any]:
+    """A description that also knows scans which the model was given after its training.
+
+    Args:
+        description: Content of ``model.json`` of a single model.
+        marks: All of them, from ``mark_of_scan``; they replace the earlier ones.
+
+    Returns:
+        The new description; without any, the same as before there were some.
+    """
+    data = dict(description.get("data", {}))
+    if KEY not in data:
+        return dict(description)
+    scans = {name: value for name, value in data[KEY].items() if name != LATER}
+    later = sorted({mark for mark in marks if mark})
+    return {**description, "data": {**data, KEY: {**scans, **({LATER: later} if later else {})}}}
 
 
 def note_on_members(descriptions: Sequence[Mapping[str, Any]], voxels: str) -> str:

@@ -1,6 +1,13 @@
 from __future__ import annotations
 
-from segsuite.engines.seen_scans import has_hashes, has_seen, note_on_members, training_scans
+from segsuite.engines.seen_scans import (
+    has_hashes,
+    has_seen,
+    mark_of_scan,
+    note_on_members,
+    training_scans,
+    with_later_scans,
+)
 
 A, B, C = "aa" * 16, "bb" * 16, "cc" * 16
 
@@ -16,6 +23,18 @@ def test_models_of_earlier_versions_do_not_know_and_say_so() -> None:
     old = {"data": {"training_cases": ["a"]}}
     assert training_scans([]) == {}
     assert (has_hashes(old), has_seen(old, A), note_on_members([old, {}], A)) == (False, False, "")
+
+
+def test_scans_that_came_later_are_known_and_forgotten_without_a_trace() -> None:
+    base = {"name": "m", "data": {"training_cases": ["a"], **training_scans([A])}}
+    marks = [mark_of_scan(base, scan) for scan in (B, C)]
+    more = with_later_scans(base, marks)
+    assert [has_seen(more, scan) for scan in (A, B, C)] == [True] * 3
+    fewer = with_later_scans(more, marks[:1])
+    assert [has_seen(fewer, scan) for scan in (A, B, C)] == [True, True, False]
+    assert with_later_scans(more, []) == base
+    old = {"data": {"training_cases": ["a"]}}
+    assert with_later_scans(old, [mark_of_scan(old, A)]) == old
 
 
 def test_notes_count_the_members_that_have_seen_a_scan() -> None:

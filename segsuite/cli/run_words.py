@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,6 +16,8 @@ from segsuite.cli.options import (
     Json,
     OutOfFold,
     Quiet,
+    SeriesDescription,
+    SeriesUid,
     Strict,
     Verbose,
     Workers,
@@ -116,7 +119,7 @@ def train(
 def predict(
     context: typer.Context,
     model: Annotated[Path, typer.Argument(help="A model folder, or the run folder that holds it.")],
-    inputs: Annotated[list[Path], typer.Argument(help="Images, DICOM folders, folders of images, or manifests.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Images, DICOM, folders at any depth, zip and tar, manifests.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the masks go; they bear their images' names.")],
     data_root: DataRoot = None,
     fold: Fold = None,
@@ -124,7 +127,8 @@ def predict(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
     save_probabilities: Annotated[bool, typer.Option("--save-probabilities", help="One more volume per class.")] = False,
     save_regions: Annotated[bool, typer.Option("--save-regions", help="One more mask per region.")] = False,
-    series_uid: Annotated[str | None, typer.Option("--series-uid", help="Which series of a DICOM folder.")] = None,
+    series_uid: SeriesUid = None,
+    series_description: SeriesDescription = None,
     attributes: Attributes = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of `inference` in model.json.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Segment also what looks like another kind of image.")] = False,
@@ -161,6 +165,7 @@ def predict(
         "save_probabilities": save_probabilities,
         "save_regions": save_regions,
         "series_uid": series_uid,
+        "series_description": series_description,
         "attributes": attributes,
         "force": force,
         "strict": strict,
@@ -168,22 +173,25 @@ def predict(
         "time_limit_s": time_limit,
         "cluster": parse_engine(engine),
     }
-    outcome = _predicted(model, inputs, out, how, watched=watched, out_of_fold=out_of_fold)
-    _show_outcome(outcome, out, as_json=as_json)
+    outcome, left_out = _predicted(model, inputs, out, how, watched=watched, out_of_fold=out_of_fold)
+    _show_outcome(outcome, out, left_out, as_json=as_json)
 
 
-def _predicted(model: Path, inputs: list[Path], out: Path, how: dict[str, Any], *, watched: bool, out_of_fold: bool) -> Any:
+def _predicted(
+    model: Path, inputs: list[Path], out: Path, how: dict[str, Any], *, watched: bool, out_of_fold: bool
+) -> tuple[Any, Counter[str]]:
     from segsuite.verbs.out_of_fold import predict_out_of_fold
     from segsuite.verbs.predicting import predict as run_predict
     from segsuite.verbs.spreading import watch
 
+    left_out: Counter[str] = Counter()
     with stop_on_sigterm() as stop, case_progress("predicting") as progress:
         how = {**how, "stop": stop, "on_case": progress.case}
         if watched:
             say(f"watching {inputs[0]}")
-            return watch(model, inputs[0], out, **how)
+            return watch(model, inputs[0], out, **how), left_out
         run = predict_out_of_fold if out_of_fold else run_predict
-        return run(model, inputs, out, on_start=progress.start, **how)
+        return run(model, inputs, out, on_start=progress.start, on_left_out=left_out.update, **how), left_out
 
 
 def _check_words(
@@ -254,12 +262,16 @@ def _show_forecast(model: Path, inputs: list[Path], how: dict[str, Any], *, as_j
     say(f"network      {found['network_minutes']:.1f} minutes, {found['window_seconds']:.3f} s a pass")
 
 
-def _show_outcome(outcome: Any, out: Path, *, as_json: bool) -> NoReturn:
+def _show_outcome(outcome: Any, out: Path, left_out: Counter[str], *, as_json: bool) -> NoReturn:
     from segsuite.engines.first_look import remarks
     from segsuite.engines.ledger import read_ledger
+    from segsuite.volumes.finding import left_out_text
 
     if as_json:
-        print_json({"done": outcome.n_done, "skipped": outcome.n_skipped, "failed": outcome.failures})
+        counts = {"done": outcome.n_done, "skipped": outcome.n_skipped, "failed": outcome.failures}
+        print_json({**counts, "left_out": dict(left_out)})
+    if text := left_out_text(left_out):
+        say(text)
     say(f"{out}: {outcome.n_done} done, {outcome.n_skipped} were done before, {len(outcome.failures)} failed")
     for sentence in remarks(read_ledger(out)):
         say(f"note: {sentence}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from segsuite.engines.inputs import InputCase, find_inputs
+from segsuite.engines.inputs import InputCase, SearchOptions, search_inputs
 from segsuite.engines.ledger import Ledger
 from segsuite.engines.model_folder import ModelFolder, read_model_folder
 from segsuite.engines.prediction import Outcome
@@ -15,6 +15,7 @@ from segsuite.engines.seen_scans import has_hashes, has_seen
 from segsuite.errors import ModelError
 from segsuite.files import make_folder
 from segsuite.verbs.predicting import predict
+from segsuite.volumes.finding import SeriesChoice
 from segsuite.volumes.reading import read_channels
 from segsuite.volumes.voxel_hash import voxel_hash
 
@@ -33,20 +34,26 @@ def predict_out_of_fold(
     *,
     data_root: Path | None = None,
     fold: int | None = None,
-    on_start: Callable[[int], None] | None = None,
+    series_uid: str | None = None,
+    series_description: str | None = None,
+    on_start: Callable[[int], None] = lambda _: None,
     on_case: Callable[[str, str], None] = lambda *_: None,
+    on_left_out: Callable[[Counter[str]], None] = lambda _: None,
     **how: Any,
 ) -> Outcome:
     """Segment scans so that scores on all of them, pooled, are of scans that were not trained on.
 
     Args:
         model: An ensemble's folder, as ``train --fold all`` writes it.
-        inputs: As for ``predict``.
+        inputs: As for ``predict``; archives are not looked into.
         out: Where all masks go.
         data_root: For manifests.
         fold: For manifests, only this fold.
+        series_uid: Of DICOM series, only this one.
+        series_description: Of DICOM series, only those whose description fits this pattern.
         on_start: Called with the number of cases.
         on_case: Called with case id and result.
+        on_left_out: Called with what else the inputs hold, by kind.
         **how: Everything else that ``predict`` takes.
 
     Returns:
@@ -59,18 +66,20 @@ def predict_out_of_fold(
     folder = read_model_folder(model)
     members = [read_model_folder(path) for path in folder.members]
     _require_knowing(folder, members)
-    cases = find_inputs(inputs, n_channels=len(folder.description["channels"]), data_root=data_root, fold=fold)
-    if on_start is not None:
-        on_start(len(cases))
+    n_channels = len(folder.description["channels"])
+    where = SearchOptions(SeriesChoice(series_uid, series_description), out)
+    found = search_inputs(inputs, n_channels=n_channels, data_root=data_root, fold=fold, where=where)
+    cases = found.cases
+    on_left_out(found.left_out)
+    on_start(len(cases))
+    how |= {"data_root": data_root, "fold": fold, "series_uid": series_uid, "series_description": series_description}
     chosen: dict[Path | None, set[str]] = defaultdict(set)
     for case in cases:
         chosen[_who(case, folder, members)].add(case.case_id)
     outcomes = []
     for place, ids in chosen.items():
         if place is not None:
-            outcomes.append(
-                predict(place, inputs, out, data_root=data_root, fold=fold, choose=_only(ids), on_case=on_case, **how)
-            )
+            outcomes.append(predict(place, inputs, out, unpack=False, choose=_only(ids), on_case=on_case, **how))
     failures = dict.fromkeys(sorted(chosen.get(None, ())), ALL_HAVE_SEEN)
     for case in cases:
         if case.case_id in failures:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from segsuite.engines.inputs import find_inputs
 from segsuite.engines.ledger import read_ledger
 from segsuite.engines.model_folder import write_ensemble, write_model_folder
 from segsuite.engines.prediction import Outcome
@@ -40,7 +41,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
     found: list[tuple[str, list[str]]] = []
 
     def predict(place: Path, inputs: Any, out: Path, *, choose: Any, on_case: Any, **how: Any) -> Outcome:
-        cases = out_of_fold.find_inputs(inputs, n_channels=1)
+        cases = find_inputs(inputs, n_channels=1)
         chosen = [case.case_id for case in choose(cases)]
         found.append((place.name, chosen))
         return Outcome(len(chosen), 1, {case: "broken" for case in chosen if case == "cut"}, n_left=how.get("left", 0))

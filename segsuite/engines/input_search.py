@@ -118,7 +118,9 @@ def _grouped(images: Sequence[Found], name: str, n_channels: int) -> list[InputC
     files = {image.relative: image for image in images if not image.is_series}
     groups = group_channels({relative: image.path for relative, image in files.items()}, n_channels=n_channels)
     problems = {image.path: image.problem for image in files.values()}
-    return [*(_of_series(image, image.relative or name) for image in series), *(_of_files(group, problems) for group in groups)]
+    cases = [_of_series(image, image.relative or name) for image in series] + [_of_files(group, problems) for group in groups]
+    place = {image.path: number for number, image in enumerate(images)}
+    return sorted(cases, key=lambda case: min(place[path] for path in case.images))
 
 
 def _of_series(image: Found, relative: str) -> InputCase:

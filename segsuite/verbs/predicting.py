@@ -97,13 +97,9 @@ def predict(
     _require_regions(folder, save_regions=save_regions)
     opened = partial(open_watchful, device=device, overrides=tuple(overrides), threads=threads, strict=strict)
     with WorkFolder(out) as work:
-        found = search_inputs(
-            inputs,
-            n_channels=len(folder.description["channels"]),
-            data_root=data_root,
-            fold=fold,
-            where=SearchOptions(SeriesChoice(series_uid, series_description), out, work if unpack else None),
-        )
+        where = SearchOptions(SeriesChoice(series_uid, series_description), out, work if unpack else None)
+        n_channels = len(folder.description["channels"])
+        found = search_inputs(inputs, n_channels=n_channels, data_root=data_root, fold=fold, where=where)
         on_left_out(found.left_out)
         every = found.cases if attributes is None else with_attributes(found.cases, attributes)
         cases = choose(take_shard(every, shard))

@@ -28,8 +28,8 @@ N_NAMED = 5
 """Cases named in a note."""
 MOST_NOTES = 20
 """Notes on files in a summary; the table holds all."""
-PLAIN_NUMBER = r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?"
-"""A number as people write amounts; ``012`` and ``1_2`` are names."""
+PLAIN_NUMBER = r"-?(0|[1-9]\d*)(\.\d+)?"
+"""A number as people write amounts; ``012``, ``1_2`` and ``1E5`` are names."""
 FEW_PATIENTS = 20
 """Below this an interval says little, and the report says so."""
 N_PARTS = 3

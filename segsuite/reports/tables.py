@@ -22,7 +22,7 @@ __all__ = ["FEW_PATIENTS", "notes_on", "read_evaluation", "subgroups", "summaris
 MISSED = ("missed", "no prediction")
 MEASUREMENT_COLUMNS = ("case", "patient_id", "label_index", "label_name", "metric", "value", "unit", "status")
 CASE_COLUMNS = ("case", "patient_id", "diagonal_mm", "predicted", "reference", "image", "reason")
-SINCE_FIRST = {"missing", "undeclared", "notes"}
+SINCE_FIRST = {"missing", "undeclared", "notes", "in_training"}
 """Columns of ``cases.csv`` that the first version did not write."""
 N_NAMED = 5
 """Cases named in a note."""

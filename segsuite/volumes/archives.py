@@ -232,7 +232,7 @@ class _ModestInfo(tarfile.TarInfo):
     def _proc_member(self, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type not in _PLAIN_TYPES and self.size > MOST_NAME_BYTES:
             raise VolumeError(
-                f"{tarfile_.name} must have names that people write, got one of {self.size:,} bytes. Do not trust it."
+                f"{Path(str(tarfile_.name))} must have names that people write, got one of {self.size:,} bytes. Do not trust it."
             )
         return super()._proc_member(tarfile_)  # type: ignore[misc]
 

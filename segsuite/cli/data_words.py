@@ -138,6 +138,7 @@ def split(
     folds: Annotated[int, typer.Option("--folds", min=2, help="Number of folds.")] = 5,
     by: Annotated[str, typer.Option("--by", help="patient; or site: a fold per site, to leave one out.")] = "patient",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Another file to write to.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other folds that are there.")] = False,
     data_root: DataRoot = None,
     seed: Seed = 0,
     workers: Workers = None,
@@ -161,6 +162,7 @@ def split(
             workers=worker_count(workers),
             out=out,
             by_site=by == "site",
+            overwrite=overwrite,
             on_case=progress.case,
         )
     if as_json:
@@ -178,6 +180,7 @@ def mask(
     labels: Annotated[
         Path | None, typer.Option("--labels", help="Table of their integers; default: labels.tsv beside them.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another manifest that is there.")] = False,
     data_root: DataRoot = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -185,7 +188,7 @@ def mask(
     """Take the masks that a model made as the labels of a manifest's cases: an organ to train within."""
     from segsuite.verbs.data import mask as run_mask
 
-    made = run_mask(manifest, masks, out, data_root=data_root, labels=labels)
+    made = run_mask(manifest, masks, out, data_root=data_root, labels=labels, overwrite=overwrite)
     say(f"{out}: {len(made.cases)} cases, labels {', '.join(made.structures.values())}")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from segsuite.data.label_table import read_label_table
 from segsuite.errors import InputError, VolumeError
 from segsuite.files import make_folder, write_text
+from segsuite.outputs import require_outputs_apart
 from segsuite.volumes.dicom_segmentation import read_dicom_segmentation, write_dicom_segmentation
 from segsuite.volumes.mask_files import list_masks
 from segsuite.volumes.reading import image_ending, read_labels
@@ -37,17 +38,21 @@ def export_masks(
     Raises:
         FileNotFoundError: Nothing is there.
         VolumeError: A folder without masks; or, of a single mask, what is wrong with it.
+        OutputError: A segmentation would be written over what is read, or into a series.
     """
     structures = read_label_table(labels)
     if masks.is_file():
+        require_outputs_apart({out: "the segmentation"}, [masks, series, labels])
         write_dicom_segmentation(out, read_labels(masks), series, structures, made_by=made_by)
         return {}
     found = list_masks(masks).masks
     if not found:
         raise VolumeError(f"{masks} must hold masks, got none.")
+    named = {path: path.relative_to(masks).as_posix().removesuffix(image_ending(path)) for path in found}
+    outputs = {out / f"{name}.dcm": f"of {name}" for name in named.values()}
+    require_outputs_apart(outputs, [*found, labels, *(series / name for name in named.values())], inside=out)
     failures = {}
-    for path in found:
-        name = path.relative_to(masks).as_posix().removesuffix(image_ending(path))
+    for path, name in named.items():
         try:
             make_folder((out / name).parent)
             write_dicom_segmentation(out / f"{name}.dcm", read_labels(path), series / name, structures, made_by=made_by)
@@ -69,10 +74,13 @@ def import_segmentation(segmentation: Path, out: Path) -> dict[int, str]:
 
     Raises:
         VolumeError: No DICOM segmentation.
+        OutputError: The mask would be written over it.
     """
+    names_file = out.with_name(f"{out.name.removesuffix(image_ending(out))}_labels.tsv")
+    require_outputs_apart({out: "the mask", names_file: "names of the labels"}, [segmentation])
     volume, names = read_dicom_segmentation(segmentation)
     make_folder(out.parent)
     write_mask(out, np.ascontiguousarray(volume.labels), like=volume)
     table = "".join(f"{number}\t{name}\n" for number, name in names.items())
-    write_text(out.with_name(f"{out.name.removesuffix(image_ending(out))}_labels.tsv"), f"index\tname\n0\tbackground\n{table}")
+    write_text(names_file, f"index\tname\n0\tbackground\n{table}")
     return names

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from segsuite.data.importing.tree import COMBINED_MARK, axes_of, list_tree, matches, without_four_dimensional
+from segsuite.data.importing.tree import MADE_MARK, axes_of, list_tree, matches, without_four_dimensional
 from segsuite.errors import ManifestError
+from tests.slices import save_series
 
 Touch = Callable[..., Path]
 Write = Callable[..., Path]
@@ -34,6 +35,14 @@ def test_a_folder_of_slices_is_one_image(tmp_path: Path, touch: Touch) -> None:
     assert list_tree(tmp_path).paths == ("P1/seg.nii.gz", "P1/t2")
 
 
+def test_series_are_found_by_content_each_for_itself(tmp_path: Path) -> None:
+    save_series(tmp_path / "P1/t2", name="IM{}")
+    save_series(tmp_path / "P1/both", name="A{}", series="a")
+    save_series(tmp_path / "P1/both", name="B{}", series="b")
+    save_series(tmp_path / "P1/both", name="L{}", series="l", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    assert list_tree(tmp_path).paths == ("P1/both/A1", "P1/both/B1", "P1/t2")
+
+
 def test_what_is_left_out_is_told_and_idle_patterns_are_refused(tmp_path: Path, touch: Touch) -> None:
     touch("P1/a.nii", "P1/a_r2.nii", "P2/a.nii")
     tree = list_tree(tmp_path, leave_out=["*_r2.nii", "P2/*"])
@@ -46,7 +55,7 @@ def test_what_is_left_out_is_told_and_idle_patterns_are_refused(tmp_path: Path, 
 
 
 def test_masks_that_an_import_made_are_no_source(tmp_path: Path, touch: Touch) -> None:
-    touch("s1/ct.nii.gz", "M_labels/s1_ct.nii.gz", f"M_labels/{COMBINED_MARK}")
+    touch("s1/ct.nii.gz", "M_labels/s1_ct.nii.gz", f"M_labels/{MADE_MARK}")
     tree = list_tree(tmp_path)
     assert tree.paths == ("s1/ct.nii.gz",)
     assert tree.findings[0].subjects == ("M_labels",)

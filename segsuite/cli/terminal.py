@@ -78,7 +78,12 @@ def print_problem(text: str) -> None:
 
 def print_json(content: Any) -> None:
     """Machine output on standard output."""
-    sys.stdout.write(json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # file names need not be text
+        text = json.dumps(_plain(content), indent=1, allow_nan=False)
+    sys.stdout.write(text + "\n")
 
 
 def _plain(content: Any) -> Any:
@@ -138,6 +143,9 @@ class CaseProgress:
             self.bar.update(self.task, advance=1, description=f"{self.doing} {case_id}", failed=failed)
         elif time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES or self.n_seen == self.n_total:
             self.last_line = time.monotonic()
+            if not self.n_total:  # nobody knows how many will come
+                say(f"{self.doing}: {self.n_seen}, {case_id}, {self.n_failed} failed")
+                return
             left = (self.last_line - self.started) / self.n_seen * (self.n_total - self.n_seen)
             say(f"{self.doing}: {self.n_seen} of {self.n_total}, {case_id}, {self.n_failed} failed, {left:.0f} s left")
 

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from segsuite.engines.case_outputs import CaseOutputs
 from segsuite.engines.case_sizes import MOST_VOXELS_BESIDE, n_voxels, n_voxels_if_many, require_ordinary_files
 from segsuite.engines.claims import Claims
-from segsuite.engines.failures import Step, reason_of, require_usable_folder
+from segsuite.engines.failures import Step, reason_of, require_living_device, require_usable_folder
 from segsuite.engines.inputs import InputCase
 from segsuite.engines.ledger import Ledger, LedgerLine, now
 from segsuite.engines.outcome import BatchOptions, Outcome
@@ -147,7 +147,11 @@ class CaseRoad:
         return travelling
 
     def segment(self, travelling: Travelling) -> Travelling:
-        """What the network finds; of the image only its place is kept."""
+        """What the network finds; of the image only its place is kept.
+
+        Raises:
+            DeviceError: The GPU does not answer any more.
+        """
         self._take(travelling, Step.SEGMENTING, self._segment)
         if travelling.volume is not None:
             travelling.volume.release()
@@ -183,6 +187,8 @@ class CaseRoad:
         except Exception as error:
             if step in (Step.WRITING, Step.RECORDING):
                 require_usable_folder(self.out, error)
+            if step is Step.SEGMENTING:
+                require_living_device(error)
             travelling.reason = reason_of(error, step)
 
     def _look(self, travelling: Travelling) -> None:

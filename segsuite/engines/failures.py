@@ -6,14 +6,15 @@ import builtins
 import errno
 import gc
 import os
+import sys
 import traceback
 import uuid
 from enum import Enum
 from pathlib import Path
 
-from segsuite.errors import InputError, OutputError, OutputFolderError
+from segsuite.errors import DeviceError, InputError, OutputError, OutputFolderError
 
-__all__ = ["Step", "reason_of", "require_usable_folder"]
+__all__ = ["Step", "reason_of", "require_living_device", "require_usable_folder"]
 
 MOST_CHARACTERS = 400
 """Of what a library says."""
@@ -85,6 +86,24 @@ def require_usable_folder(folder: Path, error: BaseException) -> None:
             return
     said = str(error) if isinstance(error, OutputError) else f"{folder} must be writable, got: {system.strerror or system}."
     raise OutputFolderError(said) from error
+
+
+def require_living_device(error: BaseException) -> None:
+    """Tell what went wrong with one case on a GPU from a GPU that fails every later case in this process, too.
+
+    Args:
+        error: That came when a case was segmented.
+
+    Raises:
+        DeviceError: The GPU does not answer any more.
+    """
+    torch = sys.modules.get("torch")  # who has a case on a GPU has loaded it
+    if torch is None or "CUDA error" not in _said(error):
+        return
+    try:
+        torch.zeros(1, device="cuda").cpu()
+    except Exception:
+        raise DeviceError(f"lost its GPU ({_said(error)}): the same command goes on from there") from error
 
 
 def _of_system(error: OSError, step: Step) -> str:

@@ -52,6 +52,7 @@ def predict_cases(
     Raises:
         OutputFolderError: Nothing can be written to the output folder (no permission, disk full): nothing else could succeed.
         OutputError: The output folder cannot be made.
+        DeviceError: The GPU does not answer any more: only another process could succeed.
     """
     road = CaseRoad(predictor, out, options, on_begin, on_case)
     if ahead and predictor.n_at_once > 1:

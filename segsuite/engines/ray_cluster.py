@@ -27,7 +27,7 @@ from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_mode
 from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.segmentation import Predictor
 from segsuite.engines.watchdog import Watchdog
-from segsuite.errors import InputError, SettingsError
+from segsuite.errors import DeviceError, InputError, SettingsError
 from segsuite.files import make_folder
 from segsuite.volumes.writing import remove_unfinished_outputs
 
@@ -90,7 +90,10 @@ class _Segmenter:
             results[case_id] = result
 
         stop, begin = (lambda: self.stopped), self.watchdog.begin
-        outcome = predict_cases(cases, self.predictor, out, self.options, stop=stop, on_begin=begin, on_case=end)
+        try:
+            outcome = predict_cases(cases, self.predictor, out, self.options, stop=stop, on_begin=begin, on_case=end)
+        except DeviceError:
+            os._exit(1)  # as good as dead: another worker takes over
         self.watchdog.rest()
         return results, outcome.n_left
 

@@ -26,6 +26,7 @@ from segsuite.errors import ModelError
 from segsuite.verbs.predicting import predict
 from segsuite.volumes.volume import Volume
 from tests.bright import CallsBright
+from tests.faults import BAD, KINDS, STEPS, TOLERATED, Bright, Fault, write_scans
 
 ray = pytest.importorskip("ray", reason="needs the extra: pip install 'segsuite[ray]'")
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
@@ -153,3 +154,25 @@ def test_nodes_that_see_no_folder_are_sent_all_and_a_killed_one_loses_no_case(
     for image in images:
         assert (tmp_path / "there" / image.name).read_bytes() == (tmp_path / "here" / image.name).read_bytes()
     assert len(read_ledger(tmp_path / "there")) == len(images)
+
+
+FAULTS = [("header", "hang")] if not os.environ.get("SEGSUITE_FULL") else [(step, kind) for step in STEPS for kind in KINDS]
+
+
+@pytest.mark.parametrize(("step", "kind"), FAULTS)
+def test_a_fault_at_any_step_is_a_line_of_its_own(step: str, kind: str, tmp_path: Path) -> None:
+    from segsuite.engines.ray_cluster import predict_on_ray
+
+    cases = find_inputs([write_scans(tmp_path / "in", "a", f"m{BAD}", "y", "z")], n_channels=1)
+    cluster = RayOptions(workers=2, batch=1)
+    limit = 2.0 if kind == "hang" else None
+    outcome = predict_on_ray(cases, Fault(step, kind), tmp_path / "out", BatchOptions(), cluster=cluster, time_limit_s=limit)
+    expected = set() if kind == "raise" and step in TOLERATED else {f"m{BAD}"}
+    assert set(outcome.failures) == expected
+    if kind == "hang":
+        assert "the worker that segmented it died or stood still for 2 s, 2 times" in outcome.failures[f"m{BAD}"]
+    lines = read_ledger(tmp_path / "out")
+    assert {case for case, line in lines.items() if line.status == "failed"} == expected
+    assert len(lines) == 4
+    again = predict_on_ray(cases, Bright, tmp_path / "out", BatchOptions(), cluster=cluster)
+    assert (again.failures, again.n_done) == ({}, len(expected))

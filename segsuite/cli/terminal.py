@@ -135,6 +135,7 @@ class CaseProgress:
             result: ``done``, ``skipped`` or why it failed.
         """
         self.n_seen += 1
+        case_id = "".join(letter if letter.isprintable() else "?" for letter in case_id)  # no terminal obeys a file's name
         if result not in ("done", "skipped"):
             self.n_failed += 1
             print_problem(f"case {case_id} failed: {result}")

@@ -140,7 +140,7 @@ def _said(error: BaseException) -> str:
 def _printable(text: str) -> str:
     """Without what a terminal would obey, and without what no encoding can hold."""
     plain = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in plain)
+    return "".join(letter if letter.isprintable() else " " for letter in plain)
 
 
 def _free_memory(error: BaseException) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from segsuite.engines.inputs import InputCase, find_inputs, take_shard, with_attributes
 from segsuite.engines.isolation import predict_isolated
-from segsuite.engines.model_folder import read_model_folder
+from segsuite.engines.model_folder import ModelFolder, read_model_folder
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_model, predict_cases
 from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.segmentation import Predictor
@@ -78,7 +78,8 @@ def predict(
 
     Raises:
         SettingsError: Regions of a model that has none.
-        OutputError: A mask would take the place of something that is read, or lie outside ``out``; nothing is written then.
+        OutputError: A mask would take the place of something that is read, or lie outside ``out``, or the labels of masks that
+            are there would get other names; nothing is written then.
     """
     folder = read_model_folder(model)
     if save_regions and folder.regions is None:
@@ -97,8 +98,7 @@ def predict(
         return Outcome(0, 0, {})
     if on_start is not None:
         on_start(len(cases))
-    table = "".join(f"{value}\t{name}\n" for name, value in folder.labels.items())
-    write_text(make_folder(out) / LABELS_FILE, f"index\tname\n{table}")
+    _write_labels(make_folder(out) / LABELS_FILE, folder, overwrite=overwrite)
     options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force, save_regions)
     if cluster is not None:
         from segsuite.engines.parcels import SentModel
@@ -121,6 +121,19 @@ def _require_apart(chosen: Sequence[InputCase], cases: Sequence[InputCase], tabl
     if len(outputs) <= len(chosen):
         raise OutputError(f"Each case must have a mask of its own, got {len(chosen)} cases for {len(outputs) - 1} names.")
     require_outputs_apart(outputs, [*(image for case in cases for image in case.images), *tables], inside=out)
+
+
+def _write_labels(path: Path, folder: ModelFolder, *, overwrite: bool) -> None:
+    """The names of the labels; those of masks that are there already keep their meaning."""
+    rows = ["index\tname", *(f"{value}\t{name}" for name, value in folder.labels.items())]
+    if path.exists() and not overwrite:
+        lost = [row for row in path.read_text(encoding="utf-8", errors="replace").splitlines() if row not in rows]
+        if lost:
+            raise OutputError(
+                f"{path} must name the labels of {folder.path}, got other ones ({lost[0]!r}): the masks beside it are of another "
+                "model. Choose another --out, or do all again with --overwrite."
+            )
+    write_text(path, "\n".join(rows) + "\n")
 
 
 def open_predictor(model: Path, *, device: str, overrides: Sequence[str], threads: int | None) -> Predictor:

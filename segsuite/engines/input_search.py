@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segsuite.data.manifest import case_name
+from segsuite.engines.failures import Step, reason_of
 from segsuite.engines.input_case import InputCase
 from segsuite.engines.ledger import read_ledger
 from segsuite.errors import VolumeError
@@ -94,10 +95,10 @@ def _in_archive(archive: Found, n_channels: int, options: SearchOptions) -> tupl
     folder = options.work.place_for(archive.path)
     try:
         hidden = unpack(archive.path, folder)
-    except (VolumeError, PermissionError) as error:
-        problem = str(error) if isinstance(error, VolumeError) else f"{archive.path} must be readable, got: permission denied."
+        search = find_images(folder, choice=options.choice)
+    except Exception as error:
+        problem = reason_of(error, Step.LOOKING)
         return [InputCase(prefix, (archive.path,), f"{prefix}.nii.gz", problem=problem)], Counter()
-    search = find_images(folder, choice=options.choice)
     below = [Found(one.path, f"{prefix}/{one.relative}".rstrip("/"), one.is_series, one.problem) for one in search.images]
     cases = _grouped(below, stem, n_channels)
     places = ((case, "\n".join(str(archive.path / image.relative_to(folder)) for image in case.images)) for case in cases)

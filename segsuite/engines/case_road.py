@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 from segsuite.engines.case_outputs import CaseOutputs
 from segsuite.engines.case_sizes import MOST_VOXELS_BESIDE, n_voxels, n_voxels_if_many, require_ordinary_files
 from segsuite.engines.claims import Claims
-from segsuite.engines.failures import Step, reason_of, require_living_device, require_usable_folder
 from segsuite.engines.input_case import InputCase
 from segsuite.engines.ledger import Ledger, LedgerLine, now
 from segsuite.engines.outcome import BatchOptions, Outcome
 from segsuite.engines.segmentation import Predictor, Request, Segmentation
 from segsuite.engines.sources import mark_of, source_of
 from segsuite.errors import InputError, VolumeError
+from segsuite.failures import Step, reason_of, require_living_device, require_usable_folder
 from segsuite.files import hash_of_file, hash_of_json, make_folder
 from segsuite.volumes.reading import read_channels
 from segsuite.volumes.regions import mask_of

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segsuite.data.manifest import case_name
-from segsuite.engines.failures import Step, reason_of
 from segsuite.engines.input_case import InputCase
 from segsuite.engines.ledger import read_ledger
 from segsuite.errors import VolumeError
+from segsuite.failures import Step, reason_of
 from segsuite.volumes.archives import ARCHIVE_ENDINGS, WorkFolder, archive_name, is_archive, unpack
 from segsuite.volumes.dicom_files import is_dicom
 from segsuite.volumes.dicom_series import look_into

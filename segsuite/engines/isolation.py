@@ -16,13 +16,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from segsuite.engines.failures import Step, reason_of
 from segsuite.engines.input_case import InputCase
 from segsuite.engines.ledger import Ledger
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_model, predict_cases
 from segsuite.engines.segmentation import Predictor
 from segsuite.engines.spare_process import WorkProcess, named_end, take_process
 from segsuite.errors import DeviceError, InputError, ModelError
+from segsuite.failures import Step, reason_of
 from segsuite.volumes.writing import remove_unfinished_outputs
 
 __all__ = ["predict_isolated"]

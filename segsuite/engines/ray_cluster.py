@@ -19,7 +19,6 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from segsuite.engines.failures import Step, reason_of
 from segsuite.engines.input_case import InputCase
 from segsuite.engines.ledger import Ledger
 from segsuite.engines.parcels import Made, Parcel, deliver, make_of, pack
@@ -28,6 +27,7 @@ from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.segmentation import Predictor
 from segsuite.engines.watchdog import Watchdog
 from segsuite.errors import DeviceError, InputError, SettingsError
+from segsuite.failures import Step, reason_of
 from segsuite.files import make_folder
 from segsuite.volumes.writing import remove_unfinished_outputs
 

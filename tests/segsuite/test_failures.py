@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from segsuite.engines.failures import Step, reason_of, require_living_device, require_usable_folder
 from segsuite.errors import DeviceError, OutputError, OutputFolderError, VolumeError
+from segsuite.failures import Step, reason_of, require_living_device, require_usable_folder
 from tests.faults import ERRORS
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("step", Step)
 def test_any_class_becomes_one_line_that_says_what_to_do(error: Exception, step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("segsuite.engines.failures.gc.collect", lambda: 0)  # takes a while in a large process
+    monkeypatch.setattr("segsuite.failures.gc.collect", lambda: 0)  # takes a while in a large process
     said = reason_of(error, step)
     assert said == said.strip()
     assert "\n" not in said

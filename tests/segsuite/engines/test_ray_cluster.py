@@ -51,6 +51,11 @@ def missing(notes: Path) -> Troubled:
     raise ModelError("the weights are missing")
 
 
+def deadly(notes: Path) -> Troubled:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
 @pytest.fixture
 def run(tmp_path: Path, write_nifti: Callable[..., Path]) -> Callable[..., Outcome]:
     from segsuite.engines.ray_cluster import predict_on_ray
@@ -115,6 +120,12 @@ def test_a_model_that_cannot_be_opened_is_one_error(run: Callable[..., Outcome])
         run(0, 0, load=missing)
 
 
+def test_a_model_that_kills_the_workers_is_no_fault_of_the_cases(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="they die while they open the model"):
+        run(0, 0, 0, load=deadly)
+    assert read_ledger(tmp_path / "out") == {}
+
+
 def test_nodes_that_see_no_folder_are_sent_all_and_a_killed_one_loses_no_case(
     tmp_path: Path, write_nifti: Callable[..., Path], tiny_run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,3 +187,16 @@ def test_a_fault_at_any_step_is_a_line_of_its_own(step: str, kind: str, tmp_path
     assert len(lines) == 4
     again = predict_on_ray(cases, Bright, tmp_path / "out", BatchOptions(), cluster=cluster)
     assert (again.failures, again.n_done) == ({}, len(expected))
+
+
+def test_a_file_that_cannot_be_sent_costs_only_its_case(tmp_path: Path) -> None:
+    from segsuite.engines.ray_cluster import predict_on_ray
+
+    cases = find_inputs([write_scans(tmp_path / "in", "a", "m", "z")], n_channels=1)
+    cases[1].images[0].unlink()
+    os.mkfifo(cases[1].images[0])
+    cluster = RayOptions(workers=1, batch=3, files="sent")
+    outcome = predict_on_ray(cases, Bright, tmp_path / "out", BatchOptions(), cluster=cluster)
+    assert outcome.n_done == 2
+    assert "must be an ordinary file, got a pipe" in outcome.failures["m"]
+    assert read_ledger(tmp_path / "out")["m"].status == "failed"

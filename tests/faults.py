@@ -38,7 +38,7 @@ STEPS = {
     "list": ("segsuite.engines.case_sizes", "_parts"),
     "stat": ("segsuite.engines.case_road", "require_ordinary_files"),
     "header": ("segsuite.engines.case_sizes", "read_grid"),
-    "hash": ("segsuite.engines.case_road", "hash_of_file"),
+    "hash": ("segsuite.engines.case_road", "hash_of_image"),
     "claim": ("segsuite.engines.claims", "Claims.require_own"),
     "read": ("segsuite.engines.case_road", "read_channels"),
     "check": ("segsuite.engines.case_road", "require_varied"),
@@ -48,6 +48,7 @@ STEPS = {
     "write": ("segsuite.engines.case_outputs", "write_mask"),
     "read back": ("segsuite.volumes.writing", "read_stored"),
     "rename": ("pathlib", "Path.replace"),
+    "hash of the mask": ("segsuite.engines.case_road", "hash_of_file"),
     "ledger": ("segsuite.engines.ledger", "Ledger.append"),
 }
 """Step to module and name of what does it."""

@@ -29,6 +29,7 @@ class Step(Enum):
     SEGMENTING = "it was segmented", "The same command tries it again; if that ends the same way, report this sentence"
     WRITING = "its mask was written", "Check the output folder, then run the same command again"
     RECORDING = "its ledger line was written", "Check the output folder, then run the same command again"
+    COMMAND = "the command ran", "If it comes again, report this sentence and what --verbose shows"
     OPENING = "the model was opened", "Check the model folder and the installation"
 
     def __init__(self, doing: str, advice: str) -> None:

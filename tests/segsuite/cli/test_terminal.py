@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from segsuite.cli import terminal
+from segsuite.cli import main, terminal
 from segsuite.errors import Advice
 
 
@@ -57,3 +57,22 @@ def test_where_nobody_knows_how_many_come_no_time_is_promised(
 def test_a_file_name_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.CaseProgress("testing", None).case("\x1b[31mred\n", "it broke")
     assert capsys.readouterr().err.splitlines() == ["segsuite: case ?[31mred? failed: it broke"]
+
+
+def test_what_nobody_has_foreseen_is_a_sentence_and_a_trace_only_when_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise KeyError("pixdim")
+
+    monkeypatch.setattr("segsuite.pipeline.find_pipelines", broken)
+    said = {}
+    for words in (["list"], ["list", "--verbose"]):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 1
+        said[len(words)] = capsys.readouterr().err
+    assert said[1].startswith("segsuite: KeyError: 'pixdim'. It came while the command ran. If it comes again, report this")
+    assert "Traceback" not in said[1]
+    assert "Traceback" in said[2]
+    terminal.set_verbosity(quiet=False, verbose=False)

@@ -29,7 +29,7 @@ def import_data(folder: Path, out: Path, *, like: str | None = None, workers: in
     Args:
         folder: The data.
         out: The manifest to write.
-        like: A manifest, by file or shipped name, whose labels, channels, licence and source hold here too.
+        like: A manifest, by file or shipped name, whose labels, regions, channels, licence and source hold here too.
         workers: Threads that read masks for their integers.
         options: Of ``import_folder``.
 
@@ -43,6 +43,7 @@ def import_data(folder: Path, out: Path, *, like: str | None = None, workers: in
     if like is not None:
         known = read_manifest(find_manifest(like))
         update |= {key: getattr(known, key) for key in ("labels", "channels", "licence", "source", "label_mapping")}
+        update |= {key: getattr(known, key) for key in ("regions", "regions_class_order", "ignore_label")}
     elif not manifest.structures and any(case.label for case in manifest.cases):
         found = {value for values in labels_per_case(manifest, root, workers=workers).values() for value in values}
         update["labels"] = {"background": 0, **{f"label_{value}": value for value in sorted(found - {0})}}
@@ -147,6 +148,7 @@ def mask(manifest_path: Path, masks: Path, out: Path, *, data_root: Path | None 
         for part in ("training", "test")
     }
     update = {"labels": {"background": 0, **{name: value for value, name in names.items()}}, "label_mapping": {}}
+    update |= {"regions": {}, "regions_class_order": []}
     return _write_changed(manifest, manifest_path, out, **rows, **update, ignore_label=None)
 
 

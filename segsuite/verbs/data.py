@@ -148,8 +148,8 @@ def mask(manifest_path: Path, masks: Path, out: Path, *, data_root: Path | None 
         for part in ("training", "test")
     }
     update = {"labels": {"background": 0, **{name: value for value, name in names.items()}}, "label_mapping": {}}
-    update |= {"regions": {}, "regions_class_order": []}
-    return _write_changed(manifest, manifest_path, out, **rows, **update, ignore_label=None)
+    plain = manifest.without_regions()
+    return _write_changed(plain, manifest_path, out, **rows, **update, ignore_label=None)
 
 
 def _write_changed(manifest: Manifest, source: Path, target: Path, **update: Any) -> Manifest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from segsuite.data.regions import require_sound_regions
+from segsuite.documents import read_json
 from segsuite.errors import ManifestError, closest_hint
 from segsuite.files import write_json
 from segsuite.volumes.regions import Regions
@@ -83,6 +83,9 @@ class Manifest(BaseModel):
     def _names_to_integers(cls, labels: Any) -> Any:
         """Accept both directions: name to integer (nnU-Net) and integer to name (Decathlon)."""
         if isinstance(labels, dict) and labels and all(re.fullmatch(r"\d+", str(key)) for key in labels):
+            twice = [name for name, count in Counter(map(str, labels.values())).items() if count > 1]
+            if twice:
+                raise ValueError(f"`labels` must give each structure its own name, got {twice} twice")
             return {str(name): int(value) for value, name in labels.items()}
         lists = {name: value for name, value in labels.items() if isinstance(value, list)} if isinstance(labels, dict) else {}
         if lists:
@@ -210,10 +213,7 @@ def read_manifest(path: Path) -> Manifest:
     """
     if not path.is_file():
         raise FileNotFoundError(f"The manifest {path} must be a file, but nothing is there.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path} must be JSON, got: {error}.") from error
+    content = read_json(path, error=ManifestError)
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:

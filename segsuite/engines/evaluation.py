@@ -15,7 +15,7 @@ from segsuite.errors import InputError, VolumeError
 from segsuite.metrics.per_case import HIGHER_IS_BETTER, Measurement, Scoring, measure_case, measure_probability
 from segsuite.metrics.probability import Calibration
 from segsuite.shapes import FloatArray, LabelMap
-from segsuite.volumes.grid import require_same_grid
+from segsuite.volumes.orders import reordered
 from segsuite.volumes.reading import read_labels, read_volume
 from segsuite.volumes.volume import Volume
 from segsuite.volumes.writing import side_volume
@@ -111,7 +111,7 @@ def _predicted(pair: Pair, reference: Volume) -> tuple[LabelMap, str]:
         return nothing, "no prediction of this name"
     try:
         volume = read_labels(pair.predicted)
-        require_same_grid(reference.grid, volume.grid, names=(str(pair.reference), str(pair.predicted)))
+        volume = reordered(volume, reference.grid, names=(str(pair.reference), str(pair.predicted)))
     except (InputError, FileNotFoundError) as error:
         return nothing, str(error)
     return volume.labels, ""
@@ -125,8 +125,7 @@ def _probability(pair: Pair, reference: Volume, label: int) -> FloatArray:
             f"case {pair.case_id}: the probability of label {label} must lie in {path}, but nothing is there. "
             "Predict with --save-probabilities, or evaluate without --probabilities."
         )
-    volume = read_volume(path)
-    require_same_grid(reference.grid, volume.grid, names=(str(pair.reference), str(path)))
+    volume = reordered(read_volume(path), reference.grid, names=(str(pair.reference), str(path)))
     found: FloatArray = volume.array[0]
     return found
 

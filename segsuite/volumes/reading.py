@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from segsuite.errors import GridError, VolumeError
 from segsuite.shapes import Affine, Image
 from segsuite.volumes.dicom import read_dicom_series
-from segsuite.volumes.grid import Grid, require_same_grid
+from segsuite.volumes.grid import Grid
+from segsuite.volumes.orders import reordered
 from segsuite.volumes.volume import Volume
 
 __all__ = [
@@ -108,7 +109,7 @@ def read_channels(paths: Sequence[Path], *, series_uid: str | None = None, n_cha
     """One image whose channels come from one file each (or from one 4-D file).
 
     Args:
-        paths: One path for all channels, or one per channel, all on one grid.
+        paths: One path for all channels, or one per channel, all on one grid; in the storage order of the first.
         series_uid: As in ``read_volume``.
         n_channels: How many channels must come; ``None``: as many as there are paths.
 
@@ -126,9 +127,8 @@ def read_channels(paths: Sequence[Path], *, series_uid: str | None = None, n_cha
         raise VolumeError(f"{wanted} channels must come, got {len(paths)} files: {', '.join(map(str, paths))}.")
     volumes = [read_volume(path) for path in paths]
     first = volumes[0]
-    for other in volumes[1:]:
-        require_same_grid(first.grid, other.grid, names=(str(first.path), str(other.path)))
-    return Volume(np.concatenate([volume.array for volume in volumes]), first.grid, first.path, first.header)
+    alike = [reordered(other, first.grid, names=(str(first.path), str(other.path))) for other in volumes]
+    return Volume(np.concatenate([volume.array for volume in alike]), first.grid, first.path, first.header)
 
 
 def read_labels(path: Path, *, mapping: dict[int, int] | None = None) -> Volume:

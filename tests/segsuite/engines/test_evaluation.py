@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import itertools
 import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -61,6 +63,27 @@ def test_prediction_on_another_grid_counts_as_missed(
 def test_processes_change_nothing(predictions: Path, cohort_folder: Path) -> None:
     one, two = (run(predictions, cohort_folder / "manifest.json", workers=workers) for workers in (1, 2))
     assert [c.measurements for c in one[1:]] == [c.measurements for c in two[1:]]
+
+
+def reoriented(path: Path, codes: str) -> None:
+    """Store a file's axes in another order, by nibabel."""
+    image = nib.load(path)
+    change = nib.orientations.ornt_transform(
+        nib.orientations.io_orientation(image.affine), nib.orientations.axcodes2ornt(tuple(codes))
+    )
+    nib.save(nib.Nifti1Image.from_bytes(image.as_reoriented(change).to_bytes()), path)
+
+
+def test_prediction_whose_file_stores_the_axes_in_another_order_is_reordered(
+    predictions: Path, cohort_folder: Path, write_nifti: Callable[..., Path]
+) -> None:
+    with_probabilities(predictions, write_nifti)
+    expected = run(predictions, cohort_folder / "manifest.json", probabilities=True)
+    for path, codes in zip(sorted(predictions.iterdir()), itertools.cycle(("RAS", "SAR", "LPS", "IPL", "ASL", "PIR"))):
+        reoriented(path, codes)
+    found = run(predictions, cohort_folder / "manifest.json", probabilities=True)
+    assert [case.reason for case in found] == [case.reason for case in expected]
+    assert [case.measurements for case in found[1:]] == [case.measurements for case in expected[1:]]
 
 
 def with_probabilities(predictions: Path, write_nifti: Callable[..., Path]) -> Path:

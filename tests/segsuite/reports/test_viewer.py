@@ -74,6 +74,14 @@ def test_mask_on_another_grid_is_refused(case: LayeredCase, tmp_path: Path, writ
         viewer_of([LayeredCase("a", case.image, [("m", other)])], {}, most_bytes=WITHOUT_LIMIT)
 
 
+def test_mask_whose_file_stores_the_axes_in_another_order_lies_where_it_was(case: LayeredCase, tmp_path: Path) -> None:
+    expected = viewer_of([case], {}, most_bytes=WITHOUT_LIMIT)["cases"][0]["masks"][0]["data"]
+    mask = nib.load(case.masks[0][1])
+    nib.save(mask.as_reoriented(np.array([[2, 1], [0, -1], [1, -1]])), tmp_path / "turned.nii.gz")
+    turned = LayeredCase("a<b", case.image, [("predicted", tmp_path / "turned.nii.gz")], crop=True)
+    assert viewer_of([turned], {}, most_bytes=WITHOUT_LIMIT)["cases"][0]["masks"][0]["data"] == expected
+
+
 def test_page_stands_alone(case: LayeredCase, tmp_path: Path) -> None:
     text = write_view(case, {3: "three"}, tmp_path / "v.html").read_text()
     own = text.replace(viewer_script(), "")

@@ -125,7 +125,13 @@ class Scoring:
 
 
 def measure_case(
-    predicted: LabelMap, reference: LabelMap, scoring: Scoring, *, spacing_mm: Spacing, upwards: tuple[int, bool] = (2, True)
+    predicted: LabelMap,
+    reference: LabelMap,
+    scoring: Scoring,
+    *,
+    spacing_mm: Spacing,
+    upwards: tuple[int, bool] = (2, True),
+    extent: tuple[int, int] | None = None,
 ) -> list[Measurement]:
     """Every metric of every structure of one case.
 
@@ -135,6 +141,8 @@ def measure_case(
         scoring: What is measured.
         spacing_mm: Voxel size along i, j, k.
         upwards: Array axis along ``body_axis``, and whether it runs the same way (from foot to head).
+        extent: First plane along that axis and the one after the last, between which thirds are; ``None``: those of all
+            structures of the reference.
 
     Returns:
         One measurement per structure and metric.
@@ -143,7 +151,8 @@ def measure_case(
     boxes_p, boxes_r = label_boxes(predicted), label_boxes(reference)
     axis, up = upwards
     planes = [boxes_r[value][axis] for label in scoring.structures for value in integers_of(label) if value in boxes_r]
-    extent = (min(part.start for part in planes), max(part.stop for part in planes)) if planes else (0, predicted.shape[axis])
+    if extent is None:
+        extent = (min(part.start for part in planes), max(part.stop for part in planes)) if planes else (0, predicted.shape[axis])
     for label, name in scoring.structures.items():
         box = union_box(_box(boxes_p, label), _box(boxes_r, label))
         mask_p, mask_r = mask_of(predicted[box], label), mask_of(reference[box], label)

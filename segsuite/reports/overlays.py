@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from segsuite.shapes import Spacing
 from segsuite.volumes.grid import Grid, network_grid, resample
 from segsuite.volumes.reading import image_ending, read_labels, read_volume
-from segsuite.volumes.writing import side_volume
+from segsuite.volumes.writing import is_side_volume, side_volume
 
 __all__ = ["as_data_uri", "overlay_figure", "side_maps"]
 
@@ -80,7 +80,7 @@ def side_maps(mask: Path) -> list[tuple[str, Path]]:
         Name and file, sorted.
     """
     start = side_volume(mask, "map_").name.removesuffix(image_ending(mask))
-    found = sorted(path for path in mask.parent.glob("*_map_*") if path.name.startswith(start))
+    found = sorted(path for path in mask.parent.glob("*_map_*") if path.name.startswith(start) and is_side_volume(path))
     return [(path.name.removeprefix(start).removesuffix(image_ending(path)).replace("_", " "), path) for path in found]
 
 

@@ -53,12 +53,31 @@ def remove_unfinished_outputs(mask: Path) -> None:
 
 
 def is_side_volume(path: Path) -> bool:
-    """Whether a file is such a volume and no mask.
+    """Whether a file is such a volume and no mask: its mask lies beside it, and it holds fractions.
+
+    ``label_map_01`` and ``p2_map_final`` are usual names of masks, so that the name alone does not tell.
 
     Args:
         path: The file.
     """
-    return any(mark in path.name for mark in SIDE_VOLUMES)
+    ending = image_ending(path)
+    stem = path.name[: len(path.name) - len(ending)]
+    owners = (stem[:at] for mark in SIDE_VOLUMES for at in range(1, len(stem)) if stem.startswith(mark, at))
+    return any(path.with_name(f"{owner}{ending}").is_file() for owner in owners) and _holds_fractions(path)
+
+
+def _holds_fractions(path: Path) -> bool:
+    """By the number format in the header; what cannot be read is taken for a mask, so that somebody hears of it."""
+    try:
+        if image_ending(path) in NIFTI_ENDINGS:
+            stored: Any = nib.load(path)  # type: ignore[attr-defined]
+            return bool(np.issubdtype(stored.get_data_dtype(), np.floating))
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+    except Exception:  # whatever a damaged file makes a reader raise
+        return False
+    return reader.GetPixelID() in (sitk.sitkFloat32, sitk.sitkFloat64)
 
 
 def write_mask(path: Path, labels: NDArray[Any], *, like: Volume) -> None:

@@ -24,7 +24,9 @@ def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
     measurements = pd.DataFrame(ROWS, columns=columns)
     measurements["patient_id"], measurements["status"] = measurements["case"], "ok"
     measurements.loc[measurements["case"] == "c", "status"] = "empty"
-    cases = pd.DataFrame({"case": list("abc"), "diagonal_mm": 100.0, "reason": "", "predicted": "p", "reference": "r"})
+    cases = pd.DataFrame(
+        {"case": list("abc"), "diagonal_mm": 100.0, "reason": "", "missing": "", "predicted": "p", "reference": "r"}
+    )
     return measurements, cases
 
 

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segsuite.data.label_table import read_label_table
+from segsuite.data.regions import read_regions
 from segsuite.engines.evaluation import EvaluatedCase, evaluate_pairs
 from segsuite.engines.evaluation_record import require_own, write_record
 from segsuite.engines.evaluation_tables import CASE_COLUMNS, EvaluationTables
 from segsuite.engines.inputs import with_attributes
-from segsuite.engines.label_names import with_structures
+from segsuite.engines.label_names import structures_scored, with_structures
 from segsuite.engines.pairing import Pair, Pairing, find_pairs
 from segsuite.errors import OutputError, SettingsError, closest_hint
 from segsuite.metrics.per_case import Scoring
 from segsuite.reports.conventions import CONVENTIONS_FILE
 from segsuite.reports.exports import write_exports
 from segsuite.reports.tables import read_evaluation, write_summary
+from segsuite.volumes.regions import Label
 
 __all__ = ["BODY_AXES", "SIZE_EDGES_ML", "TOLERANCES_MM", "Evaluation", "Measures", "evaluate"]
 
@@ -59,11 +61,11 @@ class Measures:
     axis: Literal["left-right", "back-front", "foot-head"] = "foot-head"
     probabilities: bool = False
 
-    def scoring(self, structures: Mapping[int, str], *, ignore_label: int | None) -> Scoring:
+    def scoring(self, structures: Mapping[Label, str], *, ignore_label: int | None) -> Scoring:
         """The same for structures that are known.
 
         Args:
-            structures: Integer to name.
+            structures: Integer to name; of a region, its integers joined by ``+``.
             ignore_label: Label of voxels that are not scored.
 
         Returns:
@@ -120,6 +122,8 @@ def evaluate(
     data_root: Path | None = None,
     fold: int | None = None,
     labels: Path | None = None,
+    regions: Path | None = None,
+    each_label: bool = False,
     by: Sequence[str] = (),
     attributes: Path | None = None,
     workers: int = 1,
@@ -140,6 +144,9 @@ def evaluate(
         fold: For a manifest of references, only this fold.
         labels: Table that names the integers of the references, where no manifest and no ``labels.tsv`` beside them does;
             see ``data.label_table``. Predictions that name their labels are matched by name.
+        regions: Manifest, ``model.json`` or nnU-Net's ``dataset.json`` whose regions are scored, where no manifest of references
+            declares some. Regions are scored in place of single labels.
+        each_label: Score the single labels beside the regions.
         by: Attributes of the cases (site, scanner, group) by which the summary is also split.
         attributes: Table with a column ``case`` and what is known of each, beside what the manifest says.
         workers: Processes.
@@ -159,9 +166,10 @@ def evaluate(
     pairing = _pairing(predictions, references, data_root=data_root, fold=fold, labels=labels, attributes=attributes)
     pairs = pairing.pairs
     _require_known(by, pairs)
-    given = (predictions, references, labels, attributes)
+    given = (predictions, references, labels, regions, attributes)
     _require_apart(out, [path for path in given if path is not None], pairs, overwrite=overwrite)
-    scoring = measures.scoring(pairing.structures, ignore_label=pairing.ignore_label)
+    structures = structures_scored(pairing, None if regions is None else read_regions(regions), each_label=each_label)
+    scoring = measures.scoring(structures, ignore_label=pairing.ignore_label)
     if on_start is not None:
         on_start(len(pairs))
     with EvaluationTables(out, pairs, scoring, attributes=by, probabilities=measures.probabilities) as tables:
@@ -226,7 +234,7 @@ def _require_known(by: Sequence[str], pairs: Sequence[Pair]) -> None:
             raise SettingsError(f"--by must name an attribute of the cases, got `{name}`. {closest_hint(name, known)}")
 
 
-def _labels_named(words: Sequence[str], structures: Mapping[int, str], *, option: str) -> tuple[int, ...]:
+def _labels_named(words: Sequence[str], structures: Mapping[Label, str], *, option: str) -> tuple[Label, ...]:
     """Labels by name or integer."""
     by_word = {name: label for label, name in structures.items()} | {str(label): label for label in structures}
     for word in words:

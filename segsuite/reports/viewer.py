@@ -85,7 +85,7 @@ def viewer_of(cases: Sequence[LayeredCase], names: Mapping[int, str], *, most_by
     if not cases:
         return None
     # a closing tag inside the data would end the script
-    return {"cases": kept, "data": json.dumps(kept).replace("</", "<\\/"), "notes": notes}
+    return {"cases": kept, "data": json.dumps(kept).replace("<", "\\u003c"), "notes": notes}
 
 
 def viewer_script() -> str:

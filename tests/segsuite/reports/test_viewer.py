@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import gzip
 import json
 import re
@@ -89,6 +90,14 @@ def test_page_stands_alone(case: LayeredCase, tmp_path: Path) -> None:
     assert "<h1>a&lt;b</h1>" in text
     data = re.search(r'id="viewer-data">(.*?)</script>', text, re.S)
     assert json.loads(data.group(1))[0]["name"] == "a<b"
+
+
+@pytest.mark.parametrize("name", ["<!--<script>", "</script><script>alert(1)</script>", "]]>", "\u2028"])
+def test_a_name_cannot_leave_the_data_of_the_page(case: LayeredCase, tmp_path: Path, name: str) -> None:
+    text = write_view(dataclasses.replace(case, name=name), {3: name}, tmp_path / "v.html").read_text()
+    (block,) = re.findall(r'id="viewer-data">(.*?)</script>', text, re.S)
+    assert "<" not in block
+    assert json.loads(block)[0]["name"] == name
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,11 @@ from segsuite.files import remove_unfinished, write_atomically
 from segsuite.volumes.reading import ITK_ENDINGS, NIFTI_ENDINGS, image_ending, read_stored
 from segsuite.volumes.volume import Volume
 
-__all__ = ["is_side_volume", "remove_unfinished_outputs", "side_volume", "write_image", "write_mask"]
+__all__ = ["SIDE_VOLUMES", "is_side_volume", "remove_unfinished_outputs", "side_volume", "write_image", "write_mask"]
 
 REGION = "_region_"
 SIDE_VOLUMES = ("_probability_", "_map_", REGION)
+"""What follows a mask's name in those of the volumes that belong to it."""
 
 AFFINE_TOLERANCE = 1e-5
 GZIP_LEVEL = 2
@@ -48,9 +48,11 @@ def remove_unfinished_outputs(mask: Path) -> None:
     Args:
         mask: The mask's file.
     """
-    stem = glob.escape(mask.name.removesuffix(image_ending(mask)))
-    for pattern in (glob.escape(mask.name), f"{stem}_report.json", *(f"{stem}{mark}*" for mark in SIDE_VOLUMES)):
-        remove_unfinished(mask.parent, pattern)
+    stem = mask.name.removesuffix(image_ending(mask))
+    for name in (mask.name, f"{stem}_report.json"):
+        remove_unfinished(mask.parent, name)
+    for mark in SIDE_VOLUMES:
+        remove_unfinished(mask.parent, f"{stem}{mark}", is_beginning=True)
 
 
 def is_side_volume(path: Path) -> bool:

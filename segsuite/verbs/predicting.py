@@ -8,13 +8,15 @@ from pathlib import Path
 
 from segsuite.engines.inputs import InputCase, find_inputs, take_shard, with_attributes
 from segsuite.engines.isolation import predict_isolated
-from segsuite.engines.model_folder import read_model_folder
+from segsuite.engines.model_folder import ModelFolder, read_model_folder
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_model, predict_cases
 from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.segmentation import Predictor
 from segsuite.errors import OutputError, SettingsError
 from segsuite.files import make_folder, write_text
 from segsuite.outputs import require_outputs_apart
+from segsuite.volumes.regions import file_word
+from segsuite.volumes.writing import side_volume
 
 __all__ = ["open_predictor", "predict"]
 
@@ -91,7 +93,9 @@ def predict(
     if attributes is not None:
         cases = with_attributes(cases, attributes)
     chosen = choose(take_shard(cases, shard))
-    _require_apart(chosen, cases, [*(path for path in inputs if path.is_file()), *([attributes] if attributes else [])], out)
+    beside = _words_beside(folder, probabilities=save_probabilities, regions=save_regions)
+    tables = [*(path for path in inputs if path.is_file()), *([attributes] if attributes else [])]
+    _require_apart(chosen, cases, tables, out, beside)
     cases = chosen
     if not cases:
         return Outcome(0, 0, {})
@@ -115,11 +119,27 @@ def predict(
     return predict_cases(cases, open_model(load), out, options, stop=stop, on_case=on_case)
 
 
-def _require_apart(chosen: Sequence[InputCase], cases: Sequence[InputCase], tables: Sequence[Path], out: Path) -> None:
-    """Check that no image or table is written over."""
+def _words_beside(folder: ModelFolder, *, probabilities: bool, regions: bool) -> list[str]:
+    """What the volumes are called that are written beside each mask."""
+    names = [] if folder.regions is None else [file_word(name) for name in folder.regions.names]
+    decided = names or [str(value) for value in folder.labels.values()]
+    return [f"probability_{word}" for word in decided if probabilities] + [f"region_{word}" for word in names if regions]
+
+
+def _require_apart(
+    chosen: Sequence[InputCase], cases: Sequence[InputCase], tables: Sequence[Path], out: Path, beside: Sequence[str]
+) -> None:
+    """Check that no image, table or other case's mask is written over."""
     outputs = {out / case.output: f"case {case.case_id}" for case in chosen} | {out / LABELS_FILE: "names of the labels"}
     if len(outputs) <= len(chosen):
         raise OutputError(f"Each case must have a mask of its own, got {len(chosen)} cases for {len(outputs) - 1} names.")
+    more = {side_volume(out / case.output, word): f"{word} of case {case.case_id}" for case in chosen for word in beside}
+    if both := sorted(outputs.keys() & more.keys()):
+        raise OutputError(
+            f"Each output must be a file of its own, got {both[0]} twice: for {outputs[both[0]]} and for {more[both[0]]}. "
+            "Give the case another name, or leave away what is written beside the masks."
+        )
+    outputs |= more
     require_outputs_apart(outputs, [*(image for case in cases for image in case.images), *tables], inside=out)
 
 

@@ -77,3 +77,13 @@ def test_rows_of_one_file_name_outside_the_data_root_get_the_names_of_their_case
     (tmp_path / "M.json").write_text(json.dumps({"name": "m", "training": rows}))
     cases = find_inputs([tmp_path / "M.json"], n_channels=1)
     assert [case.output for case in cases] == ["case_a.nii.gz", "case_b.nii.gz"]
+
+
+def test_what_is_written_beside_a_mask_is_no_other_case_s_mask(tiny_run: RunFolder, tmp_path: Path) -> None:
+    image = sorted((tiny_run.root / "cohort" / "images").iterdir())[0]
+    (tmp_path / "scans").mkdir()
+    for name in ("a", "a_probability_1"):
+        shutil.copy(image, tmp_path / "scans" / f"{name}.nii.gz")
+    with pytest.raises(OutputError, match=r"a_probability_1.nii.gz twice: for case a_probability_1 and for probability_1 of"):
+        predict(tiny_run.model, [tmp_path / "scans"], tmp_path / "masks", device="cpu", save_probabilities=True)
+    assert not (tmp_path / "masks").exists()

@@ -98,25 +98,11 @@ def evaluate(
         axis=axis.value,
         probabilities=probabilities,
     )
+    how: dict[str, Any] = {"data_root": data_root, "fold": parse_fold(fold), "labels": labels, "regions": regions}
+    how |= {"each_label": each_label, "by": by or (), "attributes": attributes, "seed": seed, "overwrite": overwrite}
+    how |= {"measures": measures, "workers": worker_count(workers)}
     with case_progress("evaluating") as progress:
-        evaluation = evaluating.evaluate(
-            predictions,
-            references,
-            out,
-            measures=measures,
-            data_root=data_root,
-            fold=parse_fold(fold),
-            labels=labels,
-            regions=regions,
-            each_label=each_label,
-            by=by or (),
-            attributes=attributes,
-            workers=worker_count(workers),
-            seed=seed,
-            overwrite=overwrite,
-            on_start=progress.start,
-            on_case=progress.case,
-        )
+        evaluation = evaluating.evaluate(predictions, references, out, on_start=progress.start, on_case=progress.case, **how)
     raise typer.Exit(_show_evaluation(evaluation, out, convention, as_json=as_json))
 
 

@@ -83,17 +83,12 @@ def predict(
         OutputError: A mask would take the place of something that is read, or lie outside ``out``; nothing is written then.
     """
     folder = read_model_folder(model)
-    if save_regions and folder.regions is None:
-        raise SettingsError(
-            f"--save-regions must have a model that was trained on regions, got {folder.path}, whose structures are "
-            f"{sorted(folder.labels)}. Leave it away: the mask holds them all."
-        )
+    beside = _words_beside(folder, probabilities=save_probabilities, regions=save_regions)
     opened = partial(open_predictor, device=device, overrides=tuple(overrides), threads=threads)
     cases = find_inputs(inputs, n_channels=len(folder.description["channels"]), data_root=data_root, fold=fold)
     if attributes is not None:
         cases = with_attributes(cases, attributes)
     chosen = choose(take_shard(cases, shard))
-    beside = _words_beside(folder, probabilities=save_probabilities, regions=save_regions)
     tables = [*(path for path in inputs if path.is_file()), *([attributes] if attributes else [])]
     _require_apart(chosen, cases, tables, out, beside)
     cases = chosen
@@ -121,6 +116,11 @@ def predict(
 
 def _words_beside(folder: ModelFolder, *, probabilities: bool, regions: bool) -> list[str]:
     """What the volumes are called that are written beside each mask."""
+    if regions and folder.regions is None:
+        raise SettingsError(
+            f"--save-regions must have a model that was trained on regions, got {folder.path}, whose structures are "
+            f"{sorted(folder.labels)}. Leave it away: the mask holds them all."
+        )
     names = [] if folder.regions is None else [file_word(name) for name in folder.regions.names]
     decided = names or [str(value) for value in folder.labels.values()]
     return [f"probability_{word}" for word in decided if probabilities] + [f"region_{word}" for word in names if regions]

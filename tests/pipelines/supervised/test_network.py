@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from pipelines.supervised.network import build_network, network_arguments
+from pipelines.supervised.network import build_network, expect_little, network_arguments
 from segsuite.data.transforms import Normalisation
 from segsuite.engines.planning import Plan
 from segsuite.errors import ModelError
@@ -31,3 +31,14 @@ def test_two_dimensional_plans_get_a_slice_network() -> None:
 def test_unknown_kind() -> None:
     with pytest.raises(ModelError, match=r"kind must be one of \['slice_network', 'unet'\], got `vit`"):
         build_network({"kind": "vit"})
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_every_region_begins_with_a_low_probability(dimensions: int) -> None:
+    flat = Plan(2, (1, 1, 5), (Normalisation(),), (32, 32, 1), 2, (4, 8), ((3, 3, 1),) * 2, ((1, 1, 1), (2, 2, 1)))
+    torch.manual_seed(0)
+    network = build_network(network_arguments(PLAN if dimensions == 3 else flat, **WORDS))
+    expect_little(network)
+    shape = (1, 1, 8, 8, 8) if dimensions == 3 else (1, 1, 32, 32, 1)
+    for level in network.train()(torch.randn(2, *shape[1:])):
+        assert 0.01 < float(level.sigmoid().mean()) < 0.25

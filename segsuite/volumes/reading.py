@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from segsuite.errors import GridError, VolumeError
 from segsuite.shapes import Affine, Image
-from segsuite.volumes.dicom import read_dicom_series
+from segsuite.volumes.dicom_files import holds_dicom, is_dicom
 from segsuite.volumes.grid import Grid
 from segsuite.volumes.orders import reordered
 from segsuite.volumes.volume import Volume
@@ -59,7 +59,7 @@ def image_ending(path: Path) -> str:
 def is_image(path: Path) -> bool:
     """Whether a path looks like an image file, or like a folder that holds a DICOM series directly."""
     if path.is_dir():
-        return any(part.suffix.lower() in (".dcm", ".ima") for part in path.iterdir())
+        return holds_dicom(path)
     return bool(image_ending(path)) and not path.name.startswith(".")
 
 
@@ -67,7 +67,7 @@ def read_volume(path: Path, *, n_channels: int = 1, series_uid: str | None = Non
     """One image from a NIfTI, NRRD or MHA file, or from a folder with a DICOM series.
 
     Args:
-        path: File, or folder with the slices of a series.
+        path: File, or folder with the slices of a series, or one of its files.
         n_channels: How many channels the file must hold. A 4-D file is accepted only if its fourth axis is this long.
         series_uid: For a folder with several series: which one.
 
@@ -79,9 +79,12 @@ def read_volume(path: Path, *, n_channels: int = 1, series_uid: str | None = Non
         VolumeError: Unreadable, truncated, or not one image of ``n_channels``.
         GridError: Zero spacing or a broken affine.
     """
-    if path.is_dir():
-        array, affine = read_dicom_series(path, series_uid=series_uid)
-        return Volume(_as_channels(array, path, n_channels), Grid(array.shape[:3], affine), path)
+    if _is_series(path):
+        from segsuite.volumes.dicom import read_series  # pydicom takes a third of a second
+
+        stack = read_series(path, series_uid=series_uid)
+        channels = _as_channels(stack.voxels, path, n_channels)
+        return Volume(channels, _grid(stack.voxels.shape, stack.affine, path), path, notes=stack.notes)
     raw, affine, header = _read_raw(path)
     channels = _as_channels(raw, path, n_channels).astype(np.float32, copy=False)
     return Volume(channels, _grid(raw.shape[:3], affine, path), path, header)
@@ -201,7 +204,15 @@ def read_grid(path: Path) -> Grid:
         affine[:3, :3] = np.asarray(reader.GetDirection()).reshape(3, 3) * np.asarray(reader.GetSpacing())
         affine[:3, 3] = reader.GetOrigin()
         return _grid(tuple(reader.GetSize()), _LPS_TO_RAS @ affine, path)
+    if _is_series(path):
+        from segsuite.volumes.dicom import grid_of_series
+
+        return _grid(*grid_of_series(path), path)
     return read_volume(path).grid
+
+
+def _is_series(path: Path) -> bool:
+    return path.is_dir() or (not image_ending(path) and is_dicom(path))
 
 
 def _mapped(labels: NDArray[np.int32], mapping: dict[int, int]) -> NDArray[np.int32]:

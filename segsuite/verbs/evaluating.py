@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segsuite.data.label_table import read_label_table
-from segsuite.data.regions import read_regions
+from segsuite.data.regions import declared_regions, read_regions
 from segsuite.engines.evaluation import EvaluatedCase, evaluate_pairs
 from segsuite.engines.evaluation_record import require_own, write_record
 from segsuite.engines.evaluation_tables import CASE_COLUMNS, EvaluationTables
@@ -20,7 +20,7 @@ from segsuite.metrics.per_case import Scoring
 from segsuite.reports.conventions import CONVENTIONS_FILE
 from segsuite.reports.exports import write_exports
 from segsuite.reports.tables import read_evaluation, write_summary
-from segsuite.volumes.regions import Label
+from segsuite.volumes.regions import Label, Regions
 
 __all__ = ["BODY_AXES", "SIZE_EDGES_ML", "TOLERANCES_MM", "Evaluation", "Measures", "evaluate"]
 
@@ -142,8 +142,8 @@ def evaluate(
         measures: What is measured.
         data_root: For manifests.
         fold: For a manifest of references, only this fold.
-        labels: Table that names the integers of the references, where no manifest and no ``labels.tsv`` beside them does;
-            see ``data.label_table``. Predictions that name their labels are matched by name.
+        labels: Table that names the integers of the references, where no manifest and no ``labels.tsv`` beside them does, and
+            may declare regions of them; see ``data.label_table``. Predictions that name their labels are matched by name.
         regions: Manifest, ``model.json`` or nnU-Net's ``dataset.json`` whose regions are scored, where no manifest of references
             declares some. Regions are scored in place of single labels.
         each_label: Score the single labels beside the regions.
@@ -168,7 +168,7 @@ def evaluate(
     _require_known(by, pairs)
     given = (predictions, references, labels, regions, attributes)
     _require_apart(out, [path for path in given if path is not None], pairs, overwrite=overwrite)
-    structures = structures_scored(pairing, None if regions is None else read_regions(regions), each_label=each_label)
+    structures = structures_scored(pairing, _regions_given(regions, labels), each_label=each_label)
     scoring = measures.scoring(structures, ignore_label=pairing.ignore_label)
     if on_start is not None:
         on_start(len(pairs))
@@ -200,6 +200,13 @@ def _pairing(
     pairing = find_pairs(predictions, references, data_root=data_root, fold=fold)
     pairing = with_structures(pairing, None if labels is None else read_label_table(labels))
     return pairing if attributes is None else replace(pairing, pairs=with_attributes(pairing.pairs, attributes))
+
+
+def _regions_given(regions: Path | None, labels: Path | None) -> Regions | None:
+    """From their own file, or from a table of labels that declares some (nnU-Net's ``dataset.json``)."""
+    if regions is not None:
+        return read_regions(regions)
+    return declared_regions(labels) if labels is not None and labels.suffix.lower() == ".json" else None
 
 
 def _summarised(out: Path, scoring: Scoring, *, by: Sequence[str], seed: int, notes: Sequence[str]) -> Evaluation:

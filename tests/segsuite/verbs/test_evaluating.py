@@ -233,6 +233,8 @@ class TestRegions:
         by_manifest = evaluate(folder / "predicted", folder / "m.json", folder / "e").summary["structures"]
         by_folder = evaluate(folder / "predicted", folder / "reference", folder / "f", regions=regions).summary["structures"]
         assert by_folder == by_manifest
+        by_table = evaluate(folder / "predicted", folder / "reference", folder / "g", labels=regions).summary["structures"]
+        assert by_table == by_manifest
 
     def test_a_case_that_shows_some_labels_has_the_regions_of_these_alone(self, folder: Path) -> None:
         text = (folder / "m.json").read_text()

@@ -113,7 +113,6 @@ def predict(
         on_start(len(cases))
         _write_labels(folder.labels, out)
         options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force, save_regions)
-        load = partial(opened, folder.path)
         how: dict[str, Any] = {"stop": stop, "on_case": on_case}
         if cluster is not None:
             from segsuite.engines.ray_cluster import predict_on_ray  # Ray is an extra
@@ -121,8 +120,8 @@ def predict(
             on_node = _for_nodes(folder.path.resolve(), opened, cluster)
             return predict_on_ray(cases, on_node, out, options, cluster=cluster, time_limit_s=time_limit_s, **how)
         if isolate:
-            return predict_isolated(cases, load, out, options, time_limit_s=time_limit_s, **how)
-        return predict_cases(cases, open_model(load), out, options, **how)
+            return predict_isolated(cases, partial(opened, folder.path), out, options, time_limit_s=time_limit_s, **how)
+        return predict_cases(cases, open_model(partial(opened, folder.path)), out, options, **how)
 
 
 def _for_nodes(model: Path, opened: Callable[[Path], Predictor], cluster: RayOptions) -> Callable[[], Predictor]:

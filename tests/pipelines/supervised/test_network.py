@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
@@ -36,9 +37,14 @@ def test_unknown_kind() -> None:
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_every_region_begins_with_a_low_probability(dimensions: int) -> None:
     flat = Plan(2, (1, 1, 5), (Normalisation(),), (32, 32, 1), 2, (4, 8), ((3, 3, 1),) * 2, ((1, 1, 1), (2, 2, 1)))
-    torch.manual_seed(0)
-    network = build_network(network_arguments(PLAN if dimensions == 3 else flat, **WORDS))
+    network = build_network(network_arguments(PLAN if dimensions == 3 else flat, **WORDS)).train()
+    image = torch.zeros(2, 1, *((8, 8, 8) if dimensions == 3 else (32, 32, 1)))
+    before = [level.detach() for level in network(image)]
+    old = {name: value.clone() for name, value in network.state_dict().items()}
     expect_little(network)
-    shape = (1, 1, 8, 8, 8) if dimensions == 3 else (1, 1, 32, 32, 1)
-    for level in network.train()(torch.randn(2, *shape[1:])):
-        assert 0.01 < float(level.sigmoid().mean()) < 0.25
+    changed = [name for name, value in network.state_dict().items() if name.endswith("bias") and not value.equal(old[name])]
+    assert len(changed) == len(before)
+    for name, level, other in zip(changed, before, network(image), strict=True):
+        torch.testing.assert_close(network.state_dict()[name].sigmoid(), torch.full((3,), 0.1))
+        moved = (math.log(0.1 / 0.9) - old[name]).view(1, 3, 1, 1, 1)
+        torch.testing.assert_close(other - level, moved.expand_as(level))

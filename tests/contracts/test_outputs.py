@@ -72,7 +72,9 @@ READ_ONLY = ("list", "show", "doctor", "plan", "compare", "cache")
 
 
 @pytest.fixture
-def place(tiny_run: RunFolder, tmp_path: Path) -> Place:
+def place(tiny_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")  # slurm writes its script there
     root = Path(shutil.copytree(tiny_run.root / "cohort", tmp_path / "set"))
     shutil.copytree(tiny_run.model, root / "model")
     (root / "labels.tsv").write_text("index\tname\n0\tbackground\n1\ta\n2\tb\n3\tc\n4\td\n")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from segsuite.errors import ManifestError, closest_hint
 from segsuite.files import write_json
+from segsuite.volumes.formats.endings import without_ending
 
 __all__ = ["Case", "Manifest", "case_name", "read_manifest", "write_manifest"]
 
@@ -152,11 +153,7 @@ def case_name(file: str) -> str:
     Returns:
         For example ``hippocampus_001``.
     """
-    name = Path(file).name
-    for ending in (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd"):
-        if name.lower().endswith(ending):
-            return name[: -len(ending)]
-    return name
+    return without_ending(Path(file).name)
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -15,7 +15,7 @@ from segsuite.data.locate import find_data_root, image_paths
 from segsuite.data.manifest import Case, case_name, read_manifest
 from segsuite.engines.pairing import Pair
 from segsuite.errors import ManifestError, SettingsError, VolumeError
-from segsuite.volumes.reading import image_ending, is_image
+from segsuite.volumes.formats.endings import image_ending, is_image, mask_name, without_ending
 
 __all__ = ["InputCase", "find_inputs", "parse_shard", "take_shard", "with_attributes"]
 
@@ -147,9 +147,8 @@ def _case_id(relative: str) -> str:
 
 
 def _output_name(relative: str) -> str:
-    """The image's own name; a DICOM folder's name gets ``.nii.gz``."""
-    name = Path(relative)
-    return relative if image_ending(name) else f"{relative}.nii.gz"
+    """The image's own name where such files are written; a DICOM folder's and a pair's name gets ``.nii.gz``."""
+    return mask_name(relative)
 
 
 def _distinct(cases: list[InputCase]) -> list[InputCase]:
@@ -206,4 +205,4 @@ def with_attributes(cases: Sequence[Described], table: Path) -> list[Described]:
 
 
 def _without_ending(case: str) -> str:
-    return case.removesuffix(image_ending(Path(case)))
+    return without_ending(case)

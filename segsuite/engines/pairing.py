@@ -15,8 +15,9 @@ from typing import Any
 from segsuite.data.locate import find_data_root, label_path
 from segsuite.data.manifest import case_name, read_manifest
 from segsuite.errors import ManifestError
+from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.labels import labels_present
-from segsuite.volumes.reading import ITK_ENDINGS, NIFTI_ENDINGS, is_image, read_labels
+from segsuite.volumes.reading import is_image, read_labels
 from segsuite.volumes.writing import is_side_volume
 
 __all__ = ["Pair", "Pairing", "find_pairs", "structures_of"]
@@ -182,7 +183,4 @@ def _tuple(names: list[str] | None) -> tuple[str, ...] | None:
 
 def _stem(relative: str) -> str:
     """The path without the ending, folders kept."""
-    for ending in NIFTI_ENDINGS + ITK_ENDINGS:
-        if relative.lower().endswith(ending):
-            return relative[: -len(ending)]
-    return relative
+    return without_ending(relative)

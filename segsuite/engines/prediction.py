@@ -23,7 +23,8 @@ from segsuite.engines.overlap import Conveyor
 from segsuite.engines.segmentation import Predictor, Request, Segmentation
 from segsuite.errors import InputError, OutputError
 from segsuite.files import hash_of_file, hash_of_json, make_folder, write_json
-from segsuite.volumes.reading import image_ending, read_channels, read_grid
+from segsuite.volumes.formats.endings import without_ending
+from segsuite.volumes.reading import read_channels, read_grid
 from segsuite.volumes.volume import Volume, require_varied
 from segsuite.volumes.writing import side_volume, write_image, write_mask
 
@@ -321,7 +322,7 @@ def _write_more(target: Path, found: Segmentation, volume: Volume) -> Path:
         volumes |= {f"probability_{label}": channel for label, channel in channels}
     for name, channel in volumes.items():
         write_image(side_volume(target, name), channel.astype(np.float32), like=volume)
-    report = target.with_name(f"{target.name.removesuffix(image_ending(target))}_report.json")
+    report = target.with_name(f"{without_ending(target.name)}_report.json")
     if found.report is not None:
         write_json(report, dict(found.report))
     return report

@@ -22,7 +22,8 @@ from segsuite.reports.rendering import render
 from segsuite.reports.viewer import LayeredCase, write_view
 from segsuite.service.desk import Desk, FullError, Job
 from segsuite.service.limits import Gate, Limits
-from segsuite.volumes.reading import NIFTI_ENDINGS, image_ending, read_grid
+from segsuite.volumes.formats.endings import NIFTI_ENDINGS, without_ending
+from segsuite.volumes.reading import image_ending, read_grid
 
 __all__ = ["Served", "make_app"]
 
@@ -201,7 +202,7 @@ def _described(job: Job) -> dict[str, Any]:
 
 def _stem(name: str) -> str:
     """A client's file name without folder, ending and whatever might mean something to a shell."""
-    return re.sub(r"[^\w.-]", "_", Path(name).name.removesuffix(image_ending(Path(name))))
+    return re.sub(r"[^\w.-]", "_", without_ending(Path(name).name))
 
 
 def _file(path: Path, stem: str) -> FileResponse:

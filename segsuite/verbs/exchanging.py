@@ -11,7 +11,8 @@ from segsuite.data.label_table import read_label_table
 from segsuite.errors import InputError, VolumeError
 from segsuite.files import make_folder, write_text
 from segsuite.volumes.dicom_segmentation import read_dicom_segmentation, write_dicom_segmentation
-from segsuite.volumes.reading import image_ending, is_image, read_labels
+from segsuite.volumes.formats.endings import without_ending
+from segsuite.volumes.reading import is_image, read_labels
 from segsuite.volumes.writing import is_side_volume, write_mask
 
 __all__ = ["export_masks", "import_segmentation"]
@@ -46,7 +47,7 @@ def export_masks(
         raise VolumeError(f"{masks} must hold masks, got none.")
     failures = {}
     for path in found:
-        name = path.relative_to(masks).as_posix().removesuffix(image_ending(path))
+        name = without_ending(path.relative_to(masks).as_posix())
         try:
             make_folder((out / name).parent)
             write_dicom_segmentation(out / f"{name}.dcm", read_labels(path), series / name, structures, made_by=made_by)
@@ -73,5 +74,5 @@ def import_segmentation(segmentation: Path, out: Path) -> dict[int, str]:
     make_folder(out.parent)
     write_mask(out, np.ascontiguousarray(volume.labels), like=volume)
     table = "".join(f"{number}\t{name}\n" for number, name in names.items())
-    write_text(out.with_name(f"{out.name.removesuffix(image_ending(out))}_labels.tsv"), f"index\tname\n0\tbackground\n{table}")
+    write_text(out.with_name(f"{without_ending(out.name)}_labels.tsv"), f"index\tname\n0\tbackground\n{table}")
     return names

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -94,9 +95,11 @@ def write_json(path: Path, content: Any) -> None:
 
     Args:
         path: The file.
-        content: Anything that ``json`` can write; NaN is refused, it is no JSON.
+        content: Anything that ``json`` can write; NaN is refused, it is no JSON. File names whose bytes are no UTF-8 are
+            escaped, so that they are the same names when they are read again.
     """
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    write_text(path, re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def make_folder(path: Path) -> Path:

@@ -66,6 +66,8 @@ class PhantomSettings(Group):
     """Masks as a human rater would draw them, instead of the exact ones."""
     masks: str | None = None
     """Folder of zone masks without images that give the shapes: PZ 1, TZ 2, and if drawn DPU 3, AFS 4."""
+    with_regions: bool = False
+    """Declare the gland and its inner part as regions that contain the zones."""
     vary_protocol: bool = False
     """Each patient with a voxel size, a number of slices and a place of the gland of its own."""
     randomise: float = Field(default=0.0, ge=0, le=2)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from segsuite.engines.processes import workers_that_fit
+from segsuite.engines.processes import let_training_end_first, workers_that_fit
 from segsuite.errors import ManifestError
 from segsuite.seeding import keyed_generator
 from segsuite.shapes import FloatArray
@@ -97,6 +97,7 @@ class MatchedBatches(Sampler[tuple[int, list[int]]]):
             ManifestError: Fewer than two subjects of a group, or no site with both groups.
         """
         self.batch_size, self.steps, self.seed, self.epoch = batch_size, steps_per_epoch, seed, 0
+        self.begun = (0, 0)
         sites = list(scans.sites) if match_sites and scans.sites else [""] * len(scans)
         self.scans_of: dict[tuple[str, bool], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for row, (site, group, subject) in enumerate(zip(sites, scans.is_diseased, scans.subjects, strict=True)):
@@ -122,9 +123,19 @@ class MatchedBatches(Sampler[tuple[int, list[int]]]):
         """Tell the epoch; the trainer calls it before each one."""
         self.epoch = epoch
 
+    def go_on_at(self, epoch: int, n_over: int) -> None:
+        """Begin within an epoch; the ones after it are whole.
+
+        Args:
+            epoch: Which.
+            n_over: Batches of it that are over.
+        """
+        self.epoch, self.begun = epoch, (epoch, n_over)
+
     def __iter__(self) -> Iterator[tuple[int, list[int]]]:
         """Number of the batch and its rows, healthy first."""
-        for step in range(self.epoch * self.steps, (self.epoch + 1) * self.steps):
+        n_over = self.begun[1] if self.epoch == self.begun[0] else 0
+        for step in range(self.epoch * self.steps + n_over, (self.epoch + 1) * self.steps):
             yield step, self.rows(step)
 
     def __len__(self) -> int:
@@ -195,4 +206,11 @@ def scan_loader(dataset: ScanDataset, batches: MatchedBatches, *, workers: int) 
     """
     if workers:
         workers = workers_that_fit(workers, batch_bytes=batches.batch_size * dataset.scans.batch([0]).nbytes)
-    return DataLoader(dataset, sampler=batches, batch_size=None, num_workers=workers, persistent_workers=workers > 0)
+    return DataLoader(
+        dataset,
+        sampler=batches,
+        batch_size=None,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        worker_init_fn=let_training_end_first,
+    )

@@ -19,6 +19,7 @@ from segsuite.data.datasets import PatchDataset
 from segsuite.data.spatial import SpatialAugmentation
 from segsuite.data.transforms import Normalisation, Preprocessing
 from segsuite.engines.averaged_training import as_settings_say, fit_on_patches
+from segsuite.engines.checkpoints import BEST
 from segsuite.engines.cohort import Cohort, open_cohort
 from segsuite.engines.components import labels_to_reduce
 from segsuite.engines.devices import choose_device, choose_precision
@@ -30,7 +31,6 @@ from segsuite.engines.model_predictor import model_of_pipeline
 from segsuite.engines.processes import rank
 from segsuite.engines.run_folder import RunFolder
 from segsuite.engines.shares import class_shares
-from segsuite.engines.training import BEST
 from segsuite.errors import ModelError, SettingsError, closest_hint
 from segsuite.pipeline import Runtime
 

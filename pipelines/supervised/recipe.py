@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pipelines.supervised.losses import supervised_loss
+from pipelines.supervised.losses import supervised_loss, supervised_regions_loss
 from pipelines.supervised.module import SupervisedModule
 from pipelines.supervised.network import build_network, network_arguments
 from pipelines.supervised.settings import Settings
@@ -17,6 +18,7 @@ from segsuite.data.cache import PreparedCase
 from segsuite.data.datasets import PatchDataset
 from segsuite.data.spatial import SpatialAugmentation
 from segsuite.engines.averaged_training import as_settings_say, fit_on_patches
+from segsuite.engines.checkpoints import BEST
 from segsuite.engines.cohort import Cohort, open_cohort
 from segsuite.engines.components import labels_to_reduce
 from segsuite.engines.devices import choose_device, choose_precision
@@ -28,7 +30,6 @@ from segsuite.engines.model_predictor import model_of_pipeline
 from segsuite.engines.planning import Plan, plan_once
 from segsuite.engines.processes import rank
 from segsuite.engines.run_folder import RunFolder
-from segsuite.engines.training import BEST
 from segsuite.pipeline import Runtime
 
 __all__ = ["train"]
@@ -43,7 +44,14 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
         runtime: Device, workers, progress.
     """
     device = choose_device(runtime.device)
-    cohort = open_cohort(settings.data.model_dump(), run, workers=runtime.workers, tell=runtime.tell)
+    cohort = open_cohort(
+        settings.data.model_dump(),
+        run,
+        workers=runtime.workers,
+        tell=runtime.tell,
+        with_regions=settings.training.regions,
+    )
+    n_outputs = len(cohort.class_regions or cohort.class_labels)
     plan = plan_once(run, cohort, on_gpu=device.type == "cuda", overrides=settings.plan.model_dump(), tell=runtime.tell)
     start = None if settings.finetune is None else model_of_pipeline(Path(settings.finetune), pipeline="supervised")
     if start is not None:
@@ -52,12 +60,12 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     arguments = network_arguments(
         plan,
         n_channels=cohort.manifest.n_channels,
-        n_classes=len(cohort.class_labels),
+        n_classes=n_outputs,
         n_supervised=settings.training.deep_supervision,
         architecture=settings.slice_network.architecture,
         encoder=settings.slice_network.encoder,
     )
-    windows = _windows(settings, plan, len(cohort.class_labels), device)
+    windows = _windows(settings, plan, n_outputs, device, sigmoid=cohort.class_regions is not None)
     module = _module(settings, plan, arguments, cohort, windows)
     if start is not None:
         fresh = load_fitting_weights(module.network, start)
@@ -87,13 +95,21 @@ def _module(
     chance, training = settings.augmentation, settings.training
     return SupervisedModule(
         build_network({**arguments, **_pretrained(settings, arguments)}),
-        loss=partial(supervised_loss, label_smoothing=training.label_smoothing),
+        loss=_loss(cohort, label_smoothing=training.label_smoothing),
         augmentation=IntensityAugmentation().scaled(chance.intensity, mirror_axes=plan.mirror_axes),
         windows=windows,
-        structures=cohort.class_names,
+        structures=cohort.class_regions or cohort.class_names,
         seed=settings.seed,
         **as_settings_say(settings.training.model_dump()),
     )
+
+
+def _loss(cohort: Cohort, *, label_smoothing: float) -> Any:
+    """Of single labels, or of regions one by one."""
+    if cohort.class_regions is None:
+        return partial(supervised_loss, label_smoothing=label_smoothing)
+    membership = torch.from_numpy(cohort.class_regions.membership(len(cohort.class_labels)))
+    return partial(supervised_regions_loss, membership=membership, label_smoothing=label_smoothing)
 
 
 def _patches(settings: Settings, plan: Plan, training: list[PreparedCase], *, on_gpu: bool) -> PatchDataset:
@@ -129,7 +145,7 @@ def _pretrained(settings: Settings, arguments: dict[str, Any]) -> dict[str, Any]
     return {"encoder_weights": weights} if arguments["kind"] == "slice_network" and weights else {}
 
 
-def _windows(settings: Settings, plan: Plan, n_classes: int, device: torch.device) -> WindowInference:
+def _windows(settings: Settings, plan: Plan, n_classes: int, device: torch.device, *, sigmoid: bool) -> WindowInference:
     return WindowInference(
         patch_size=plan.patch_size,
         n_classes=n_classes,
@@ -137,6 +153,7 @@ def _windows(settings: Settings, plan: Plan, n_classes: int, device: torch.devic
         mirror_axes=plan.mirror_axes if settings.inference.mirror else (),
         precision=choose_precision(settings.training.precision, device),
         device=device,
+        sigmoid=sigmoid,
     )
 
 
@@ -157,8 +174,9 @@ def _export(
         module.load_state_dict(torch.load(best, weights_only=True)["state_dict"])
     average = module.average.module.eval()
     wanted = settings.inference.largest_component
-    classes = tuple(module.structures)
-    reduced: tuple[int, ...] = classes if wanted == "all" else ()
+    regions = cohort.class_regions
+    reduced: Sequence[int | str] = tuple(cohort.class_names) if regions is None else regions.names
+    reduced = reduced if wanted == "all" else ()
     scores: dict[str, float] = {}
     if validation:
         chosen, scores = labels_to_reduce(average.to(windows.device), validation, windows, module.structures)
@@ -174,7 +192,7 @@ def _export(
             "overlap": windows.overlap,
             "mirror_axes": list(windows.mirror_axes),
             "precision": settings.training.precision,
-            "largest_component": [cohort.class_labels[index] for index in reduced],
+            "largest_component": [index if isinstance(index, str) else cohort.class_labels[index] for index in reduced],
         },
         training={"minutes": round(minutes, 2), "steps": int(module.global_step), "validation_dice": scores},
     )

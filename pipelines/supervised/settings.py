@@ -25,6 +25,8 @@ class SupervisedTrainingSettings(TrainingSettings):
     """Of the cross-entropy."""
     deep_supervision: int = Field(default=3, ge=1)
     """Resolutions of the decoder that are trained directly."""
+    regions: bool = True
+    """Where the manifest declares regions, train these, each with a sigmoid of its own; false: its single labels."""
 
 
 class InferenceSettings(Group):
@@ -35,7 +37,7 @@ class InferenceSettings(Group):
     mirror: bool = True
     """Average over flips along the axes that training mirrored: up to 8 times the work, a little better."""
     largest_component: Literal["auto", "all", "none"] = "auto"
-    """Keep only the largest component per structure; auto: for each structure whose validation Dice does not fall."""
+    """Keep only the largest component per structure or region; auto: for each whose validation Dice does not fall."""
 
 
 class Settings(PipelineSettings):

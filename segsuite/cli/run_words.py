@@ -121,6 +121,7 @@ def predict(
     shard: Annotated[str | None, typer.Option("--shard", help="i/n: this process takes the i-th of n parts.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
     save_probabilities: Annotated[bool, typer.Option("--save-probabilities", help="One more volume per class.")] = False,
+    save_regions: Annotated[bool, typer.Option("--save-regions", help="One more mask per region.")] = False,
     series_uid: Annotated[str | None, typer.Option("--series-uid", help="Which series of a DICOM folder.")] = None,
     attributes: Attributes = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of `inference` in model.json.")] = None,
@@ -156,6 +157,7 @@ def predict(
     how |= {
         "overwrite": overwrite,
         "save_probabilities": save_probabilities,
+        "save_regions": save_regions,
         "series_uid": series_uid,
         "attributes": attributes,
         "force": force,

@@ -39,8 +39,8 @@ class Fingerprint:
         case_scale_spread: Largest over smallest 99.5 % intensity among cases, per channel: large for MR, near 1 for CT.
         zero_share: Median share of exactly zero voxels (skull-stripped or masked images).
         least_intensity: Smallest intensity seen, per channel.
-        label_ml: Label name to median volume over the cases that have it, in ml.
-        label_share: Label name to share of cases that have it.
+        label_ml: Label or region name to median volume over the cases that have it, in ml.
+        label_share: Label or region name to share of cases that have it.
     """
 
     n_cases: int
@@ -109,6 +109,9 @@ def take_fingerprint(
     volumes = {
         name: [float(item["ml"][value]) for item in facts if item["ml"].get(value)] for value, name in manifest.structures.items()
     }
+    for name, integers in manifest.regions.items():
+        sums = [sum(float(item["ml"].get(value, 0)) for value in integers) for item in facts]
+        volumes[name] = [ml for ml in sums if ml]
     return Fingerprint(
         n_cases=len(cases),
         n_looked_at=len(facts),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from segsuite.data.manifest import Manifest
+from segsuite.documents import read_json, read_table
 from segsuite.errors import ManifestError, closest_hint
 
 __all__ = ["read_label_table"]
@@ -42,25 +42,23 @@ def read_label_table(path: Path) -> dict[int, str]:
 
 
 def _from_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ManifestError(f"{path} must be JSON, got: {error}.") from error
-    labels = content.get("labels", content) if isinstance(content, dict) else None
+    content = read_json(path, error=ManifestError)
+    labels = content.get("labels", content)
     if not isinstance(labels, dict):
-        raise ManifestError(f"{path} must hold `labels` by name or by integer, got {type(content).__name__}.")
+        raise ManifestError(f"{path} must hold `labels` by name or by integer, got {type(labels).__name__}.")
     return {name: value for name, value in labels.items() if name != "ignore"}
 
 
 def _from_columns(path: Path) -> dict[str, Any]:
-    delimiter = "," if path.suffix.lower() == ".csv" else "\t"
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream, delimiter=delimiter)
-        columns = reader.fieldnames or []
-        for wanted in ("index", "name"):
-            if wanted not in columns:
-                raise ManifestError(f"{path} must have a column `{wanted}`, got {columns}. {closest_hint(wanted, columns)}")
-        return {str(row["name"]): row["index"] for row in reader}
+    table = read_table(path, error=ManifestError)
+    named = {column.lower(): column for column in table.columns}
+    for wanted in ("index", "name"):
+        if wanted not in named:
+            raise ManifestError(f"{path} must have a column `{wanted}`, got {list(table.columns)}. {closest_hint(wanted, named)}")
+    names = [row[named["name"]] for row in table.rows]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ManifestError(f"{path} must name each structure by one integer, got `{twice[0]}` in several rows.")
+    return {name: row[named["index"]] for name, row in zip(names, table.rows, strict=True)}
 
 
 def _with_background(labels: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -10,9 +9,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from segsuite.data.regions import require_sound_regions
+from segsuite.documents import read_json
 from segsuite.errors import ManifestError, closest_hint
 from segsuite.files import write_json
 from segsuite.volumes.formats.endings import without_ending
+from segsuite.volumes.regions import Regions
 
 __all__ = ["Case", "Manifest", "case_name", "read_manifest", "write_manifest"]
 
@@ -53,7 +55,12 @@ class Case(BaseModel):
 
 
 class Manifest(BaseModel):
-    """All cases of a data set, with what its channels and labels mean."""
+    """All cases of a data set, with what its channels and labels mean.
+
+    ``regions`` names unions of labels that are trained, predicted and scored as structures of their own (``"whole": [1, 2, 3]``,
+    ``"core": [2, 3]``). ``regions_class_order`` has one integer per region, in the order of the regions: predict writes the
+    first region with the first integer, then the second over it, and so on; what comes later overwrites, as in nnU-Net.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -63,6 +70,8 @@ class Manifest(BaseModel):
     source: str = ""
     channels: dict[str, str] = Field(default_factory=lambda: {"0": "image"})
     labels: dict[str, int] = Field(default_factory=lambda: {"background": 0})
+    regions: dict[str, list[int]] = Field(default_factory=dict)
+    regions_class_order: list[int] = Field(default_factory=list)
     ignore_label: int | None = None
     label_mapping: dict[int, int] = Field(default_factory=dict)
     data_root: str | None = None
@@ -75,7 +84,13 @@ class Manifest(BaseModel):
     def _names_to_integers(cls, labels: Any) -> Any:
         """Accept both directions: name to integer (nnU-Net) and integer to name (Decathlon)."""
         if isinstance(labels, dict) and labels and all(re.fullmatch(r"\d+", str(key)) for key in labels):
+            twice = [name for name, count in Counter(map(str, labels.values())).items() if count > 1]
+            if twice:
+                raise ValueError(f"`labels` must give each structure its own name, got {twice} twice")
             return {str(name): int(value) for value, name in labels.items()}
+        lists = {name: value for name, value in labels.items() if isinstance(value, list)} if isinstance(labels, dict) else {}
+        if lists:
+            raise ValueError(f"`labels` must be single integers, got lists for {list(lists)}. Put these under `regions`: {lists}")
         return labels
 
     @model_validator(mode="after")
@@ -92,6 +107,7 @@ class Manifest(BaseModel):
         unknown = {name for case in self.cases for name in case.labelled or () if name not in self.labels}
         if unknown:
             raise ValueError(f"`labelled` must name structures of `labels` {sorted(self.labels)}, got {sorted(unknown)}")
+        require_sound_regions(self.regions, self.regions_class_order, self.labels, ignore_label=self.ignore_label)
         return self
 
     @property
@@ -104,6 +120,29 @@ class Manifest(BaseModel):
         """Integer to name, without background and ignore label, in order of the integers."""
         named = {value: name for name, value in self.labels.items() if value not in (0, self.ignore_label)}
         return dict(sorted(named.items()))
+
+    @property
+    def region_set(self) -> Regions | None:
+        """The regions with their order; ``None`` where single labels are the structures."""
+        return Regions.from_json({"regions": self.regions, "regions_class_order": self.regions_class_order})
+
+    def without_regions(self) -> Manifest:
+        """The same cases with single labels as the structures."""
+        return self.model_copy(update={"regions": {}, "regions_class_order": []})
+
+    def shown_by(self, case: Case) -> tuple[str, ...] | None:
+        """The structures that a case's mask shows, regions among them where all of their labels are shown.
+
+        Args:
+            case: One of the rows.
+
+        Returns:
+            Names; ``None``: all.
+        """
+        if case.labelled is None:
+            return None
+        shown = {self.labels[name] for name in case.labelled}
+        return (*case.labelled, *(name for name, integers in self.regions.items() if set(integers) <= shown))
 
     @property
     def n_channels(self) -> int:
@@ -171,10 +210,7 @@ def read_manifest(path: Path) -> Manifest:
     """
     if not path.is_file():
         raise FileNotFoundError(f"The manifest {path} must be a file, but nothing is there.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path} must be JSON, got: {error}.") from error
+    content = read_json(path, error=ManifestError)
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:

@@ -22,15 +22,26 @@ class EpochSampler(Sampler[int]):
         """
         self.length, self.rank, self.world_size = length, rank, world_size
         self.epoch = 0
+        self.begun = (0, 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the epoch; the trainer calls it before each one."""
         self.epoch = epoch
 
+    def go_on_at(self, epoch: int, n_over: int) -> None:
+        """Begin within an epoch; the ones after it are whole.
+
+        Args:
+            epoch: Which.
+            n_over: Patches of this rank in it that are over.
+        """
+        self.epoch, self.begun = epoch, (epoch, n_over)
+
     def __iter__(self) -> Iterator[int]:
         """The numbers of this rank."""
         start = self.epoch * self.length
-        return iter(range(start + self.rank, start + self.length, self.world_size))
+        n_over = self.begun[1] if self.epoch == self.begun[0] else 0
+        return iter(range(start + self.rank + n_over * self.world_size, start + self.length, self.world_size))
 
     def __len__(self) -> int:
         """Patches of this rank per epoch."""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -15,9 +14,9 @@ from segsuite.data.cache import PreparedCase
 from segsuite.data.datasets import PatchDataset, looked_at
 from segsuite.engines.budget import TrainingClock, budget_of
 from segsuite.engines.cohort import patch_loader, whole_case_loader
-from segsuite.engines.components import dice_of_prepared
+from segsuite.engines.components import Structures, dice_of_prepared, labels_of_prepared
 from segsuite.engines.devices import in_fast_layout
-from segsuite.engines.inference import WindowInference, argmax_rows, predict_rows
+from segsuite.engines.inference import WindowInference
 from segsuite.engines.processes import Tell
 from segsuite.engines.run_folder import RunFolder
 from segsuite.engines.schedules import WeightAverage, learning_rate_factor, make_optimiser
@@ -45,7 +44,7 @@ class AveragedTraining(pl.LightningModule):
         schedule: Callable[[float], float],
         average_decay: float,
         windows: WindowInference,
-        structures: dict[int, str],
+        structures: Structures,
         seed: int,
     ) -> None:
         """Set up.
@@ -56,7 +55,7 @@ class AveragedTraining(pl.LightningModule):
             schedule: Progress to share of the base learning rate.
             average_decay: Of the weight average.
             windows: For validation.
-            structures: Class index to name.
+            structures: Class index to name, or regions of class indices.
             seed: The run's seed.
         """
         super().__init__()
@@ -71,8 +70,7 @@ class AveragedTraining(pl.LightningModule):
 
     def segment(self, case: PreparedCase) -> LabelMap:
         """Class indices (i, j, k) of a whole case by the averaged network."""
-        rows = predict_rows(self.average.module.eval(), np.asarray(case.image), self.windows)
-        return argmax_rows(rows, n_classes=self.windows.n_classes)
+        return labels_of_prepared(self.average.module.eval(), case, self.windows, self.structures)[0]
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Patches go to the device, with labels as losses want them; a whole case stays, its windows go one by one.

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from segsuite.engines.devices import choose_precision, has_fast_bfloat16
 from segsuite.engines.model_folder import ModelFolder
 from segsuite.errors import ModelError, OutputError, SettingsError
+from segsuite.extras import import_engine
 from segsuite.files import hash_of_file, hash_of_json, make_folder, write_json
 
 __all__ = [
@@ -274,8 +275,7 @@ def _cache_folder() -> Path:
 
 
 def _onnxruntime(path: str) -> Forward:
-    import onnxruntime as ort
-
+    ort = import_engine("onnxruntime")
     options = ort.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # readers and writers need the cores too
@@ -289,8 +289,7 @@ def _onnxruntime(path: str) -> Forward:
 
 
 def _openvino(path: str, precision: str) -> Forward:
-    import openvino
-
+    openvino = import_engine("openvino")
     how = {
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),

@@ -18,10 +18,19 @@ from segsuite.data.manifest import Case, Manifest, read_manifest
 from segsuite.data.phantoms.cohort import PhantomCohort, write_phantom_cohort
 from segsuite.data.samplers import EpochSampler
 from segsuite.data.transforms import Preprocessing
-from segsuite.engines.processes import Tell, default_workers, rank, wait_for_first, workers_that_fit, world_size
+from segsuite.engines.processes import (
+    Tell,
+    default_workers,
+    let_training_end_first,
+    rank,
+    wait_for_first,
+    workers_that_fit,
+    world_size,
+)
 from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import SettingsError
 from segsuite.shipped import find_manifest
+from segsuite.volumes.regions import Regions
 
 __all__ = ["Cohort", "open_cohort", "patch_loader", "whole_case_loader"]
 
@@ -62,6 +71,12 @@ class Cohort:
     def class_names(self) -> dict[int, str]:
         """Class index to name, without background."""
         return dict(enumerate(self.manifest.structures.values(), start=1))
+
+    @property
+    def class_regions(self) -> Regions | None:
+        """The regions as unions of class indices, where regions are what is trained."""
+        regions = self.manifest.region_set
+        return None if regions is None else regions.of_classes(self.class_labels)
 
     @property
     def unlabelled(self) -> list[Case]:
@@ -106,7 +121,15 @@ class Cohort:
         )
 
 
-def open_cohort(data: dict[str, Any], run: RunFolder, *, workers: int | None, tell: Tell, labelled: bool = True) -> Cohort:
+def open_cohort(
+    data: dict[str, Any],
+    run: RunFolder,
+    *,
+    workers: int | None,
+    tell: Tell,
+    labelled: bool = True,
+    with_regions: bool = False,
+) -> Cohort:
     """The cases that the settings name, split and checked for leakage.
 
     Args:
@@ -115,6 +138,7 @@ def open_cohort(data: dict[str, Any], run: RunFolder, *, workers: int | None, te
         workers: ``None``: chosen from the cores.
         tell: Told how far it is.
         labelled: Only cases with a mask; methods that need none take all.
+        with_regions: The manifest's regions are what is trained, where it declares some; else, said so, its single labels.
 
     Returns:
         The cohort.
@@ -134,6 +158,9 @@ def open_cohort(data: dict[str, Any], run: RunFolder, *, workers: int | None, te
     else:
         raise SettingsError("The settings must name cases: give --manifest M.json, or `data.phantom` for a trial.")
     manifest = read_manifest(path)
+    if manifest.regions and not with_regions:
+        tell(f"{manifest.name}: training the single labels, not the regions {', '.join(manifest.regions)}", 0.0)
+        manifest = manifest.without_regions()
     root = find_data_root(manifest, path, None if data["data_root"] is None else Path(data["data_root"]))
     training, held_out = manifest.split(data["fold"], labelled=labelled)
     require_unleaked(training, held_out)
@@ -168,6 +195,7 @@ def patch_loader(dataset: PatchDataset, *, batch_size: int, steps_per_epoch: int
         pin_memory=torch.cuda.is_available(),
         collate_fn=collate_views if dataset.turn_on_gpu else None,
         drop_last=True,
+        worker_init_fn=let_training_end_first,
     )
 
 

@@ -59,7 +59,7 @@ def plan_with_forecast(
     plan = make_plan(fingerprint, on_gpu=chosen.type == "cuda")
     with tempfile.TemporaryDirectory() as folder:
         disk = forecast_cache(cases, manifest, root, Path(folder), plan.preprocessing)
-    n_classes = len(manifest.structures) + 1
+    n_classes = len(manifest.regions) or len(manifest.structures) + 1
     step = measure_step(plan, n_channels=manifest.n_channels, n_classes=n_classes, device=chosen)
     size = [
         n * mm / want

@@ -48,7 +48,8 @@ def bundle_metadata(description: Mapping[str, Any]) -> dict[str, Any]:
     """
     packages = dict(description["versions"]["packages"])
     names = {int(value): str(name) for name, value in description.get("labels", {}).items()}
-    outputs = {str(place): names.get(value, str(value)) for place, value in enumerate(description.get("class_labels", []))}
+    decided = description.get("regions") or [names.get(value, str(value)) for value in description.get("class_labels", [])]
+    outputs = {str(place): name for place, name in enumerate(decided)}
     patch = list(description["inference"].get("patch_size", ["*", "*", "*"]))
     channels = dict(description["channels"])
     shared = {"dtype": "float32", "is_patch_data": "patch_size" in description["inference"], "spatial_shape": patch}

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from segsuite.shapes import Image, LabelMap, Size, row_order
 from segsuite.volumes.cropping import pad_to_size
+from segsuite.volumes.regions import THRESHOLD, code_dtype
 
-__all__ = ["WindowInference", "argmax_rows", "gaussian_importance", "predict_rows", "window_starts"]
+__all__ = ["WindowInference", "argmax_rows", "gaussian_importance", "predict_rows", "threshold_rows", "window_starts"]
 
 
 CPU = torch.device("cpu")
@@ -47,7 +48,7 @@ class WindowInference:
 
     Attributes:
         patch_size: Window along i, j, k.
-        n_classes: Classes, background included.
+        n_classes: Classes, background included; or regions.
         overlap: Share of a window that the next one covers again, in [0, 1).
         mirror_axes: Average over all flips of these axes.
         batch_size: Windows per forward pass.
@@ -55,6 +56,8 @@ class WindowInference:
         device: Where.
         gives_probabilities: The network gives probabilities already, not logits.
         n_extra: Channels of the network's output after the classes that take no part in the decision (uncertainty).
+        sigmoid: Each output is decided by itself (regions that contain each other): a sigmoid in place of the softmax, and no
+            background among them.
     """
 
     patch_size: Size
@@ -66,6 +69,7 @@ class WindowInference:
     device: torch.device = CPU
     gives_probabilities: bool = False
     n_extra: int = 0
+    sigmoid: bool = False
 
     @property
     def n_outputs(self) -> int:
@@ -168,7 +172,8 @@ def predict_rows(
         columns: Of the first other axis: only these, with the numbers that they have in the whole; ``None``: all.
 
     Yields:
-        (outputs, rows, the other two axes), float32, on the network's device, the classes sum to 1; the rows add up to the axis.
+        (outputs, rows, the other two axes), float32, on the network's device, the classes sum to 1 (regions do not); the rows
+        add up to the axis.
     """
     order = row_order(axis)
     shape = (image.shape[1], image.shape[2], image.shape[3])
@@ -226,6 +231,24 @@ def argmax_rows(rows: Iterator[Tensor], *, n_classes: int) -> LabelMap:
     return np.concatenate(parts)
 
 
+def threshold_rows(rows: Iterator[Tensor], *, n_regions: int) -> LabelMap:
+    """The regions that each voxel is in: those whose probability is at least one half.
+
+    Args:
+        rows: From ``predict_rows``.
+        n_regions: Channels that take part.
+
+    Returns:
+        A bit per region, (i, j, k); see ``volumes.regions``.
+    """
+    dtype = code_dtype(n_regions)
+    parts = []
+    for probabilities in rows:
+        inside = (probabilities[:n_regions] >= THRESHOLD).cpu().numpy()
+        parts.append(sum(inside[place].astype(dtype) << place for place in range(n_regions)))
+    return np.concatenate(parts)
+
+
 def _blended_rows(
     network: Callable[[Tensor], Tensor],
     image: Tensor,
@@ -279,12 +302,12 @@ def _forward(network: Callable[[Tensor], Tensor], batch: Tensor, windows: Window
         with ONE_AT_A_TIME:
             found = _forward_informative(network, batch, windows)
         background = torch.zeros(windows.n_outputs, device=batch.device)
-        background[0] = 1.0
+        background[0] = float(not windows.sigmoid)
         return torch.where(informative.view(-1, 1, 1, 1, 1), found, background.view(1, -1, 1, 1, 1))
     if informative.all():
         return _forward_informative(network, batch, windows)
     result = torch.zeros(len(batch), windows.n_outputs, *batch.shape[2:])
-    result[~informative, 0] = 1.0
+    result[~informative, 0] = float(not windows.sigmoid)
     if informative.any():
         result[informative] = _forward_informative(network, batch[informative], windows)
     return result
@@ -303,7 +326,7 @@ def _forward_informative(network: Callable[[Tensor], Tensor], batch: Tensor, win
             if not windows.gives_probabilities:
                 # in place on a CPU, plane by plane: classes x window twice may be too much
                 for part in output.split(1, dim=2) if windows.device == CPU else [output]:
-                    part.copy_(part.softmax(dim=1))
+                    part.copy_(part.sigmoid() if windows.sigmoid else part.softmax(dim=1))
             total = output if total is None else total.add_(output)
     assert total is not None  # noqa: S101 - there is always the empty flip
     return total.div_(len(flips)) if len(flips) > 1 else total

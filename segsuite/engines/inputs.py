@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections import Counter
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 
 from segsuite.data.locate import find_data_root, image_paths
 from segsuite.data.manifest import Case, case_name, read_manifest
+from segsuite.documents import is_missing, read_table
 from segsuite.engines.pairing import Pair
 from segsuite.errors import ManifestError, SettingsError, VolumeError
 from segsuite.volumes.formats.endings import image_ending, is_image, mask_name, without_ending
@@ -185,11 +185,15 @@ def with_attributes(cases: Sequence[Described], table: Path) -> list[Described]:
     Raises:
         ManifestError: No column ``case``, a case twice, or a row for no case.
     """
-    with table.open(newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.DictReader(stream, delimiter="," if table.suffix.lower() == ".csv" else "\t"))
-    if not rows or "case" not in rows[0]:
-        raise ManifestError(f"{table} must have a column `case`, got {sorted(rows[0]) if rows else 'no row'}.")
-    known = {_without_ending(row["case"]): {key: value for key, value in row.items() if key != "case" and value} for row in rows}
+    content = read_table(table, error=ManifestError)
+    column = next((name for name in content.columns if name.lower() == "case"), None)
+    if column is None:
+        raise ManifestError(f"{table} must have a column `case`, got {list(content.columns)}.")
+    rows = content.rows
+    known = {
+        _without_ending(row[column]): {key: value for key, value in row.items() if key != column and not is_missing(value)}
+        for row in rows
+    }
     if len(known) < len(rows):
         raise ManifestError(f"{table} must name each case once, got {len(rows)} rows for {len(known)} cases.")
     bare = Counter(case_name(case.case_id) for case in cases)

@@ -17,8 +17,12 @@ from torch import Tensor
 
 from segsuite.shapes import FloatArray, LabelMap, Size, row_order
 from segsuite.volumes.grid import AxisMap, Grid, axis_maps, network_grid
+from segsuite.volumes.regions import THRESHOLD, code_dtype
 
 __all__ = ["Reduced", "reduce_to_labels"]
+
+CODES = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
+"""Bytes of a number with a bit per region to what torch computes it in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +30,7 @@ class Reduced:
     """Network output on the image's own grid.
 
     Attributes:
-        labels: Class indices (i, j, k).
+        labels: Class indices (i, j, k); of regions a bit for each, see ``volumes.regions``.
         probabilities: (classes, i, j, k) float16, or ``None``.
         extra: (extra outputs, i, j, k) float16.
     """
@@ -45,8 +49,9 @@ def reduce_to_labels(
     parts: Sequence[slice] | None = None,
     keep_probabilities: bool = False,
     n_extra: int = 0,
+    regions: bool = False,
 ) -> Reduced:
-    """Labels on the native grid: probabilities are interpolated linearly, then the largest wins.
+    """Labels on the native grid: probabilities are interpolated linearly, then the largest wins, or each decides by itself.
 
     Args:
         rows: Columns to outputs (classes and extra, rows, columns, third axis) on ``network``, in order of the rows, as
@@ -57,6 +62,7 @@ def reduce_to_labels(
         parts: Columns of the axis across the rows that come together, without gaps; ``None``: all at once.
         keep_probabilities: Also return them on the native grid (classes x volume in memory).
         n_extra: Outputs after the classes that are interpolated and kept but take no part in the decision.
+        regions: The outputs are regions: a voxel is in each whose probability is at least one half.
 
     Returns:
         Labels, probabilities if asked for, extra outputs.
@@ -67,7 +73,7 @@ def reduce_to_labels(
     if maps is None or back is None:
         raise ValueError(f"The network's grid must share its axes with the native one, got {network} and {native}.")
     first, second, third = maps
-    result = _Result(canonical.shape, keep_probabilities, n_extra)
+    result = _Result(canonical.shape, keep_probabilities, n_extra, regions)
     for columns, part, across in _parts(second, parts or [slice(0, network.shape[row_order(axis)[1]])]):
         reduced = _Rows((first, across, third), result, part)
         for outputs in rows(columns):
@@ -104,8 +110,8 @@ def _reach(entry: AxisMap) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 class _Result:
     """The arrays that all parts write into; labels come with the first outputs, which tell how many classes there are."""
 
-    def __init__(self, shape: Size, keep: bool, n_extra: int) -> None:
-        self.shape, self.keep, self.n_extra = shape, keep, n_extra
+    def __init__(self, shape: Size, keep: bool, n_extra: int, regions: bool) -> None:
+        self.shape, self.keep, self.n_extra, self.regions = shape, keep, n_extra, regions
         self.labels: Tensor | None = None
         self.kept: NDArray[np.float16] | None = None
         self.extra: NDArray[np.float16] = np.zeros((n_extra, *shape), dtype=np.float16)
@@ -113,6 +119,8 @@ class _Result:
     def open(self, n_classes: int, device: torch.device) -> Tensor:
         if self.labels is None:
             dtype = torch.uint8 if n_classes <= 256 else torch.int16  # torch computes little in uint16
+            if self.regions:
+                dtype = CODES[code_dtype(n_classes).itemsize]
             self.labels = torch.zeros(self.shape, dtype=dtype, device=device)
             self.kept = np.zeros((n_classes, *self.shape), dtype=np.float16) if self.keep else None
         return self.labels
@@ -167,8 +175,11 @@ class _Rows:
             if label >= n_classes:
                 result.extra[(label - n_classes, *at)] = moved.cpu().numpy()
                 continue
-            labels.masked_fill_(moved > best, label)
-            torch.maximum(best, moved, out=best)
+            if result.regions:
+                labels.add_((moved >= THRESHOLD).to(labels.dtype), alpha=1 << label)
+            else:
+                labels.masked_fill_(moved > best, label)
+                torch.maximum(best, moved, out=best)
             if result.kept is not None:
                 result.kept[(label, *at)] = moved.cpu().numpy()
 

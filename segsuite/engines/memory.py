@@ -20,6 +20,7 @@ from segsuite.engines.prediction import MOST_VOXELS_BESIDE
 from segsuite.engines.segmentation import row_axis
 from segsuite.shapes import row_order
 from segsuite.volumes.grid import Grid
+from segsuite.volumes.regions import code_dtype
 
 __all__ = ["CaseForecast", "WindowCost", "forecast_case", "measure_window"]
 
@@ -113,6 +114,8 @@ def forecast_case(predictor: ModelPredictor, native: Grid, cost: WindowCost, *, 
     sizes = [windows.held_rows(grid.shape, axis=axis, columns=part) for part in parts]
     held, dtype = max(sizes, key=lambda size: math.prod(size[0]) * size[1].itemsize)
     label = n_native * (1 if max(predictor.class_labels) < 256 else 2)
+    if predictor.regions is not None:  # a bit per region, and the map that is written from them
+        label += n_native * code_dtype(len(predictor.regions)).itemsize
     plane = math.prod(native.shape) // max(native.shape)
     moments = [
         {"volume": volume, "stored voxels": 2 * bytes_per_voxel * n_native},

@@ -7,6 +7,7 @@ from typing import Any
 from segsuite.data.transforms import Preprocessing
 from segsuite.engines.cohort import Cohort
 from segsuite.engines.run_folder import versions
+from segsuite.volumes.regions import Regions
 
 __all__ = ["describe", "model_card"]
 
@@ -40,6 +41,7 @@ def describe(
         "name": name,
         "labels": cohort.manifest.labels,
         "class_labels": list(cohort.class_labels),
+        **({} if cohort.manifest.region_set is None else cohort.manifest.region_set.to_json()),
         "channels": cohort.manifest.channels,
         "preprocessing": preprocessing.to_json(),
         "network": network,
@@ -87,7 +89,7 @@ Use: `segsuite predict THIS_FOLDER IMAGE... --out FOLDER`. Input: {channels}; an
 | value | structure |
 | --- | --- |
 {labels}
-
+{_regions_text(description)}
 Trained on {len(data["training_cases"])} cases of {data["manifest"]} (licence of the data: {data["licence"] or "not stated"}),
 {training["steps"]} steps, {training["minutes"]:.1f} minutes. Validation Dice on held-out cases, before evaluation:
 
@@ -95,3 +97,21 @@ Trained on {len(data["training_cases"])} cases of {data["manifest"]} (licence of
 | --- | --- |
 {dice}
 {remarks}"""
+
+
+def _regions_text(description: dict[str, Any]) -> str:
+    """What a model with regions decides, and how it writes the values."""
+    regions = Regions.from_json(description)
+    if regions is None:
+        return ""
+    rows = "".join(
+        f"| {name} | {', '.join(map(str, integers))} | {value} |\n"
+        for (name, integers), value in zip(regions.members.items(), regions.order, strict=True)
+    )
+    return f"""
+Decides regions one by one (`segsuite predict --save-regions` writes each). The mask is written in this order, what comes later
+over what was there:
+
+| region | the values that it is the union of | writes |
+| --- | --- | --- |
+{rows}"""

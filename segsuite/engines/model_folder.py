@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from segsuite.engines.hub_files import HUB_FILE, METADATA_FILE, bundle_metadata, hub_config
 from segsuite.errors import ModelError
 from segsuite.files import hash_of_file, make_folder, write_atomically, write_json, write_text
+from segsuite.volumes.regions import Regions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["ModelFolder", "read_model_folder", "write_ensemble", "write_model_folder"]
 
 FORMAT = 1
+SHARED = ("pipeline", "labels", "preprocessing", "channels", "regions", "regions_class_order")
+"""In what members of an ensemble agree; regions are there where a model has some."""
 WEIGHTS_FILE = "model.safetensors"
 DESCRIPTION_FILE = "model.json"
 
@@ -48,6 +51,11 @@ class ModelFolder:
     def labels(self) -> dict[str, int]:
         """Structure name to integer, background included."""
         return {str(name): int(value) for name, value in self.description["labels"].items()}
+
+    @property
+    def regions(self) -> Regions | None:
+        """What the network decides one by one, if it decides regions."""
+        return Regions.from_json(self.description)
 
     @property
     def sha256(self) -> str:
@@ -115,17 +123,17 @@ def write_ensemble(folder: Path, members: list[Path], *, card: str) -> ModelFold
     models = [read_model_folder(member) for member in members]
     first = models[0].description
     for model in models[1:]:
-        for key in ("pipeline", "labels", "preprocessing", "channels"):
-            if model.description[key] != first[key]:
+        for key in SHARED:
+            if model.description.get(key) != first.get(key):
                 raise ModelError(
-                    f"Members of an ensemble must agree in `{key}`, got {first[key]} in {models[0].path} and "
-                    f"{model.description[key]} in {model.path}. Train the folds with one config and one manifest."
+                    f"Members of an ensemble must agree in `{key}`, got {first.get(key)} in {models[0].path} and "
+                    f"{model.description.get(key)} in {model.path}. Train the folds with one config and one manifest."
                 )
     make_folder(folder)
     names = [f"members/{number}" for number in range(len(members))]
     for name, model in zip(names, models, strict=True):
         shutil.copytree(model.path, folder / name, dirs_exist_ok=True)
-    shared = {key: first[key] for key in ("pipeline", "labels", "preprocessing", "channels")}
+    shared = {key: first[key] for key in SHARED if key in first}
     digests = [model.sha256 for model in models]
     write_text(folder / "README.md", card)
     _write_for_others(folder, shared)

@@ -65,6 +65,7 @@ class ModelPredictor:
         self.preprocessing = Preprocessing.from_json(model.description["preprocessing"])
         self.structures = {value: name for name, value in model.labels.items() if value != 0}
         self.class_labels = tuple(int(value) for value in self.members[0].description["class_labels"])
+        self.regions = self.members[0].regions
         for member in self.members:
             check_overrides(member, self.overrides)
         self.largest_component = self._agreed_components()
@@ -94,6 +95,11 @@ class ModelPredictor:
         return len(self.preprocessing.normalisation)
 
     @property
+    def n_classes(self) -> int:
+        """Outputs of the network that decide: classes with background, or regions."""
+        return len(self.class_labels) if self.regions is None else len(self.regions)
+
+    @property
     def n_at_once(self) -> int:
         """One on a CPU, whose cores a single case uses all; on a GPU as many as there are threads, at most 8."""
         return min(MOST_AT_ONCE, torch.get_num_threads()) if self.device.type == "cuda" else 1
@@ -106,6 +112,11 @@ class ModelPredictor:
     def segment(self, volume: Volume, request: Request) -> Segmentation:
         """One image to its labels on its own grid."""
         found = self.segment_box(volume, keep_probabilities=request.keep_probabilities, release=request.release)
+        if found.regions is not None and found.region_codes is not None:
+            which = tuple(map(str, self.largest_component))
+            codes = found.regions.with_largest_components(found.region_codes, which=which)
+            labels = found.regions.written(codes) if which else found.labels
+            return replace(found, labels=labels, region_codes=codes if request.keep_regions else None)
         return replace(found, labels=keep_largest_component_per_label(found.mask, which=self.largest_component))
 
     def segment_box(
@@ -126,7 +137,7 @@ class ModelPredictor:
             volume,
             self.preprocessing,
             RowSource(self.rows, self._parts),
-            class_labels=self.class_labels,
+            class_labels=self.class_labels if self.regions is None else self.regions,
             extra=self.extra,
             box=box,
             keep_probabilities=keep_probabilities,
@@ -142,7 +153,7 @@ class ModelPredictor:
         if self._forward is not None:
             yield from predict_rows(self._forward, image, self.windows(self.model), axis=axis, columns=columns)
             return
-        n_outputs = len(self.class_labels) + len(self.extra)
+        n_outputs = self.n_classes + len(self.extra)
         shape = [image.shape[1 + other] for other in row_order(axis)]
         if columns is not None:
             shape[1] = columns.stop - columns.start
@@ -222,18 +233,28 @@ class ModelPredictor:
         inference = self.inference(member)
         return WindowInference(
             patch_size=tuple(inference["patch_size"]),
-            n_classes=len(self.class_labels),
+            n_classes=self.n_classes,
             overlap=float(inference["overlap"]),
             mirror_axes=tuple(inference["mirror_axes"]),
             device=self.device,
             gives_probabilities=self.gives_probabilities,
             n_extra=len(self.extra),
+            sigmoid=self.regions is not None,
         )
 
-    def _agreed_components(self) -> tuple[int, ...]:
-        """Labels that every member reduces to their largest component."""
+    def _agreed_components(self) -> tuple[Any, ...]:
+        """Labels (of regions their names) that every member reduces to their largest component.
+
+        Raises:
+            SettingsError: A name of no region.
+        """
         chosen = [set(self.inference(member)["largest_component"]) for member in self.members]
-        return tuple(sorted(set.intersection(*chosen)))
+        agreed = tuple(sorted(set.intersection(*chosen)))
+        names = agreed if self.regions is None else self.regions.names
+        for word in agreed:
+            if word not in names:
+                raise SettingsError(f"--set largest_component must name regions, got `{word}`. {closest_hint(str(word), names)}")
+        return agreed
 
 
 def model_of_pipeline(path: Path, *, pipeline: str) -> ModelFolder:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from segsuite.errors import ModelError
-from segsuite.extras import require_extra
+from segsuite.extras import import_engine, require_extra
 from segsuite.files import make_folder, write_atomically
 from segsuite.shapes import Size
 
@@ -67,7 +67,6 @@ def export_openvino(onnx: Path, path: Path) -> None:
         SettingsError: The extra is not installed.
     """
     require_extra("openvino", "openvino", purpose="OpenVINO export")
-    import openvino
-
+    openvino = import_engine("openvino")
     make_folder(path.parent)
     openvino.save_model(openvino.Core().read_model(str(onnx)), str(path), compress_to_fp16=False)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from segsuite.errors import InputError, OutputError
 from segsuite.files import hash_of_file, hash_of_json, make_folder, write_json
 from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.reading import read_channels, read_grid
+from segsuite.volumes.regions import mask_of
 from segsuite.volumes.volume import Volume, require_varied
 from segsuite.volumes.writing import side_volume, write_image, write_mask
 
@@ -78,6 +80,7 @@ class BatchOptions:
         save_probabilities: Also write ``<name>_probability_<label>`` for every label.
         series_uid: For DICOM folders with several series: which one.
         force: Segment also what the model takes for another kind of image.
+        save_regions: Also write ``<name>_region_<region>`` for every region of a model that decides regions.
     """
 
     shard: tuple[int, int] = (1, 1)
@@ -85,6 +88,7 @@ class BatchOptions:
     save_probabilities: bool = False
     series_uid: str | None = None
     force: bool = False
+    save_regions: bool = False
 
 
 def ignore(*_: str) -> None:
@@ -204,7 +208,8 @@ class _Batch:
         self.predictor, self.out, self.options = predictor, out, options
         self.on_begin, self.on_case = on_begin, on_case
         self.ledger = Ledger(make_folder(out), shard=options.shard)
-        how = [predictor.sha256, options.save_probabilities, options.series_uid, options.force]
+        how: list[Any] = [predictor.sha256, options.save_probabilities, options.series_uid, options.force]
+        how += ["regions"] if options.save_regions else []
         self.model_hash = hash_of_json(how)
         self.n_done, self.n_skipped = 0, 0
         self.failures: dict[str, str] = {}
@@ -235,7 +240,8 @@ class _Batch:
         found, reason = None, read.reason
         if volume is not None:
             release = volume.array.size > MOST_VOXELS_BESIDE
-            request = Request(case.case_id, self.options.save_probabilities, self.options.force, case.attributes, release)
+            how = self.options
+            request = Request(case.case_id, how.save_probabilities, how.force, case.attributes, release, how.save_regions)
             try:
                 found = self.predictor.segment(volume, request)
             except OutputError:
@@ -299,9 +305,10 @@ def _reason(error: BaseException) -> str:
 
 
 def _absent(found: Segmentation, structures: dict[int, str]) -> list[str]:
-    """A note per structure that the mask does not have."""
+    """A note per structure, or region, that the mask does not have."""
     labels = found.labels
-    return [] if labels is None else [f"no {name} found" for value, name in structures.items() if not (labels == value).any()]
+    named = structures if found.regions is None else found.regions.labels
+    return [] if labels is None else [f"no {name} found" for label, name in named.items() if not mask_of(labels, label).any()]
 
 
 def _write(target: Path, found: Segmentation, volume: Volume) -> Path:
@@ -318,8 +325,10 @@ def _write_more(target: Path, found: Segmentation, volume: Volume) -> Path:
     """What belongs to a mask, beside it: probabilities, more volumes, a report, whose place is returned."""
     volumes = {f"map_{name}": channel for name, channel in found.volumes.items()}
     if found.probabilities is not None:
-        channels = zip(found.class_labels, found.probabilities, strict=True)
-        volumes |= {f"probability_{label}": channel for label, channel in channels}
+        channels = zip(found.channel_words, found.probabilities, strict=True)
+        volumes |= {f"probability_{word}": channel for word, channel in channels}
+    for word, inside in found.region_masks():
+        write_mask(side_volume(target, f"region_{word}"), inside, like=volume)
     for name, channel in volumes.items():
         write_image(side_volume(target, name), channel.astype(np.float32), like=volume)
     report = target.with_name(f"{without_ending(target.name)}_report.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 import warnings
 from pathlib import Path
@@ -11,7 +12,16 @@ from typing import Protocol
 from segsuite.engines.machine import available_cores, shared_memory
 from segsuite.errors import Advice, OutputError
 
-__all__ = ["Tell", "default_workers", "local_world_size", "rank", "wait_for_first", "workers_that_fit", "world_size"]
+__all__ = [
+    "Tell",
+    "default_workers",
+    "let_training_end_first",
+    "local_world_size",
+    "rank",
+    "wait_for_first",
+    "workers_that_fit",
+    "world_size",
+]
 
 PATIENCE_SECONDS = 300.0
 MOST_WORKERS = 8
@@ -66,6 +76,18 @@ def workers_that_fit(wanted: int, *, batch_bytes: int) -> int:
             stacklevel=2,
         )
     return fitting
+
+
+def let_training_end_first(_: int = 0) -> None:
+    """For a loader process: a first SIGTERM is the training's to obey, which needs the batch in hand; a second one ends it.
+
+    Schedulers and service managers send the signal to all processes of a job at once.
+    """
+
+    def asked(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, asked)
 
 
 def rank() -> int:

@@ -11,7 +11,7 @@ import numpy as np
 
 from segsuite.engines.inference import WindowInference, window_starts
 from segsuite.errors import InputError, ModelError
-from segsuite.extras import require_extra
+from segsuite.extras import import_engine, require_extra
 from segsuite.files import make_folder, write_atomically
 from segsuite.shapes import Image
 from segsuite.volumes.cropping import pad_to_size
@@ -40,9 +40,9 @@ def quantise_onnx(onnx: Path, path: Path, windows: Sequence[Image]) -> None:
     Source: Jacob et al., CVPR 2018, arXiv:1712.05877, equation 1 (affine quantisation); Nagel et al., arXiv:2106.08295.
     """
     require_extra("openvino", "onnxruntime", purpose="int8")
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    quantization = import_engine("onnxruntime.quantization")
 
-    class Examples(CalibrationDataReader):  # type: ignore[misc]
+    class Examples(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
         """Hands out one window after the other."""
 
         def __init__(self) -> None:
@@ -54,16 +54,16 @@ def quantise_onnx(onnx: Path, path: Path, windows: Sequence[Image]) -> None:
             return None if window is None else {"image": window[None]}
 
     def write(unfinished: Path) -> None:
-        quantize_static(
+        quantization.quantize_static(
             onnx,
             unfinished,
             Examples(),
-            quant_format=QuantFormat.QDQ,
+            quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTISED),
             per_channel=True,
             reduce_range=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
         )
 
     make_folder(path.parent)

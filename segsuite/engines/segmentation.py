@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from segsuite.data.transforms import Preprocessing, prepare_image, region_box
-from segsuite.shapes import FloatArray, Image, LabelMap, Size
+from segsuite.shapes import FloatArray, Image, LabelMap, Mask, Size
+from segsuite.volumes.regions import Regions, file_word
 from segsuite.volumes.volume import Volume
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Request:
         force: Segment also what looks like another kind of image.
         attributes: What is known about the case (PSA, a box): from the manifest or from a table.
         release: The voxels of the volume may be given up as soon as they are prepared: memory is short.
+        keep_regions: Also return which regions each voxel is in.
     """
 
     case_id: str = ""
@@ -57,6 +59,7 @@ class Request:
     force: bool = False
     attributes: Mapping[str, Any] = field(default_factory=dict)
     release: bool = False
+    keep_regions: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +68,13 @@ class Segmentation:
 
     Attributes:
         labels: Integers (i, j, k); ``None``: no mask is made, the report is the result.
-        probabilities: (classes, i, j, k) float16, if asked for.
+        probabilities: (classes or regions, i, j, k) float16, if asked for.
         volumes: More volumes by name, each (i, j, k).
         report: What is written beside the mask as JSON; ``None``: nothing.
         notes: Sentences for the ledger and the report page.
         class_labels: The integer of each class of ``probabilities``.
+        regions: Of a model that decides regions: how they are called, and how the labels were written from them.
+        region_codes: The regions that each voxel is in, a bit for each, (i, j, k); if asked for.
     """
 
     labels: LabelMap | None
@@ -78,6 +83,19 @@ class Segmentation:
     report: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
     class_labels: tuple[int, ...] = ()
+    regions: Regions | None = None
+    region_codes: LabelMap | None = None
+
+    @property
+    def channel_words(self) -> tuple[str, ...]:
+        """What the files of ``probabilities`` are called after: the classes' integers, or the regions' names."""
+        return tuple(map(str, self.class_labels)) if self.regions is None else tuple(map(file_word, self.regions.names))
+
+    def region_masks(self) -> Iterator[tuple[str, Mask]]:
+        """Of the regions that were asked for, what their files are called after and where they are, one at a time."""
+        if self.regions is not None and self.region_codes is not None:
+            for name in self.regions.names:
+                yield file_word(name), self.regions.mask(self.region_codes, name)
 
     @property
     def mask(self) -> LabelMap:
@@ -127,7 +145,7 @@ def segment_rows(
     preprocessing: Preprocessing,
     source: RowSource,
     *,
-    class_labels: Sequence[int],
+    class_labels: Sequence[int] | Regions,
     extra: Sequence[str] = (),
     box: tuple[slice, ...] | None = None,
     keep_probabilities: bool = False,
@@ -139,14 +157,14 @@ def segment_rows(
         volume: Intensities on their own grid.
         preprocessing: What the network was trained with.
         source: The network.
-        class_labels: Integer written for each class.
+        class_labels: Integer written for each class; or regions, one per output, with their order.
         extra: Names of the outputs after the classes.
         box: Voxels that the network sees; ``None``: the region of ``preprocessing``. Outside all is background.
         keep_probabilities: Also return them.
         release: Give up the voxels of the volume once they are prepared.
 
     Returns:
-        Labels, probabilities and the extra volumes (0 outside the box).
+        Labels (of regions also their bits), probabilities and the extra volumes (0 outside the box).
     """
     from segsuite.engines.label_reduction import reduce_to_labels  # loads torch; who only hands out cases does without
 
@@ -166,15 +184,18 @@ def segment_rows(
         parts=source.parts(network.shape, axis),
         keep_probabilities=keep_probabilities,
         n_extra=len(extra),
+        regions=isinstance(class_labels, Regions),
     )
+    shape = volume.grid.shape
+    volumes = {name: _placed(channel, inside, shape) for name, channel in zip(extra, reduced.extra, strict=True)}
+    probabilities = None if reduced.probabilities is None else _placed(reduced.probabilities, inside, shape)
+    if isinstance(class_labels, Regions):
+        codes = _placed(reduced.labels, inside, shape)
+        return Segmentation(class_labels.written(codes), probabilities, volumes, regions=class_labels, region_codes=codes)
     table = np.asarray(class_labels)
     labels: Any = table.astype(np.uint8 if table.max() <= 255 else np.uint16)[reduced.labels]
-    shape = volume.grid.shape
-    probabilities = None
-    if reduced.probabilities is not None:
-        probabilities = _placed(reduced.probabilities, inside, shape)
+    if probabilities is not None and reduced.probabilities is not None:
         probabilities[0] = _placed(reduced.probabilities[0], inside, shape, outside=1.0)
-    volumes = {name: _placed(channel, inside, shape) for name, channel in zip(extra, reduced.extra, strict=True)}
     return Segmentation(_placed(labels, inside, shape), probabilities, volumes, class_labels=tuple(class_labels))
 
 

@@ -1,7 +1,7 @@
 """Fit a module with Lightning so that it stops in time, survives a kill, and goes on to the same weights.
 
 What makes a resumed run equal to an unbroken one: every patch is a function of its number (``data.datasets``), every
-epoch of its number (``data.samplers``), checkpoints appear atomically at the end of an epoch and hold the elapsed time.
+epoch of its number (``data.samplers``), and ``engines.checkpoints`` tells the sampler where to go on before a loader draws.
 """
 
 from __future__ import annotations
@@ -17,38 +17,22 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader
 
 from segsuite.engines.allocator import keep_freed_memory
 from segsuite.engines.budget import Budget, TrainingClock
+from segsuite.engines.checkpoints import AtomicCheckpoints, Checkpoints, unfinished_checkpoint
 from segsuite.engines.devices import set_threads
 from segsuite.engines.processes import local_world_size, world_size
 from segsuite.engines.run_folder import RunFolder
-from segsuite.files import write_atomically, write_text
+from segsuite.files import write_text
 from segsuite.networks.normalisation import InstanceNorm
 from segsuite.seeding import seed_libraries
 
-__all__ = ["fit", "unfinished_checkpoint"]
+__all__ = ["fit"]
 
-LAST = "last.ckpt"
-BEST = "best.ckpt"
 SECONDS_BETWEEN_REPORTS = 0.5
-
-
-class AtomicCheckpoints(TorchCheckpointIO):
-    """Checkpoints that are complete or absent, and are read without unpickling code."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write beside, sync, rename."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(target, lambda temporary: torch.save(checkpoint, temporary))
-
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read tensors and plain values only."""
-        loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        return loaded
 
 
 class History(pl.Callback):
@@ -68,6 +52,10 @@ class History(pl.Callback):
         self.has_validated = False
         self.told = 0.0
         self.since = self.epoch_began = self.waited = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """An epoch that a checkpoint goes on within has no start of its own."""
+        self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to watch the time that goes by between steps: the network waits for data."""
@@ -123,57 +111,6 @@ class History(pl.Callback):
             write_text(self.path, "\n".join([head, *kept]) + "\n")
 
 
-class Checkpoints(pl.Callback):
-    """Saves ``last.ckpt`` after every epoch and ``best.ckpt`` when the score rises; stops when it does not, or is good enough."""
-
-    def __init__(self, folder: Path, patience: int, target: float | None) -> None:
-        """Set up.
-
-        Args:
-            folder: Where.
-            patience: Validations without a rise before stopping; 0: never.
-            target: Score that is good enough; ``None``: none is.
-        """
-        self.folder, self.patience, self.target = folder, patience, target
-        self.best, self.n_since_best = -1.0, 0
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Compare the score with the best one."""
-        if trainer.sanity_checking or "validation_dice" not in trainer.callback_metrics:
-            return
-        score = float(trainer.callback_metrics["validation_dice"])
-        if score > self.best:
-            self.best, self.n_since_best = score, 0
-            trainer.save_checkpoint(self.folder / BEST, weights_only=True)
-        else:
-            self.n_since_best += 1
-        tired = bool(self.patience) and self.n_since_best >= self.patience
-        if tired or (self.target is not None and self.best >= self.target):
-            trainer.should_stop = True
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save where to go on from."""
-        trainer.save_checkpoint(self.folder / LAST)
-
-    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Mark the epoch as over. Lightning would go on inside it and train one more batch where no validation ran."""
-        loop = checkpoint["loops"]["fit_loop"]
-        n_over = trainer.current_epoch + 1
-        for scope in ("total", "current"):
-            loop["epoch_progress"][scope] = dict.fromkeys(("ready", "started", "processed", "completed"), n_over)
-        batches = loop["epoch_loop.batch_progress"]
-        batches["current"] = dict.fromkeys(batches["current"], 0)
-        batches["is_last_batch"] = False
-
-    def state_dict(self) -> dict[str, float]:
-        """What a checkpoint keeps."""
-        return {"best": self.best, "n_since_best": self.n_since_best}
-
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Go on from a checkpoint."""
-        self.best, self.n_since_best = state_dict["best"], int(state_dict["n_since_best"])
-
-
 def fit(
     module: pl.LightningModule,
     training: DataLoader[Any],
@@ -205,6 +142,9 @@ def fit(
 
     Returns:
         Minutes used.
+
+    Raises:
+        KeyboardInterrupt: Ended by a signal; SIGTERM leaves a checkpoint of the last step.
     """
     keep_freed_memory()
     set_threads(None)
@@ -229,7 +169,7 @@ def fit(
         limit_val_batches=1.0 if validation is not None and budget.epochs_per_validation else 0,
         num_sanity_val_steps=0,
         gradient_clip_val=clip_norm,
-        callbacks=[clock, history, Checkpoints(run.checkpoints, budget.patience, budget.target)],
+        callbacks=[clock, history, Checkpoints(run.checkpoints, training, budget)],
         plugins=[AtomicCheckpoints()],
         logger=TensorBoardLogger(run.root, name="tensorboard", version=""),
         enable_checkpointing=False,
@@ -247,21 +187,24 @@ def fit(
         # Lightning 2.6 calls a part of torch that torch 2.14 renames
         warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*", category=FutureWarning)
         warnings.filterwarnings("ignore", message=".*resuming from a checkpoint that ended before the epoch.*")
-        trainer.fit(module, training, validation, ckpt_path=unfinished_checkpoint(run))
+        _run(trainer, module, training, validation, run)
     return clock.minutes
 
 
-def unfinished_checkpoint(run: RunFolder) -> Path | None:
-    """The checkpoint to go on from.
-
-    Args:
-        run: The run.
-
-    Returns:
-        ``checkpoints/last.ckpt`` if it is there.
-    """
-    path = run.checkpoints / LAST
-    return path if path.is_file() else None
+def _run(
+    trainer: pl.Trainer,
+    module: pl.LightningModule,
+    training: DataLoader[Any],
+    validation: DataLoader[Any] | None,
+    run: RunFolder,
+) -> None:
+    """Train; Lightning ends the process on both signals, the first with code 0: to the caller both are interrupts."""
+    try:
+        trainer.fit(module, training, validation, ckpt_path=unfinished_checkpoint(run))
+    except SystemExit as error:
+        if isinstance(error, SIGTERMException) or isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _devices(device: torch.device) -> int | list[int]:

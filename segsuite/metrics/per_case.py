@@ -44,6 +44,7 @@ from segsuite.metrics.topology import cl_dice_score, topology_of, topology_score
 from segsuite.shapes import FloatArray, LabelMap, Mask, Spacing
 from segsuite.volumes.cropping import enlarged_box, union_box
 from segsuite.volumes.labels import label_boxes
+from segsuite.volumes.regions import Regions, mask_of
 
 __all__ = [
     "HIGHER_IS_BETTER",
@@ -281,18 +282,19 @@ def measure_structure(
     return overlap | surface | tolerant
 
 
-def dice_per_structure(predicted: LabelMap, reference: LabelMap, structures: Mapping[int, str]) -> dict[str, float]:
+def dice_per_structure(predicted: LabelMap, reference: LabelMap, structures: Mapping[int, str] | Regions) -> dict[str, float]:
     """Dice alone, for validation during training.
 
     Args:
         predicted: Integers (i, j, k).
         reference: Integers on the same grid.
-        structures: Integer to name.
+        structures: Integer to name; or regions, each of which is the union of its integers in both.
 
     Returns:
         Name to Dice; ``nan`` where a structure is in neither.
     """
-    return {name: dice_score(predicted == label, reference == label) for label, name in structures.items()}
+    named = structures.labels if isinstance(structures, Regions) else structures
+    return {name: dice_score(mask_of(predicted, label), mask_of(reference, label)) for label, name in named.items()}
 
 
 def mean_of_scored(values: Sequence[float]) -> float:

@@ -12,7 +12,7 @@ from segsuite.engines.model_folder import read_model_folder
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
 from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.segmentation import Predictor
-from segsuite.errors import OutputError
+from segsuite.errors import OutputError, SettingsError
 from segsuite.files import make_folder, write_text
 from segsuite.outputs import require_outputs_apart
 
@@ -32,6 +32,7 @@ def predict(
     shard: tuple[int, int] = (1, 1),
     overwrite: bool = False,
     save_probabilities: bool = False,
+    save_regions: bool = False,
     series_uid: str | None = None,
     attributes: Path | None = None,
     overrides: Sequence[str] = (),
@@ -56,7 +57,8 @@ def predict(
         fold: For manifests, only this fold.
         shard: This process's part of how many, counted from 1.
         overwrite: Do again what is done.
-        save_probabilities: Also write one volume per class.
+        save_probabilities: Also write one volume per class, or region.
+        save_regions: Also write one mask per region.
         series_uid: For DICOM folders with several series: which one.
         attributes: Table with a column ``case`` and what else is known of each case.
         overrides: ``key=value`` of how the model is applied.
@@ -75,9 +77,15 @@ def predict(
         Counts and failures.
 
     Raises:
+        SettingsError: Regions of a model that has none.
         OutputError: A mask would take the place of something that is read, or lie outside ``out``; nothing is written then.
     """
     folder = read_model_folder(model)
+    if save_regions and folder.regions is None:
+        raise SettingsError(
+            f"--save-regions must have a model that was trained on regions, got {folder.path}, whose structures are "
+            f"{sorted(folder.labels)}. Leave it away: the mask holds them all."
+        )
     opened = partial(open_predictor, device=device, overrides=tuple(overrides), threads=threads)
     cases = find_inputs(inputs, n_channels=len(folder.description["channels"]), data_root=data_root, fold=fold)
     if attributes is not None:
@@ -91,7 +99,7 @@ def predict(
         on_start(len(cases))
     table = "".join(f"{value}\t{name}\n" for name, value in folder.labels.items())
     write_text(make_folder(out) / LABELS_FILE, f"index\tname\n{table}")
-    options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force)
+    options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force, save_regions)
     if cluster is not None:
         from segsuite.engines.parcels import SentModel
         from segsuite.engines.ray_cluster import predict_on_ray  # Ray is an extra

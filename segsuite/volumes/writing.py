@@ -19,7 +19,7 @@ from segsuite.volumes.volume import Volume
 
 __all__ = ["is_side_volume", "remove_unfinished_outputs", "side_volume", "write_image", "write_mask"]
 
-SIDE_VOLUMES = ("_probability_", "_map_")
+SIDE_VOLUMES = ("_probability_", "_map_", "_region_")
 
 AFFINE_TOLERANCE = 1e-5
 """In mm, or in voxels where they are smaller than 1 mm."""

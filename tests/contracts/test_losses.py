@@ -33,6 +33,8 @@ def scored_targets(label: Tensor) -> Tensor:
 
 
 ADAPTED: dict[str, Callable[[Callable[..., Tensor], Tensor, Tensor], Tensor]] = {
+    "binary_cross_entropy_loss": lambda loss, logits, label: loss(margin(logits), scored_targets(label), label_smoothing=0.0),
+    "binary_dice_loss": lambda loss, logits, label: loss(margin(logits), scored_targets(label), over_batch=True),
     "co_training_loss": lambda loss, logits, label: loss([logits.float().softmax(1) * (label != -1)[:, None], targets(label)]),
     "distance_map_loss": lambda loss, logits, label: loss(
         margin(logits).tanh(), 12 * targets(label) - 6, (label != -1)[:, None].expand(logits.shape)
@@ -40,6 +42,9 @@ ADAPTED: dict[str, Callable[[Callable[..., Tensor], Tensor, Tensor], Tensor]] = 
     "gland_loss": lambda loss, logits, label: loss(margin(logits)[:, 1:2], scored_targets(label)[:, 1:2]),
     "presence_loss": lambda loss, logits, label: loss(slices(logits, label), label.clamp_max(2)),
     "reconstruction_loss": lambda loss, logits, label: loss(logits.float().softmax(1) * (label != -1)[:, None], targets(label)),
+    "supervised_regions_loss": lambda loss, logits, label: loss(
+        [margin(logits)], label, membership=torch.eye(3, dtype=torch.bool), label_smoothing=0.0
+    ),
     "updated_loss": lambda loss, logits, label: loss(logits, logits, label),
 }
 """Losses of another signature, called so that logits and label mean the same."""

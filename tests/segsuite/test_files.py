@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,14 @@ def test_hash_of_json_ignores_order_of_keys() -> None:
 def test_json_refuses_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", {"x": float("nan")})
+
+
+def test_a_file_name_that_is_no_utf8_is_the_same_name_when_read_again(tmp_path: Path) -> None:
+    name = os.fsdecode(b"K\xf6ln.nii.gz")
+    write_json(tmp_path / "a.json", {"image": name, "umlaut": "ö"})
+    content = (tmp_path / "a.json").read_bytes()
+    assert json.loads(content.decode("utf-8")) == {"image": name, "umlaut": "ö"}
+    assert "ö".encode() in content
 
 
 def test_folder_in_the_place_of_a_file(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,13 @@ from segsuite.volumes.volume import Volume
 from segsuite.volumes.writing import write_image, write_mask
 
 __all__ = ["PhantomCohort", "write_phantom_cohort"]
+
+
+REGIONS: dict[str, Any] = {
+    "regions": {"gland": [1, 2, 3, 4], "inner gland": [2, 3, 4], "urethra": [3], "stroma": [4]},
+    "regions_class_order": [1, 2, 3, 4],
+}
+"""Of the zones: structures within each other."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,7 @@ class PhantomCohort:
         rater_noise: Masks as a human rater would draw them.
         randomise: Spread of tissue intensities; 0 keeps to the measured ranges.
         masks: Folder of zone masks (PZ 1, TZ 2, and if drawn DPU 3, AFS 4) that give the shapes, one after the other.
+        with_regions: Declare the gland and its inner part as regions that contain the zones.
         vary_protocol: Each patient with a voxel size, a number of slices and a place of the gland of its own.
     """
 
@@ -59,6 +68,7 @@ class PhantomCohort:
     randomise: float = 0.0
     vary_protocol: bool = False
     masks: str | None = None
+    with_regions: bool = False
 
 
 def write_phantom_cohort(folder: Path, cohort: PhantomCohort, *, workers: int = 1) -> Manifest:
@@ -94,6 +104,7 @@ def write_phantom_cohort(folder: Path, cohort: PhantomCohort, *, workers: int = 
         channels={"0": "T2w"},
         labels={"background": 0, **structures},
         training=cases,
+        **(REGIONS if cohort.with_regions else {}),
     )
     write_manifest(folder / "manifest.json", manifest)
     return manifest

@@ -60,6 +60,8 @@ def test_an_epoch_is_the_same_whenever_it_is_drawn() -> None:
     assert again[0]["image"].shape == (4, 1, 16, 16)
     assert again[0]["is_diseased"].tolist() == [False, False, True, True]
     assert again[0]["attributes"].isnan().all()
+    batches.go_on_at(2, 2)
+    assert [batch["step"].item() for batch in loader] == [8]
 
 
 def test_parts_keep_rows_together() -> None:

@@ -1,12 +1,8 @@
-"""Training as a user starts it: both stages, killed and resumed, fine-tuned, full size, on partly labelled cases."""
+"""Training as a user starts it: both stages, fine-tuned, full size, on partly labelled cases."""
 
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import nibabel as nib
@@ -45,35 +41,6 @@ def test_both_stages_run_and_the_model_says_so(tiny_zones: list[str], tmp_path: 
     assert description["network"]["branches"] == [[1, 2, 3], [1, 2, 4]]
     history = run.history.read_text()
     assert all(f",{name}," in history for name in ("zones", "sdm", "gland", "recon", "presence", "co_training", "stage"))
-
-
-def test_killed_in_both_stages_it_ends_with_the_same_weights(tiny_zones: list[str], tmp_path: Path) -> None:
-    """kill -9 once the checkpoint of a step of the first stage is there, then of the second, each time the same command again."""
-    overrides = [*tiny_zones, "co_training.share=0.6", "training.max_steps=16"]
-    code = (
-        "import sys; from pipelines.prostate_zones.module import ZoneModule; ZoneModule.lost_zones = lambda self: []; "
-        "from segsuite.cli import main; main(sys.argv[1:])"
-    )
-    command = [sys.executable, "-c", code, "train", "prostate_zones/phantom", *overrides, "--fold", "0", "-j", "0", "-q"]
-    command += ["--device", "cpu", "--out"]
-    killed = tmp_path / "killed"
-    for at_step in (4, 8):
-        process = subprocess.Popen([*command, str(killed)])
-        while process.poll() is None and not reached(killed, at_step):
-            time.sleep(0.02)
-        assert process.poll() is None, "the training must still run"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert not RunFolder(killed).is_trained
-    for folder in ("killed", "unbroken"):
-        subprocess.run([*command, str(tmp_path / folder)], check=True)
-    first, second = (weights(RunFolder(tmp_path / folder)) for folder in ("unbroken", "killed"))
-    assert all(np.array_equal(first[name], second[name]) for name in first)
-
-
-def reached(run: Path, step: int) -> bool:
-    path = RunFolder(run).history
-    return path.is_file() and any(int(row.split(",")[0]) >= step for row in path.read_text().splitlines()[1:])
 
 
 def test_fine_tuning_starts_from_the_model(zone_run: RunFolder, tiny_zones: list[str], tmp_path: Path) -> None:

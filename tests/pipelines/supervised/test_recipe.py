@@ -21,9 +21,12 @@ from pipelines.supervised.network import build_network
 from segsuite.engines import training
 from segsuite.engines.model_folder import read_model_folder
 from segsuite.engines.run_folder import RunFolder
+from segsuite.errors import SettingsError
 from segsuite.pipeline import Runtime
 from segsuite.verbs.predicting import predict
 from segsuite.verbs.runs import train
+from segsuite.volumes.reading import read_labels
+from segsuite.volumes.writing import is_side_volume, side_volume
 
 pytestmark = pytest.mark.slow
 HERE = Runtime(device="cpu", workers=0)
@@ -34,7 +37,7 @@ def test_killed_training_ends_with_the_same_weights(tiny_overrides: list[str], t
     longer = [text for text in tiny_overrides if "max_steps" not in text] + ["training.max_steps=20"]
     unbroken = train("supervised/phantom", overrides=longer, out=tmp_path / "unbroken", runtime=HERE)
     command = [sys.executable, "-m", "segsuite", "train", "supervised/phantom", *longer, "--fold", "0"]
-    command += ["--out", str(tmp_path / "killed"), "--device", "cpu", "-j", "0", "-q"]
+    command += ["--out", str(tmp_path / "killed"), "--device", "cpu", "-j", "2", "-q"]
     process = subprocess.Popen(command)
     while process.poll() is None and not (tmp_path / "killed" / "checkpoints" / "last.ckpt").is_file():
         time.sleep(0.05)
@@ -83,6 +86,37 @@ def test_slices_are_trained_and_predicted_too(tiny_overrides: list[str], tmp_pat
     run = train("supervised/phantom", overrides=flat, out=tmp_path / "run", runtime=HERE)
     outcome = predict(run.model, [run.root / "cohort" / "images"], tmp_path / "masks", device="cpu")
     assert (outcome.n_done, outcome.failures) == (6, {})
+
+
+def test_regions_are_trained_predicted_and_written_by_their_order(tiny_overrides: list[str], tmp_path: Path) -> None:
+    run = train("supervised/regions_phantom", overrides=tiny_overrides, out=tmp_path / "run", runtime=HERE)
+    description = read_model_folder(run.model).description
+    assert description["network"]["out_channels"] == len(description["regions"]) == 4
+    assert set(description["training"]["validation_dice"]) == set(description["regions"])
+    assert "| inner gland | 2, 3, 4 | 2 |" in (run.model / "README.md").read_text()
+    images = run.root / "cohort" / "images"
+    outcome = predict(run.model, [images], tmp_path / "masks", device="cpu", save_regions=True)
+    assert (outcome.n_done, outcome.failures) == (6, {})
+    masks = sorted(path for path in (tmp_path / "masks").glob("*.nii.gz") if not is_side_volume(path))
+    assert len(masks) == 6
+    for path in masks:
+        expected = np.zeros_like(read_labels(path).labels)
+        for value, word in enumerate(("gland", "inner-gland", "urethra", "stroma"), start=1):
+            expected[read_labels(side_volume(path, f"region_{word}")).labels == 1] = value
+        assert np.array_equal(read_labels(path).labels, expected)
+
+
+def test_single_labels_are_trained_where_the_settings_say_so(tiny_overrides: list[str], tmp_path: Path) -> None:
+    told: list[str] = []
+    overrides = [*tiny_overrides, "training.regions=false", "training.max_steps=1"]
+    listening = Runtime(device="cpu", workers=0, progress=lambda doing, *_: told.append(doing))
+    run = train("supervised/regions_phantom", overrides=overrides, out=tmp_path / "run", runtime=listening)
+    description = read_model_folder(run.model).description
+    assert "regions" not in description
+    assert description["network"]["out_channels"] == 5
+    assert any("training the single labels, not the regions gland, inner gland" in text for text in told)
+    with pytest.raises(SettingsError, match="--save-regions must have a model that was trained on regions"):
+        predict(run.model, [run.root / "cohort" / "images"], tmp_path / "masks", save_regions=True)
 
 
 def test_two_processes_train_the_weights_of_one_although_a_rank_dies(

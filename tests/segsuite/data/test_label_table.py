@@ -15,15 +15,16 @@ from segsuite.errors import ManifestError
         ("t.tsv", "index\tname\n2\tTZ\n1\tPZ\n"),
         ("t.tsv", "index\tname\tcolor\n0\tbackground\t\n1\tPZ\tred\n2\tTZ\tblue\n"),
         ("t.csv", "name,index\nPZ,1\nTZ,2\n"),
+        ("t.tsv", "\ufeffIndex; Name\r\n1;PZ\r\n2;TZ;\r\n;\r\n"),
         ("dataset.json", json.dumps({"labels": {"background": 0, "PZ": 1, "TZ": 2, "ignore": 3}})),
         ("dataset.json", json.dumps({"labels": {"0": "background", "1": "PZ", "2": "TZ"}})),
         ("t.json", json.dumps({"PZ": 1, "TZ": 2})),
         ("t.json", json.dumps({"1": "PZ", "2": "TZ"})),
     ],
-    ids=["tsv", "bids", "csv", "nnunet", "decathlon", "bare", "bare by integer"],
+    ids=["tsv", "bids", "csv", "excel", "nnunet", "decathlon", "bare", "bare by integer"],
 )
 def test_every_common_form_says_the_same(tmp_path: Path, name: str, text: str) -> None:
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_text(text, encoding="utf-8")
     assert read_label_table(tmp_path / name) == {1: "PZ", 2: "TZ"}
 
 
@@ -31,7 +32,10 @@ def test_every_common_form_says_the_same(tmp_path: Path, name: str, text: str) -
     ("name", "text", "message"),
     [
         ("t.tsv", "idx\tname\n1\tPZ\n", r"must have a column `index`, got \['idx', 'name'\]"),
-        ("t.json", "[1, 2]", "must hold `labels` by name or by integer, got list"),
+        ("t.json", "[1, 2]", r"must hold an object \{...\}, got a list"),
+        ("t.json", '{"labels": [1]}', "must hold `labels` by name or by integer, got list"),
+        ("t.tsv", "index\tname\n1\tPZ\n2\tPZ\n", "got `PZ` in several rows"),
+        ("t.json", '{"1": "PZ", "2": "PZ"}', r"its own name, got \['PZ'\] twice"),
         ("t.json", "{", "must be JSON"),
         ("t.json", '{"PZ": 1, "TZ": 1}', "its own integer"),
     ],

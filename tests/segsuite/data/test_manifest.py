@@ -63,6 +63,27 @@ def test_what_is_wrong_is_named(tmp_path: Path, content: dict[str, object], mess
         read_manifest(write(tmp_path / "m.json", **content))
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[1]", r"must hold an object \{...\}, got a list"),
+        (b"[" * 100_000, "nested at most"),
+        (b'{"name": "a", "name": "b"}', "the key `name` twice"),
+        (b"PK\x03\x04\xff\x00", "must be a text file"),
+    ],
+)
+def test_what_is_no_manifest_is_said(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "m.json").write_bytes(content)
+    with pytest.raises(ManifestError, match=message):
+        read_manifest(tmp_path / "m.json")
+
+
+def test_a_windows_editor_saved_it(tmp_path: Path) -> None:
+    write(tmp_path / "m.json", licence="x")
+    (tmp_path / "m.json").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "m.json").read_bytes())
+    assert read_manifest(tmp_path / "m.json").licence == "x"
+
+
 def test_no_json(tmp_path: Path) -> None:
     (tmp_path / "m.json").write_text("{")
     with pytest.raises(ManifestError, match="must be JSON"):

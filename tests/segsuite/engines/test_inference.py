@@ -10,7 +10,7 @@ from monai.inferers import sliding_window_inference
 from monai.utils.enums import BlendMode
 
 from segsuite.engines import inference
-from segsuite.engines.inference import WindowInference, argmax_rows, predict_rows, window_starts
+from segsuite.engines.inference import WindowInference, argmax_rows, predict_rows, threshold_rows, window_starts
 
 IMAGE = np.random.default_rng(0).normal(size=(1, 23, 17, 11)).astype(np.float32)
 PATCH = (8, 8, 8)
@@ -143,3 +143,28 @@ def test_argmax_of_equal_probabilities_is_the_lower_label() -> None:
 @pytest.mark.parametrize(("length", "starts"), [(8, [0]), (9, [0, 1]), (16, [0, 4, 8]), (5, [0])])
 def test_windows_cover_from_end_to_end(length: int, starts: list[int]) -> None:
     assert window_starts(length, 8, 0.5) == starts
+
+
+def test_regions_have_a_sigmoid_each_and_constant_windows_hold_none() -> None:
+    windows = WindowInference(patch_size=PATCH, n_classes=3, sigmoid=True)
+    found = np.concatenate(list(predict_rows(pointwise, IMAGE, windows)), axis=1)
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-pointwise(torch.from_numpy(IMAGE)[None])[0].numpy())), atol=1e-5)
+    flat = np.concatenate(list(predict_rows(pointwise, np.ones((1, 8, 8, 8), np.float32), windows)), axis=1)
+    assert not flat.any()
+
+
+def test_mirrored_regions_are_averaged_as_probabilities() -> None:
+    def network(batch: torch.Tensor) -> torch.Tensor:
+        return batch * torch.linspace(-2, 2, batch.shape[2]).view(1, 1, -1, 1, 1)
+
+    image = np.random.default_rng(3).normal(size=(1, 8, 8, 8)).astype(np.float32)
+    windows = WindowInference(patch_size=PATCH, n_classes=1, sigmoid=True, mirror_axes=(0,))
+    found = np.concatenate(list(predict_rows(network, image, windows)), axis=1)
+    ramp = np.linspace(-2, 2, 8).reshape(1, 8, 1, 1)
+    expected = (1 / (1 + np.exp(-image * ramp)) + 1 / (1 + np.exp(image * ramp))) / 2
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_half_a_probability_is_inside() -> None:
+    rows = iter([torch.tensor([0.5, 0.4999]).view(2, 1, 1, 1), torch.tensor([0.6, 0.9]).view(2, 1, 1, 1)])
+    assert threshold_rows(rows, n_regions=2).ravel().tolist() == [0b01, 0b11]

@@ -79,7 +79,7 @@ def test_table_adds_what_is_known(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("name\tpsa\np1\t3\n", "must have a column `case`, got .*name"),
-        ("", "must have a column `case`, got no row"),
+        ("", "must have a header with the names of its columns"),
         ("case\tpsa\np1/t2w\t3\np1/t2w\t4\n", "must name each case once"),
         ("case\tpsa\np9/t2w\t3\n", "must name cases of the input, got .*p9/t2w"),
     ],

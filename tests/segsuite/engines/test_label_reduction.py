@@ -68,3 +68,19 @@ def test_missing_rows_are_an_error() -> None:
     grid = Grid((6, 4, 4), np.eye(4))
     with pytest.raises(ValueError, match="All rows of the volume must come, got 2 of 6 rows"):
         reduce_to_labels(in_parts(smooth_probabilities((2, 4, 4)), 2), grid, grid)
+
+
+@pytest.mark.parametrize("n_regions", [3, 12])
+@pytest.mark.parametrize("spacing", [None, (0.9, 1.4, 2.0)])
+def test_regions_decide_one_by_one_after_interpolation(n_regions: int, spacing: tuple[float, ...] | None) -> None:
+    native = Grid((13, 11, 9), np.diag([-1.0, 1.2, 2.5, 1.0]))
+    network = network_grid(native, spacing_mm=spacing)
+    probabilities = np.random.default_rng(1).random((n_regions, *network.shape)).astype(np.float32)
+    everything = resample(probabilities, network, native, interpolation="linear")
+    reduced = reduce_to_labels(in_parts(probabilities, 3), network, native, keep_probabilities=True, regions=True)
+    np.testing.assert_allclose(reduced.probabilities, everything, atol=1e-3)
+    clear = abs(everything - 0.5) > 1e-5
+    for place in range(n_regions):
+        inside = reduced.labels.astype(int) // 2**place % 2 == 1
+        assert np.array_equal(inside[clear[place]], everything[place][clear[place]] >= 0.5)
+    assert reduced.labels.itemsize == (1 if n_regions <= 8 else 2)

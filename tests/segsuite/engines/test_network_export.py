@@ -12,6 +12,7 @@ from segsuite.engines.backends import NETWORK_FILE, Backend, open_backend
 from segsuite.engines.model_folder import ModelFolder
 from segsuite.engines.network_export import export_onnx, export_openvino
 from segsuite.errors import ModelError
+from segsuite.extras import import_engine
 from segsuite.networks.encoders import SliceNetwork
 from segsuite.networks.unet import UNet
 
@@ -58,7 +59,7 @@ def test_openvino_format_is_written_with_its_weights(tmp_path: Path) -> None:
     network = unet()
     export_onnx(network, tmp_path / "network.onnx", n_channels=2, patch_size=PATCH)
     export_openvino(tmp_path / "network.onnx", tmp_path / "out" / "network.xml")
-    import openvino
+    openvino = import_engine("openvino")
 
     in_float32 = {"INFERENCE_PRECISION_HINT": "f32"}  # where the processor has bfloat16, OpenVINO takes it unasked
     compiled = openvino.Core().compile_model(str(tmp_path / "out" / "network.xml"), "CPU", in_float32)

@@ -12,6 +12,7 @@ from segsuite.engines.label_reduction import reduce_to_labels
 from segsuite.engines.segmentation import RowSource, Segmentation, row_axis, segment_rows
 from segsuite.shapes import row_order
 from segsuite.volumes.grid import Grid
+from segsuite.volumes.regions import Regions
 from segsuite.volumes.volume import Volume
 
 GRID = Grid((12, 10, 8), np.diag([-1.0, 1.0, 2.0, 1.0]))
@@ -101,3 +102,27 @@ def test_voxels_are_given_up_when_memory_is_short() -> None:
 
 def test_rows_come_along_the_longest_axis_where_it_pays() -> None:
     assert [row_axis(shape) for shape in ((5, 6, 5), (5, 7, 5), (5, 7, 9), (9, 5, 5))] == [0, 1, 2, 0]
+
+
+def nested(image: np.ndarray, axis: int, columns: slice) -> Iterator[np.ndarray]:
+    """A region by brightness and a brighter one within it."""
+    for row in np.moveaxis(image[0], axis, 0)[:, columns]:
+        yield np.stack([row > 0.5, row > 0.75])[:, None].astype(np.float32)
+
+
+def test_regions_are_written_in_their_order_and_nothing_is_outside_the_box() -> None:
+    regions = Regions({"whole": (4, 9), "the core": (9,)}, (4, 9))
+    box = (slice(2, 9), slice(0, 10), slice(3, 8))
+    found = segment_rows(VOLUME, PLAIN, RowSource(nested), class_labels=regions, box=box, keep_probabilities=True)
+    part = VOLUME.array[0][box]
+    bright = (part - part.min()) / np.ptp(part)
+    expected = np.zeros(GRID.shape, dtype=int)
+    expected[box] = np.where(bright > 0.75, 9, np.where(bright > 0.5, 4, 0))
+    assert np.array_equal(found.labels, expected)
+    assert found.channel_words == ("whole", "the-core")
+    masks = dict(found.region_masks())
+    assert np.array_equal(masks["whole"], expected > 0)
+    assert np.array_equal(masks["the-core"], expected == 9)
+    inside = np.zeros(GRID.shape, dtype=bool)
+    inside[box] = True
+    assert not found.probabilities[:, ~inside].any()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from segsuite.losses.dice import one_hot, soft_dice_loss
+from segsuite.losses.dice import binary_dice_loss, one_hot, soft_dice_loss
 
 
 def slow_dice(logits: torch.Tensor, label: torch.Tensor, include_background: bool, over_batch: bool, smooth: float) -> float:
@@ -48,3 +48,19 @@ def test_class_absent_from_both_costs_nothing() -> None:
 
 def test_one_hot_leaves_unscored_voxels_empty() -> None:
     assert one_hot(torch.tensor([[0, 2, -1]]), 3).tolist() == [[[1, 0, 0], [0, 0, 0], [0, 1, 0]]]
+
+
+def test_binary_dice_counts_each_channel_by_itself() -> None:
+    """Two voxels certain, one undecided: by hand 2 (1 + 0.5) / ((1 + 0 + 0.5) + 2) = 6/7; the other channel is right: 1."""
+    logits = torch.tensor([[[[[40.0, -40.0, 0.0, 9.0]]], [[[40.0, 40.0, -40.0, -9.0]]]]]).squeeze(2)
+    targets = torch.tensor([[[[[1.0, 0.0, 1.0, -1.0]]], [[[1.0, 1.0, 0.0, -1.0]]]]]).squeeze(2)
+    expected = 1 - (6 / 7 + 1) / 2
+    torch.testing.assert_close(binary_dice_loss(logits, targets, over_batch=True), torch.tensor(expected), atol=1e-5, rtol=0)
+
+
+def test_binary_dice_over_the_batch_is_one_ratio_and_per_sample_the_mean_of_two() -> None:
+    logits = torch.tensor([[[[[40.0, 40.0]]]], [[[[40.0, 40.0]]]]])
+    targets = torch.tensor([[[[[1.0, 1.0]]]], [[[[0.0, 0.0]]]]])
+    together = binary_dice_loss(logits, targets, over_batch=True)
+    torch.testing.assert_close(together, torch.tensor(1 - 2 * 2 / (4 + 2)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(binary_dice_loss(logits, targets, over_batch=False), torch.tensor(0.5), atol=1e-5, rtol=0)

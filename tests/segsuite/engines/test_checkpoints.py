@@ -1,0 +1,123 @@
+"""A training that was ended at any place goes on to the weights of one that was not, with any number of loader processes."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from segsuite.data.samplers import EpochSampler
+from segsuite.engines.budget import Budget
+from segsuite.engines.processes import let_training_end_first
+from segsuite.engines.run_folder import RunFolder
+from segsuite.engines.training import fit
+
+N_STEPS, PER_EPOCH, BATCH = 12, 4, 2
+
+
+class Numbers(Dataset[torch.Tensor]):
+    """Item n is n: the weights tell which ones were seen, and in which order."""
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.tensor([float(index)])
+
+
+class Remembering(pl.LightningModule):
+    """Its only weight is what it has seen, newest last, as digits of a number in base 97."""
+
+    def __init__(self, at: Callable[[str, int], None]) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        self.register_buffer("seen", torch.full((N_STEPS, BATCH), -1.0))
+        self.register_buffer("judged", torch.zeros(1))
+        self.at = at
+
+    def training_step(self, batch: torch.Tensor, _: int) -> torch.Tensor:
+        self.at("step", self.global_step)
+        self.seen[self.global_step] = batch[:, 0]
+        return (self.weight * batch.mean()).sum()
+
+    def validation_step(self, batch: torch.Tensor, number: int) -> None:
+        self.at("validation", self.global_step)
+        self.judged += 1
+        self.log("validation_dice", 0.5)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), 0.1)
+
+
+def trained(folder: Path, *, workers: int, at: Callable[[str, int], None] = lambda *_: None) -> dict[str, Any]:
+    module = Remembering(at)
+    loader = DataLoader(
+        Numbers(),
+        batch_size=BATCH,
+        sampler=EpochSampler(BATCH * PER_EPOCH),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        worker_init_fn=let_training_end_first,
+    )
+    fit(
+        module,
+        loader,
+        DataLoader([torch.zeros(1), torch.ones(1)]),
+        RunFolder(folder),
+        budget=Budget(N_STEPS, None, PER_EPOCH, epochs_per_validation=2),
+        device=torch.device("cpu"),
+        precision=torch.float32,
+        seed=0,
+        clip_norm=1e9,
+    )
+    return module.state_dict()
+
+
+def test_an_unbroken_training_sees_every_number_once(tmp_path: Path) -> None:
+    found = trained(tmp_path, workers=0)
+    assert found["seen"].ravel().tolist() == list(range(N_STEPS * BATCH))
+    assert found["judged"] == 2
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("step", [5, 9])
+def test_a_killed_training_goes_on_with_the_patches_that_were_next(workers: int, step: int, tmp_path: Path) -> None:
+    """With loader processes it saw the patches of the first epoch again."""
+
+    def die(what: str, now: int) -> None:
+        if (what, now) == ("step", step):
+            raise OSError("killed")
+
+    with pytest.raises(OSError, match="killed"):
+        trained(tmp_path, workers=workers, at=die)
+    assert trained(tmp_path, workers=workers)["seen"].ravel().tolist() == list(range(N_STEPS * BATCH))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("place", [("step", 0), ("step", 2), ("step", 3), ("step", 6), ("validation", 8)])
+def test_sigterm_loses_no_step_and_is_an_interrupt(workers: int, place: tuple[str, int], tmp_path: Path) -> None:
+    """Also before the first checkpoint, in the last step of an epoch, and while whole cases are validated."""
+    steps: list[int] = []
+
+    def ask(what: str, now: int) -> None:
+        if what == "step":
+            steps.append(now)
+        if (what, now) == place:
+            for process in (*psutil.Process().children(), psutil.Process()):  # as a scheduler does: to all of the job
+                process.send_signal(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path, workers=workers, at=ask)
+    assert (tmp_path / "checkpoints" / "last.ckpt").is_file()
+    ended_at = len(steps)
+    found = trained(tmp_path, workers=workers, at=lambda what, now: steps.append(now) if what == "step" else None)
+    whole = trained(tmp_path / "whole", workers=0)
+    assert all(torch.equal(found[name], whole[name]) for name in ("weight", "seen"))
+    assert steps[ended_at:] == list(range(place[1] + (1 if place[0] == "step" else -1), N_STEPS))
+    rows = [line.split(",") for line in (tmp_path / "history.csv").read_text().splitlines()[1:]]
+    assert [int(row[0]) for row in rows if row[2] == "data_wait_share"] == [4, 8, 12]
+    assert [int(row[0]) for row in rows if row[2] == "validation_dice"] == [8]

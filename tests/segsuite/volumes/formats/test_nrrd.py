@@ -75,6 +75,7 @@ def test_channels_of_vector_images_come_first(tmp_path: Path) -> None:
         ("ascii", " ".join(map(str, ARRAY.ravel(order="F"))).encode()),
         ("hex", ARRAY.astype("<i2").tobytes(order="F").hex().encode()),
     ],
+    ids=["gzip", "bzip2", "ascii", "hex"],
 )
 def test_every_encoding_gives_the_same_voxels(tmp_path: Path, encoding: str, body: bytes) -> None:
     np.testing.assert_array_equal(read_volume(nrrd(tmp_path / "a.nrrd", body, encoding=encoding)).array[0], ARRAY)

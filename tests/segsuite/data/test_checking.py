@@ -30,7 +30,7 @@ def test_all_findings_are_reported_not_the_first(tmp_path: Path, write_nifti: Wr
     write_nifti(tmp_path / "twin.nii.gz", IMAGE)
     write_nifti(tmp_path / "nan.nii.gz", np.where(IMAGE == 5, np.nan, IMAGE).astype(np.float32))
     write_nifti(tmp_path / "constant.nii.gz", IMAGE * 0)
-    write_nifti(tmp_path / "tiny.nii.gz", IMAGE, spacing=0.001)
+    write_nifti(tmp_path / "tiny.nii.gz", IMAGE, spacing=0.03)
     write_nifti(tmp_path / "other_grid.nii.gz", LABEL, spacing=2.0)
     write_nifti(tmp_path / "l255.nii.gz", LABEL * 255)
     write_nifti(tmp_path / "empty.nii.gz", LABEL * 0)

@@ -16,6 +16,7 @@ __all__ = [
     "ModelError",
     "OutputError",
     "SettingsError",
+    "TrainingError",
     "VolumeError",
     "closest_hint",
 ]
@@ -43,6 +44,10 @@ class SettingsError(InputError):
 
 class ModelError(InputError):
     """A model folder that is incomplete, was changed, or belongs to another pipeline."""
+
+
+class TrainingError(InputError):
+    """A training that cannot go on: its loss is no number."""
 
 
 class OutputError(InputError):

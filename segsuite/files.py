@@ -19,6 +19,7 @@ __all__ = [
     "hash_of_file",
     "hash_of_json",
     "make_folder",
+    "printable",
     "remove_unfinished",
     "write_atomically",
     "write_json",
@@ -117,6 +118,18 @@ def make_folder(path: Path) -> Path:
     with writing_to(path):
         path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def printable(name: str) -> str:
+    """A file's name as text that can be written anywhere: bytes that are no UTF-8 become escapes.
+
+    Args:
+        name: As the system gives it.
+
+    Returns:
+        The same wherever it is UTF-8.
+    """
+    return name.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace")
 
 
 def hash_of_file(path: Path) -> str:

@@ -22,7 +22,8 @@ from segsuite.engines.segmentation import Request, Segmentation
 from segsuite.errors import ModelError, SettingsError, VolumeError, closest_hint
 from segsuite.files import hash_of_json
 from segsuite.shapes import Image
-from segsuite.volumes.grid import require_same_grid, resample
+from segsuite.volumes.grid import resample
+from segsuite.volumes.orders import order_to_upright, upright, upright_grid, upright_mask
 from segsuite.volumes.reading import read_labels
 from segsuite.volumes.volume import Volume
 
@@ -110,21 +111,21 @@ class CohortPredictor:
             mask: File of the organ's mask, for models that were trained within one.
 
         Returns:
-            (channels, i, j, k) of the model's shape, the shape of the prepared image, and its grid.
+            (channels, i, j, k) of the model's shape, the shape of the prepared image, and its grid beside that of the
+            upright volume.
 
         Raises:
             VolumeError: The model was trained within masks and none is given.
             GridError: The mask lies on another grid.
         """
-        image, grid = prepare_image(volume, self.preprocessing)
+        image, grid = prepare_image(upright(volume)[0], self.preprocessing)
         if self.model.description["within_label"]:
             if not mask:
                 raise VolumeError(
                     f"{volume.path} must come with its organ's mask, which this model was trained within, got none. Give a "
                     "manifest with masks to `segsuite cohort`, or --attributes TABLE with a column `mask` to `segsuite predict`."
                 )
-            labels = read_labels(Path(mask))
-            require_same_grid(volume.grid, labels.grid, names=(str(volume.path), str(mask)))
+            labels = upright_mask(read_labels(Path(mask)), volume.grid, names=(str(volume.path), str(mask)))
             image = within_mask(image, prepare_labels(labels, grid), name=str(mask))
         shape: Any = tuple(self.model.description["network"]["spatial_shape"])
         return fixed_window(image, shape), image.shape[1:], grid
@@ -145,9 +146,11 @@ class CohortPredictor:
             return Segmentation(None, report=report, notes=tuple(flags))
         saliency = saliency_of(self.network, image, self.baseline, self.options).cpu().numpy() - self.healthy_map
         region = salient_region(saliency, share=float(self.options["region_share"])) & bool(report["stands_out"])
-        back = resample(placed_back(saliency, shape)[None], grid, volume.grid, interpolation="linear")[0]
-        labels: Any = resample(placed_back(region.astype(np.uint8), shape), grid, volume.grid, interpolation="label")
-        return Segmentation(labels, volumes={"saliency": np.asarray(back, np.float32)}, report=report, notes=tuple(flags))
+        native, order = upright_grid(volume.grid), order_to_upright(volume.grid)
+        back = resample(placed_back(saliency, shape)[None], grid, native, interpolation="linear")[0]
+        labels: Any = resample(placed_back(region.astype(np.uint8), shape), grid, native, interpolation="label")
+        volumes = {"saliency": np.ascontiguousarray(order.undone(np.asarray(back, np.float32)))}
+        return Segmentation(np.ascontiguousarray(order.undone(labels)), volumes=volumes, report=report, notes=tuple(flags))
 
     def _stands_out(self, report: Mapping[str, Any]) -> bool:
         """Whether few enough held-out healthy subjects reach the score; without such subjects nobody can say, and it does."""

@@ -83,7 +83,7 @@ class FewshotPredictor(ModelPredictor):
         """The base model's tensors."""
         return {name: tensor for name, tensor in member.weights().items() if not is_novel(name)}
 
-    def segment(self, volume: Volume, request: Request) -> Segmentation:
+    def segment_scan(self, volume: Volume, request: Request) -> Segmentation:
         """One image to base and new structures."""
         is_open = self.options["competition"] == "open" and bool(self.bank.structures)
         found = self.segment_box(volume, keep_probabilities=request.keep_probabilities or is_open)

@@ -21,7 +21,8 @@ from segsuite.engines.model_folder import ModelFolder, write_model_folder
 from segsuite.engines.planning import names_a_side
 from segsuite.errors import OutputError, SettingsError, VolumeError
 from segsuite.files import hash_of_file, hash_of_json
-from segsuite.volumes.grid import Grid, require_same_grid, resample
+from segsuite.volumes.grid import Grid, resample
+from segsuite.volumes.orders import reordered, upright
 from segsuite.volumes.reading import read_channels, read_labels
 from segsuite.volumes.volume import Volume, require_varied
 
@@ -155,8 +156,7 @@ def support_statistics(
     """
     volume = read_channels(support.images, n_channels=predictor.n_channels)
     require_varied(volume, case=where)
-    mask = read_labels(support.mask)
-    require_same_grid(volume.grid, mask.grid, names=(str(support.images[0]), str(support.mask)))
+    mask = reordered(read_labels(support.mask), volume.grid, names=(str(support.images[0]), str(support.mask)))
     drawn = mask.labels == support.value
     if not drawn.any():
         found = [int(value) for value in np.unique(mask.labels)]
@@ -165,8 +165,9 @@ def support_statistics(
             "Give the right --value-in-mask."
         )
     _require_near(volume, predictor, where, force=force)
-    image, grid = prepare_image(volume, predictor.preprocessing)
-    inside = _on_network(drawn, volume.grid, grid)
+    scan, order = upright(volume)
+    image, grid = prepare_image(scan, predictor.preprocessing)
+    inside = _on_network(order.applied(drawn), scan.grid, grid)
     known = np.ones(inside.shape, dtype=bool)
     if slices is not None:
         chosen = _annotated(inside, slices)

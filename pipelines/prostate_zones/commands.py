@@ -10,8 +10,9 @@ import typer
 from pipelines.prostate_zones.label_tables import TABLES, doubts_about_order, find_table, measure_zones, translate
 from segsuite.errors import ManifestError, OutputError
 from segsuite.files import make_folder
-from segsuite.volumes.reading import is_image, read_labels
-from segsuite.volumes.writing import is_side_volume, write_mask
+from segsuite.volumes.mask_files import list_masks
+from segsuite.volumes.reading import read_labels
+from segsuite.volumes.writing import write_mask
 
 __all__ = ["app"]
 
@@ -78,12 +79,7 @@ def table(
 def _files(paths: list[Path]) -> list[Path]:
     found = []
     for path in paths:
-        inside = (
-            sorted(item for item in path.rglob("*") if item.is_file() and is_image(item) and not is_side_volume(item))
-            if path.is_dir()
-            else [path]
-        )
-        found += inside
+        found += list_masks(path).masks if path.is_dir() else [path]
     if not found:
         raise ManifestError(f"There must be at least one mask, got none in {', '.join(map(str, paths))}.")
     return found

@@ -35,7 +35,7 @@ def doubts_about_image(volume: Volume) -> list[str]:
     spacing = np.asarray(grid.spacing_mm)
     extent = spacing * np.asarray(grid.shape)
     along = _slice_axis(grid)
-    within = [axis for axis in range(3) if axis != along]
+    within = sorted({0, 1, 2} - {along}, key=grid.body_axes.__getitem__)
     findings = []
     if grid.body_axes[along] != 2:
         plane = {0: "sagittal", 1: "coronal"}[grid.body_axes[along]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from pipelines.prostate_zones.network import build_network
 from pipelines.prostate_zones.postprocess import tidy_zones
 from segsuite.data.transforms import region_box
 from segsuite.engines.model_predictor import ModelPredictor, model_of_pipeline
-from segsuite.engines.segmentation import Request, Segmentation
+from segsuite.engines.segmentation import Request, Segmentation, segment_upright
 from segsuite.errors import SettingsError, VolumeError
 from segsuite.shapes import LabelMap
 from segsuite.volumes.components import keep_largest_component
 from segsuite.volumes.cropping import box_without_padding, centred_window
+from segsuite.volumes.grid import Grid
+from segsuite.volumes.orders import order_to_upright
 from segsuite.volumes.volume import Volume
 
 __all__ = ["REGIONS", "ZonePredictor", "load_predictor"]
@@ -43,36 +46,47 @@ class ZonePredictor(ModelPredictor):
         """
         doubts = doubts_about_image(volume)
         _refuse(doubts, request)
+        order, shape = order_to_upright(volume.grid), volume.grid.shape
+        given = _given_box(str(request.attributes["box"]), volume) if request.attributes.get("box") else None
+        zones = partial(
+            self._zones,
+            grid=order.applied_grid(volume.grid),
+            request=request,
+            given=None if given is None else order.applied_box(given, shape),
+            doubts=doubts,
+        )
+        found = segment_upright(volume, zones, release=request.release)
+        report = dict(found.report or {})
+        box = order.undone_box(tuple(slice(*part) for part in report["region"]["box"]), shape)
+        region = {**report["region"], "box": [[part.start, part.stop] for part in box]}
+        return replace(found, report={**report, "region": region})
+
+    def _zones(
+        self, scan: Volume, *, grid: Grid, request: Request, given: tuple[slice, ...] | None, doubts: list[str]
+    ) -> Segmentation:
+        """The same of the upright image, which lies on ``grid`` in the body; its boxes are in upright voxels."""
         options = self.inference(self.model if not self.model.members else self.members[0])
-        box = self._box(volume, request, str(options["region"]))
-        found = self.segment_box(volume, box=box, keep_probabilities=request.keep_probabilities, release=request.release)
+        box = self._box(scan, str(options["region"])) if given is None else given
+        found = self.segment_box(scan, box=box, keep_probabilities=request.keep_probabilities, release=request.release)
         labels = found.mask
         if options["post_processing"]:
-            labels = tidy_zones(labels, volume.spacing_mm, self.structures)
-        report = describe_zones(
-            labels,
-            volume.grid,
-            self.structures,
-            uncertainty=found.volumes["uncertainty"],
-            attributes=request.attributes,
-            box=box,
-        )
-        later = doubts_about_gland(report["gland_ml"], _offset_mm(labels, volume))
+            labels = tidy_zones(labels, scan.spacing_mm, self.structures)
+        uncertainty = found.volumes["uncertainty"]
+        report = describe_zones(labels, grid, self.structures, uncertainty=uncertainty, attributes=request.attributes, box=box)
+        later = doubts_about_gland(report["gland_ml"], _offset_mm(labels, scan))
         _refuse(later, request)
-        report = {**report, "region": {"mode": options["region"], "box": [[part.start, part.stop] for part in box]}}
+        region = {"mode": options["region"], "box": [[part.start, part.stop] for part in box]}
         forced = tuple(f"forced although {doubt}" for doubt in (*doubts, *later))
         return replace(
             found,
             labels=labels,
             volumes=found.volumes if options["uncertainty"] else {},
-            report={**report, "forced": list(forced)},
+            report={**report, "region": region, "forced": list(forced)},
             notes=(*forced, *report["warnings"]),
         )
 
-    def _box(self, volume: Volume, request: Request, mode: str) -> tuple[slice, ...]:
-        """The voxels that the network looks at: the user's box, or as the mode says."""
-        if request.attributes.get("box"):
-            return _given_box(str(request.attributes["box"]), volume)
+    def _box(self, volume: Volume, mode: str) -> tuple[slice, ...]:
+        """The voxels that the network looks at, as the mode says."""
         if mode not in REGIONS:
             raise SettingsError(f"--set region must be one of {REGIONS}, got `{mode}`.")
         everything = box_without_padding(volume.array)
@@ -111,13 +125,12 @@ def _given_box(text: str, volume: Volume) -> tuple[slice, ...]:
 
 
 def _offset_mm(labels: LabelMap, volume: Volume) -> float:
-    """Distance of the gland's centre from the foot-head axis through the middle of the field; 0 without a gland."""
+    """Distance of the gland's centre from the foot-head axis through the middle of the upright field; 0 without a gland."""
     if not labels.any():
         return 0.0
     middle = (np.asarray(labels.shape) - 1) / 2
     apart = (np.argwhere(labels > 0).mean(axis=0) - middle) * np.asarray(volume.spacing_mm)
-    within = [axis for axis, body in enumerate(volume.grid.body_axes) if body != 2]
-    return float(np.linalg.norm(apart[within]))
+    return float(np.linalg.norm(apart[:2]))
 
 
 def load_predictor(model: Path, *, device: str, overrides: Mapping[str, Any]) -> ZonePredictor:

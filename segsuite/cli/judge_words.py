@@ -76,6 +76,7 @@ def evaluate(
     convention: Conventions = None,
     workers: Workers = None,
     seed: Annotated[int, typer.Option(help="Of the intervals.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files in --out that no evaluation wrote.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -108,11 +109,11 @@ def evaluate(
             attributes=attributes,
             workers=worker_count(workers),
             seed=seed,
+            overwrite=overwrite,
             on_start=progress.start,
             on_case=progress.case,
         )
-    _show_evaluation(evaluation, out, convention, as_json=as_json)
-    raise typer.Exit(evaluation.exit_code)
+    raise typer.Exit(_show_evaluation(evaluation, out, convention, as_json=as_json))
 
 
 def compare(
@@ -197,15 +198,30 @@ def view(
     say(str(write_viewer(image, masks or [], out, labels=labels)))
 
 
-def _show_evaluation(evaluation: Any, out: Path, convention: list[Rules] | None, *, as_json: bool) -> None:
+def _show_evaluation(evaluation: Any, out: Path, convention: list[Rules] | None, *, as_json: bool) -> int:
+    """Scores, what to know of them, and problems; the exit code."""
     if as_json:
         print_json(evaluation.summary)
     print_scores(evaluation.summary)
     if convention:
         _print_conventions(out, [rules.value for rules in convention])
-    for case, reason in list(evaluation.problems.items())[:MOST_NAMED]:
-        say(f"case {case} counts as missed: {reason}")
+    for note in evaluation.summary["notes"]:
+        say(f"note: {note}")
+    _say_problems(evaluation.problems, out)
     say(f"{out / 'metrics_per_case.csv'}, {out / 'metrics_summary.json'}")
+    return int(evaluation.exit_code)
+
+
+def _say_problems(problems: dict[str, str], out: Path) -> None:
+    """Every broken reference, and the first of the cases that lack a prediction."""
+    lost = {case: reason for case, reason in problems.items() if reason.startswith("the reference")}
+    for case, reason in lost.items():
+        say(f"case {case} does not count: {reason}")
+    rest = [(case, reason) for case, reason in problems.items() if case not in lost]
+    for case, reason in rest[:MOST_NAMED]:
+        say(f"case {case} {'in part ' if reason.startswith('no reference of') else ''}counts as missed: {reason}")
+    if len(rest) > MOST_NAMED:
+        say(f"... and {len(rest) - MOST_NAMED} more cases: {out / 'cases.csv'}")
 
 
 def _places(shares: tuple[float, ...]) -> str:

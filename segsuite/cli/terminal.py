@@ -236,7 +236,7 @@ def print_scores(summary: dict[str, Any]) -> None:
         cells = [_cell(entry[metric]) for metric in metrics]
         dice = entry["dice"]
         rows.append((name, *cells, f"{dice['n_scored']} of {dice['n_expected']}, {dice['n_missed']} missed"))
-    mean = summary["mean"]["dice"]
+    mean = summary["mean"].get("dice")
     rows.append(("mean", "-" if mean is None else f"{mean:.3f}", "", "", "", ""))
     print_table(("structure", "Dice", "HD95 mm", "ASSD mm", "volume difference ml", "cases"), rows)
 

@@ -30,13 +30,14 @@ from segsuite.data.transforms import Preprocessing, prepare_image, prepare_label
 from segsuite.errors import OutputError
 from segsuite.files import hash_of_file, hash_of_json, make_folder, write_json
 from segsuite.seeding import keyed_generator
-from segsuite.volumes.grid import Grid, require_same_grid
+from segsuite.volumes.grid import Grid
+from segsuite.volumes.orders import upright, upright_mask
 from segsuite.volumes.reading import read_channels, read_grid, read_labels
 from segsuite.volumes.volume import require_varied
 
 __all__ = ["CacheForecast", "Cleared", "PreparedCase", "as_classes", "clear_cache", "forecast_cache", "prepare_cases"]
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Part of every key: a change of the cache's content makes old entries unseen instead of wrong."""
 FOREGROUND_SAMPLES = 2000
 """Voxels remembered per label for foreground patches."""
@@ -260,7 +261,8 @@ def _remembered_hash(path: Path, cache_dir: Path) -> str:
 def _fill(folder: Path, case: Case, manifest: Manifest, data_root: Path, preprocessing: Preprocessing) -> None:
     volume = read_channels(image_paths(case, data_root), n_channels=manifest.n_channels)
     require_varied(volume, case=case.case_id)
-    image, grid = prepare_image(volume, preprocessing)
+    scan, _ = upright(volume)
+    image, grid = prepare_image(scan, preprocessing)
     arrays: dict[str, NDArray[Any]] = {"image": image}
     if case.label is not None:
         arrays["label"] = _read_label(case, manifest, data_root, volume.grid, grid)
@@ -279,7 +281,7 @@ def _fill(folder: Path, case: Case, manifest: Manifest, data_root: Path, preproc
 def _read_label(case: Case, manifest: Manifest, data_root: Path, image_grid: Grid, grid: Grid) -> NDArray[Any]:
     path = label_path(case, data_root)
     labels = read_labels(path, mapping=manifest.label_mapping)
-    require_same_grid(image_grid, labels.grid, names=(f"case {case.case_id}: {case.images[0]}", str(path)))
+    labels = upright_mask(labels, image_grid, names=(f"case {case.case_id}: {case.images[0]}", str(path)))
     require_declared(labels, manifest, case=case)
     return as_classes(prepare_labels(labels, grid), manifest)
 

@@ -13,8 +13,9 @@ from segsuite.data.locate import image_paths, label_path
 from segsuite.data.manifest import Case, Manifest
 from segsuite.errors import InputError, ManifestError
 from segsuite.files import hash_of_file
-from segsuite.volumes.grid import Grid, require_same_grid
+from segsuite.volumes.grid import Grid
 from segsuite.volumes.labels import labels_present
+from segsuite.volumes.orders import order_onto
 from segsuite.volumes.reading import read_channels, read_labels
 from segsuite.volumes.volume import Volume, require_varied
 
@@ -193,7 +194,7 @@ def _check_labels(facts: CaseFacts, labels: Volume, volume: Volume | None, manif
     case = facts.case
     if volume is not None:
         names = (str(volume.path), str(labels.path))
-        _attempt(facts, "grid", lambda: require_same_grid(volume.grid, labels.grid, names=names))
+        _attempt(facts, "grid", lambda: order_onto(labels.grid, volume.grid, names=names))
     _attempt(facts, "label values", lambda: require_declared(labels, manifest, case=case))
     present = [value for value in labels_present(labels.array) if value in manifest.structures]
     facts.labels_present = tuple(present)

@@ -80,8 +80,7 @@ class PatchDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """The patch with this number."""
         draw = keyed_generator(self.seed, "patch", index)
-        pool = self.unlabelled if _is_due(index, self.unlabelled_share) else self.cases
-        case = pool[int(draw.integers(len(pool)))]
+        case = self._case(index, draw)
         whole = case.image  # a small cache may have to make it: once
         centre = self._centre(case, whole.shape[1:], index, draw)
         affine = None if self.spatial is None else draw_affine(self.spatial, draw, self.spacing_mm)
@@ -100,6 +99,14 @@ class PatchDataset(Dataset[dict[str, Any]]):
             "index": torch.tensor(index),
             **{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in more.items()},
         }
+
+    def case_of(self, index: int) -> PreparedCase:
+        """The case that the patch with this number comes from."""
+        return self._case(index, keyed_generator(self.seed, "patch", index))
+
+    def _case(self, index: int, draw: np.random.Generator) -> PreparedCase:
+        pool = self.unlabelled if _is_due(index, self.unlabelled_share) else self.cases
+        return pool[int(draw.integers(len(pool)))]
 
     def _centre(self, case: PreparedCase, shape: Sequence[int], index: int, draw: np.random.Generator) -> Size:
         """A foreground voxel for a share of the patches (evenly spread over indices), else any place that fits."""

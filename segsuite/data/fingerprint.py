@@ -15,8 +15,8 @@ from segsuite.data.manifest import Case, Manifest
 from segsuite.errors import ManifestError
 from segsuite.files import hash_of_json
 from segsuite.seeding import keyed_generator
-from segsuite.volumes.grid import network_grid
 from segsuite.volumes.labels import label_counts
+from segsuite.volumes.orders import upright, upright_mask
 from segsuite.volumes.reading import read_channels, read_labels
 
 __all__ = ["Fingerprint", "take_fingerprint"]
@@ -127,22 +127,24 @@ def take_fingerprint(
 
 
 def _look(case: Case, manifest: Manifest, data_root: Path) -> dict[str, Any]:
-    volume = read_channels(image_paths(case, data_root), n_channels=manifest.n_channels)
-    labels = read_labels(label_path(case, data_root), mapping=manifest.label_mapping).labels
-    grid = network_grid(volume.grid, spacing_mm=None)
+    stored = read_channels(image_paths(case, data_root), n_channels=manifest.n_channels)
+    path = label_path(case, data_root)
+    mask = read_labels(path, mapping=manifest.label_mapping)
+    labels = upright_mask(mask, stored.grid, names=(f"case {case.case_id}: {case.images[0]}", str(path))).labels
+    volume, _ = upright(stored)
     inside = np.flatnonzero((labels > 0) & (labels != (manifest.ignore_label or -1)))
     draw = keyed_generator(0, "fingerprint", case.case_id)
     if inside.size > FOREGROUND_VOXELS_PER_CASE:
         inside = draw.choice(inside, FOREGROUND_VOXELS_PER_CASE, replace=False)
     counts = label_counts(labels)
     return {
-        "shape": list(grid.shape),
-        "spacing": [round(mm, 6) for mm in grid.spacing_mm],
+        "shape": list(volume.grid.shape),
+        "spacing": [round(mm, 6) for mm in volume.spacing_mm],
         "samples": [channel.ravel()[inside] for channel in volume.array],
         "scale": [float(np.percentile(channel, 99.5)) for channel in volume.array],
         "least": [float(channel.min()) for channel in volume.array],
         "zero_share": float((volume.array[0] == 0).mean()),
-        "ml": {value: float(counts[value]) * volume.grid.voxel_ml for value in manifest.structures if value < len(counts)},
+        "ml": {value: float(counts[value]) * stored.grid.voxel_ml for value in manifest.structures if value < len(counts)},
     }
 
 

@@ -12,6 +12,7 @@ from segsuite.errors import SettingsError, closest_hint
 from segsuite.shapes import Image, LabelMap, Mask, Size, Spacing
 from segsuite.volumes.cropping import bounding_box, box_without_padding, centred_window
 from segsuite.volumes.grid import Grid, network_grid, resample
+from segsuite.volumes.orders import order_to_upright, upright, upright_grid
 from segsuite.volumes.volume import Volume
 
 __all__ = [
@@ -106,12 +107,13 @@ class Preprocessing:
         return Preprocessing(None if spacing is None else tuple(spacing), entries, extent, content.get("with_place", False))
 
 
-def prepare_image(volume: Volume, preprocessing: Preprocessing) -> tuple[Image, Grid]:
-    """An image as the network sees it.
+def prepare_image(volume: Volume, preprocessing: Preprocessing, *, box: tuple[slice, ...] | None = None) -> tuple[Image, Grid]:
+    """An image as the network sees it: the same, bit by bit, in whatever order a file stores its axes.
 
     Args:
         volume: Intensities (channels, i, j, k) on their own grid.
         preprocessing: Spacing and normalisation.
+        box: Voxels of the volume to look at; ``None``: the region of ``preprocessing``.
 
     Returns:
         Normalised float32 (channels, i, j, k) on the network's grid, and that grid; with place three channels more.
@@ -123,13 +125,18 @@ def prepare_image(volume: Volume, preprocessing: Preprocessing) -> tuple[Image, 
         raise SettingsError(
             f"{volume.path} must have {len(preprocessing.normalisation)} channels as in training, got {len(volume.array)}."
         )
-    volume = volume.cropped(region_box(volume, preprocessing.region_mm))
-    grid = network_grid(volume.grid, spacing_mm=preprocessing.spacing_mm)
-    moved = resample(volume.array, volume.grid, grid, interpolation="linear")
+    scan, order = upright(volume)
+    inside = region_box(scan, preprocessing.region_mm) if box is None else order.applied_box(box, volume.grid.shape)
+    part = scan.cropped(inside)
+    grid = network_grid(part.grid, spacing_mm=preprocessing.spacing_mm)
+    moved = resample(part.array, part.grid, grid, interpolation="linear")
     channels: Sequence[Any] = [
         normalise(channel, scheme) for channel, scheme in zip(moved, preprocessing.normalisation, strict=True)
     ]
     image = np.stack(channels).astype(np.float32, copy=False)
+    if scan is not volume:
+        to_body = order.applied_grid(volume.grid).affine @ np.linalg.inv(scan.grid.affine)
+        grid = Grid(grid.shape, to_body @ grid.affine)
     return (np.concatenate([image, place_in_body(image)]) if preprocessing.with_place else image), grid
 
 
@@ -166,7 +173,7 @@ def place_in_body(image: Image) -> Image:
 
 
 def region_box(volume: Volume, region_mm: Region | None) -> tuple[slice, ...]:
-    """The voxels of the region around the field's centre.
+    """The voxels of the region around the field's centre; the same ones in whatever order a file stores its axes.
 
     Args:
         volume: Intensities on their own grid.
@@ -177,7 +184,9 @@ def region_box(volume: Volume, region_mm: Region | None) -> tuple[slice, ...]:
     """
     if region_mm is None:
         return tuple(slice(0, n) for n in volume.grid.shape)
-    return _window(volume.grid, box_without_padding(volume.array), region_mm)
+    order = order_to_upright(volume.grid)
+    inside = box_without_padding(order.applied(volume.array))
+    return order.undone_box(_window(upright_grid(volume.grid), inside, region_mm), volume.grid.shape)
 
 
 def prepared_grid(native: Grid, preprocessing: Preprocessing) -> Grid:
@@ -188,20 +197,20 @@ def prepared_grid(native: Grid, preprocessing: Preprocessing) -> Grid:
         preprocessing: Spacing and region.
 
     Returns:
-        The grid that ``prepare_image`` gives, unless constant planes pad the image.
+        Shape and spacing of the grid that ``prepare_image`` gives, unless constant planes pad the image.
     """
-    whole = tuple(slice(0, n) for n in native.shape)
-    box = whole if preprocessing.region_mm is None else _window(native, whole, preprocessing.region_mm)
-    return network_grid(native.cropped(box), spacing_mm=preprocessing.spacing_mm)
+    standing = upright_grid(native)
+    whole = tuple(slice(0, n) for n in standing.shape)
+    box = whole if preprocessing.region_mm is None else _window(standing, whole, preprocessing.region_mm)
+    return network_grid(standing.cropped(box), spacing_mm=preprocessing.spacing_mm)
 
 
 def _window(grid: Grid, inside: tuple[slice, ...], region_mm: Region) -> tuple[slice, ...]:
-    """A window of the region's size around the centre of a box, within that box."""
+    """A window of the region's size around the centre of a box, within that box; on an upright grid."""
     shape: Size = tuple(part.stop - part.start for part in inside)
-    wanted = [region_mm[axis] for axis in grid.body_axes]
     size = tuple(
         n if mm is None else min(n, max(1, round(mm / voxel)))
-        for n, mm, voxel in zip(shape, wanted, grid.spacing_mm, strict=True)
+        for n, mm, voxel in zip(shape, region_mm, grid.spacing_mm, strict=True)
     )
     window = centred_window(tuple(n // 2 for n in shape), size, shape)
     return tuple(slice(part.start + at.start, part.start + at.stop) for part, at in zip(inside, window, strict=True))

@@ -6,6 +6,10 @@ being told first, a resumed training would see the patches of its first epoch ag
 
 from __future__ import annotations
 
+import os
+import warnings
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,11 +21,14 @@ from torch.utils.data import DataLoader
 
 from segsuite.engines.budget import Budget
 from segsuite.engines.run_folder import RunFolder
-from segsuite.files import write_atomically
+from segsuite.errors import Advice, TrainingError
+from segsuite.files import make_folder, write_atomically
 
 __all__ = ["BEST", "LAST", "AtomicCheckpoints", "Checkpoints", "unfinished_checkpoint"]
 
 LAST = "last.ckpt"
+BEFORE = "last_before.ckpt"
+"""The one before the last, for the day on which the last cannot be read."""
 BEST = "best.ckpt"
 PROGRESS = ("ready", "started", "processed", "completed")
 
@@ -44,7 +51,9 @@ class AtomicCheckpoints(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write beside, sync, rename."""
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
+        if target.name == LAST and target.is_file():
+            write_atomically(target.with_name(BEFORE), lambda temporary: os.link(target, temporary))
         write_atomically(target, lambda temporary: torch.save(checkpoint, temporary))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
@@ -146,7 +155,29 @@ def unfinished_checkpoint(run: RunFolder) -> Path | None:
         run: The run.
 
     Returns:
-        ``checkpoints/last.ckpt`` if it is there.
+        ``checkpoints/last.ckpt`` if it is there; the one before it where the last is damaged, which is said.
+
+    Raises:
+        TrainingError: There are checkpoints and none can be read.
     """
-    path = run.checkpoints / LAST
-    return path if path.is_file() else None
+    there = [path for path in (run.checkpoints / LAST, run.checkpoints / BEFORE) if path.is_file()]
+    for path in there:
+        if _is_readable(path):
+            if path.name == BEFORE:
+                warnings.warn(f"{run.checkpoints / LAST} is damaged: going on from {path.name}.", Advice, stacklevel=2)
+            return path
+    if there:
+        raise TrainingError(
+            f"{run.root} must hold a checkpoint that can be read, got {', '.join(path.name for path in there)}, damaged. "
+            f"Delete {run.checkpoints} to begin from the start, or take another --out."
+        )
+    return None
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether all bytes are as they were written: a checkpoint is a ZIP with checksums, which torch itself does not look at."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error, RuntimeError):
+        return False

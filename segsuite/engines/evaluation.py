@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-import numpy as np
-
-from segsuite.engines.pairing import Pair
-from segsuite.errors import InputError, VolumeError
-from segsuite.metrics.per_case import HIGHER_IS_BETTER, Measurement, Scoring, measure_case, measure_probability
+from segsuite.engines.pair_measuring import measured, without_reference
+from segsuite.engines.pair_reading import Labelled, read_predicted, read_reference, reason_of
+from segsuite.engines.pairs import Pair
+from segsuite.engines.structure_evaluation import measure_structure_files
+from segsuite.metrics.per_case import Measurement, Scoring
 from segsuite.metrics.probability import Calibration
-from segsuite.shapes import FloatArray, LabelMap
-from segsuite.volumes.grid import require_same_grid
-from segsuite.volumes.reading import read_labels, read_volume
-from segsuite.volumes.volume import Volume
-from segsuite.volumes.writing import side_volume
 
 __all__ = ["EvaluatedCase", "evaluate_pairs"]
 
 QUEUED_PER_WORKER = 32
 """Cases handed to each process ahead of time; more would only fill memory."""
-WORST_OF_UNIT = {"mm": math.inf, "%": 100.0}
-WORST_PROBABILITY = 1.0
-"""Brier score and calibration error where there is no prediction."""
+DIED = "the process that measured it ended suddenly, most likely for lack of memory. Use fewer processes (-j 1)."
 
 
 @dataclass(frozen=True)
@@ -36,9 +30,12 @@ class EvaluatedCase:
     Attributes:
         pair: What was compared.
         measurements: One per structure and metric.
-        diagonal_mm: Of the reference image: what a missed structure costs as a distance.
-        reason: Why there was no prediction to measure; empty if there was.
+        diagonal_mm: Of the reference image: what a missed structure costs as a distance; ``nan`` without a reference.
+        reason: Why there was no prediction, or no reference, to measure; empty if there were both.
         calibrations: Structure to counts per bin of probability, where probabilities were looked at.
+        missing: ``prediction`` or ``reference`` if nothing could be measured for want of it; ``part`` of the structures.
+        undeclared: Labels of the files that are none of the structures, for example ``predicted 255: 12 voxels``.
+        notes: What the files leave open, such as two placements that differ.
     """
 
     pair: Pair
@@ -46,6 +43,9 @@ class EvaluatedCase:
     diagonal_mm: float
     reason: str = ""
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+    missing: str = ""
+    undeclared: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 def evaluate_pairs(
@@ -59,7 +59,7 @@ def evaluate_pairs(
     """Measure all pairs, handing on one case at a time in order.
 
     Args:
-        pairs: From ``find_pairs``.
+        pairs: From ``label_names.with_structures``.
         scoring: What is measured.
         probabilities: Judge the probabilities that lie beside the predicted masks too.
         workers: Processes.
@@ -69,76 +69,79 @@ def evaluate_pairs(
         VolumeError: No probabilities beside a mask.
     """
     measure = partial(_evaluate, scoring=scoring, probabilities=probabilities)
-    if workers <= 1:
-        for pair in pairs:
-            on_case(measure(pair))
-        return
-    with ProcessPoolExecutor(workers) as pool:
-        for start in range(0, len(pairs), QUEUED_PER_WORKER * workers):
-            for case in pool.map(measure, pairs[start : start + QUEUED_PER_WORKER * workers]):
-                on_case(case)
+    for case in map(measure, pairs) if workers <= 1 else _in_processes(pairs, measure, workers):
+        on_case(case)
+
+
+def _in_processes(pairs: Sequence[Pair], measure: partial[EvaluatedCase], workers: int) -> Iterator[EvaluatedCase]:
+    """In order; where a process dies, its part is measured again one by one, so that the death costs one case."""
+    size = QUEUED_PER_WORKER * workers
+    pool = ProcessPoolExecutor(workers)
+    try:
+        for start in range(0, len(pairs), size):
+            queued, n_done = pairs[start : start + size], 0
+            try:
+                for case in pool.map(measure, queued):
+                    n_done += 1
+                    yield case
+            except BrokenProcessPool:
+                pool.shutdown()
+                pool = ProcessPoolExecutor(workers)
+                yield from (_alone(pair, measure) for pair in queued[n_done:])
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _alone(pair: Pair, measure: partial[EvaluatedCase]) -> EvaluatedCase:
+    """In a process of its own; if that dies too, without the prediction: a death must not be better than a bad mask."""
+    for attempt in (pair, replace(pair, predicted=None, predicted_files={}, reason=DIED)):
+        with ProcessPoolExecutor(1) as pool:
+            try:
+                return pool.submit(measure, attempt).result()
+            except BrokenProcessPool:
+                continue
+    return _lost(pair, DIED, measure.keywords["scoring"], probabilities=measure.keywords["probabilities"])
 
 
 def _evaluate(pair: Pair, scoring: Scoring, probabilities: bool) -> EvaluatedCase:
-    reference = read_labels(pair.reference, mapping=dict(pair.mapping))
-    predicted, reason = _predicted(pair, reference)
+    declared = {0, *scoring.structures} | ({scoring.ignore_label} if scoring.ignore_label is not None else set())
     if pair.labelled is not None:
         known = {label: name for label, name in scoring.structures.items() if name in pair.labelled}
         scoring = replace(scoring, structures=known)
-    axis = reference.grid.body_axes.index(scoring.body_axis)
-    upwards = (axis, bool(reference.grid.affine[scoring.body_axis, axis] > 0))
-    measurements = measure_case(predicted, reference.labels, scoring, spacing_mm=reference.spacing_mm, upwards=upwards)
-    calibrations: Mapping[str, Calibration] = {}
-    if probabilities and reason:
-        worst = {m.name: m for m in measurements if m.metric == "dice"}
-        measurements += [
-            replace(m, metric=metric, value=WORST_PROBABILITY) for m in worst.values() for metric in ("brier", "ece")
-        ]
-    elif probabilities:
-        judged, calibrations = measure_probability(
-            partial(_probability, pair, reference), predicted, reference.labels, scoring, spacing_mm=reference.spacing_mm
-        )
-        measurements += judged
-    if reason:
-        measurements = [_without_prediction(m) for m in measurements]
-    return EvaluatedCase(pair, measurements, reference.grid.diagonal_mm, reason, calibrations)
-
-
-def _predicted(pair: Pair, reference: Volume) -> tuple[LabelMap, str]:
-    """The predicted labels, or nothing and the reason."""
-    nothing = np.zeros_like(reference.labels)
-    if pair.predicted is None:
-        return nothing, "no prediction of this name"
+    if pair.reference_files or pair.predicted_files:
+        return EvaluatedCase(pair, *measure_structure_files(pair, scoring, declared, probabilities=probabilities))
     try:
-        volume = read_labels(pair.predicted)
-        require_same_grid(reference.grid, volume.grid, names=(str(pair.reference), str(pair.predicted)))
-    except (InputError, FileNotFoundError) as error:
-        return nothing, str(error)
-    return volume.labels, ""
+        reference = read_reference(pair, declared)
+    except Exception as error:  # whatever a file makes a reader raise belongs to its case
+        return _lost(pair, reason_of(error), scoring, probabilities=probabilities)
+    predicted, reason = _predicted(pair, reference, declared)
+    labels = None if predicted is None else predicted.volume.labels
+    measurements, calibrations = measured(pair, labels, reference.volume, scoring, probabilities=probabilities)
+    return EvaluatedCase(
+        pair,
+        measurements,
+        reference.volume.grid.diagonal_mm,
+        reason,
+        calibrations,
+        missing="prediction" if predicted is None else "",
+        undeclared=[*_said("predicted", predicted), *_said("reference", reference)],
+        notes=[*dict.fromkeys([*reference.volume.notes, *(predicted.volume.notes if predicted else ())])],
+    )
 
 
-def _probability(pair: Pair, reference: Volume, label: int) -> FloatArray:
-    assert pair.predicted is not None  # noqa: S101 - asked for only where there is a prediction
-    path = side_volume(pair.predicted, f"probability_{label}")
-    if not path.is_file():
-        raise VolumeError(
-            f"case {pair.case_id}: the probability of label {label} must lie in {path}, but nothing is there. "
-            "Predict with --save-probabilities, or evaluate without --probabilities."
-        )
-    volume = read_volume(path)
-    require_same_grid(reference.grid, volume.grid, names=(str(pair.reference), str(path)))
-    found: FloatArray = volume.array[0]
-    return found
+def _predicted(pair: Pair, reference: Labelled, declared: set[int]) -> tuple[Labelled | None, str]:
+    """The predicted labels, or nothing and the reason."""
+    try:
+        return read_predicted(pair, reference.volume.grid, declared), ""
+    except Exception as error:  # as above
+        return None, reason_of(error)
 
 
-def _without_prediction(measurement: Measurement) -> Measurement:
-    """Nobody said that a structure is not there, so it was not rightly left out: what has no value gets the worst one.
+def _lost(pair: Pair, reason: str, scoring: Scoring, *, probabilities: bool) -> EvaluatedCase:
+    rows = without_reference(scoring, probabilities=probabilities)
+    return EvaluatedCase(pair, rows, math.nan, f"the reference cannot be used: {reason}", missing="reference")
 
-    Otherwise taking away the file of a prediction that invents a structure would improve that structure's mean.
-    """
-    value = measurement.value
-    if math.isnan(value) and measurement.metric.startswith(HIGHER_IS_BETTER):
-        value = 0.0
-    elif math.isnan(value) and measurement.unit in WORST_OF_UNIT:
-        value = WORST_OF_UNIT[measurement.unit]
-    return replace(measurement, value=value, status="no prediction")
+
+def _said(side: str, labelled: Labelled | None) -> list[str]:
+    found = {} if labelled is None else labelled.undeclared
+    return [f"{side} {value}: {n} voxels" for value, n in found.items()]

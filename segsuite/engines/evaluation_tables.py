@@ -12,14 +12,17 @@ from typing import Any
 
 import segsuite
 from segsuite.engines.evaluation import EvaluatedCase
-from segsuite.engines.pairing import Pair
-from segsuite.files import hash_of_json, make_folder, writing_to
+from segsuite.engines.evaluation_record import RECORD
+from segsuite.engines.pairs import Pair
+from segsuite.files import hash_of_json, make_folder, printable, writing_to
 from segsuite.metrics.per_case import Scoring
 
 __all__ = ["CALIBRATION_COLUMNS", "CASE_COLUMNS", "METRIC_COLUMNS", "EvaluationTables"]
 
 METRIC_COLUMNS = ("case", "patient_id", "label_index", "label_name", "metric", "value", "unit", "status")
-CASE_COLUMNS = ("case", "patient_id", "diagonal_mm", "predicted", "reference", "image", "reason")
+CASE_COLUMNS = (
+    "case", "patient_id", "diagonal_mm", "predicted", "reference", "image", "reason", "missing", "undeclared", "notes",
+)  # fmt: skip
 CALIBRATION_COLUMNS = ("case", "label_name", "bin", "n_voxels", "probability", "positives")
 METRICS, CASES, CALIBRATION = "metrics_per_case.csv", "cases.csv", "calibration.csv"
 JOURNAL = "evaluated"
@@ -55,7 +58,7 @@ class EvaluationTables:
             OutputError: A table cannot be written.
         """
         self.folder, self.attributes = make_folder(folder), tuple(attributes)
-        how = hash_of_json([segsuite.__version__, asdict(scoring), self.attributes, probabilities])
+        how = hash_of_json([segsuite.__version__, CASE_COLUMNS, asdict(scoring), self.attributes, probabilities])
         self._fingerprints = {pair.case_id: _fingerprint(pair, how) for pair in pairs}
         self.done = {
             case for case, fingerprint in _rows(_partial(folder, JOURNAL)) if self._fingerprints.get(case) == fingerprint
@@ -84,7 +87,8 @@ class EvaluationTables:
         )
         files = [_from_folder(file, self.folder) for file in (pair.predicted, pair.reference, pair.image)]
         known = [pair.attributes.get(name, "") for name in self.attributes]
-        self._tables[CASES].write([(*who, f"{case.diagonal_mm:.3f}", *files, case.reason, *known)])
+        said = (case.reason, case.missing, "; ".join(case.undeclared), "; ".join(case.notes))
+        self._tables[CASES].write([(*who, f"{case.diagonal_mm:.3f}", *files, *said, *known)])
         for name, calibration in case.calibrations.items():
             counts = zip(calibration.n_voxels, calibration.probability, calibration.positives, strict=True)
             self._tables[CALIBRATION].write(
@@ -103,6 +107,7 @@ class EvaluationTables:
             table.close()
         if complete:
             self._tables.pop(JOURNAL).path.unlink()
+            (self.folder / RECORD).unlink(missing_ok=True)  # it speaks of an earlier evaluation's files
             for name, table in self._tables.items():
                 with writing_to(self.folder / name):
                     table.path.replace(self.folder / name)
@@ -154,14 +159,28 @@ def _rows(path: Path) -> Iterator[list[str]]:
 
 def _fingerprint(pair: Pair, how: str) -> str:
     """Changes when a file or what is measured changes."""
-    files = [path for path in (pair.reference, pair.predicted) if path is not None]
-    states = [(str(path), status.st_size, status.st_mtime_ns) for path in files if (status := path.stat())]
-    return hash_of_json([how, states, sorted(pair.mapping.items()), pair.labelled, sorted(map(str, pair.attributes.items()))])
+    mappings = sorted(pair.mapping.items()), sorted(pair.predicted_mapping.items())
+    known = [*mappings, pair.labelled, pair.reason, sorted(map(str, pair.attributes.items()))]
+    return hash_of_json([how, [_state(path) for path in pair.files], known])
+
+
+def _state(path: Path) -> tuple[str, int, int]:
+    """Of a file, also of one that is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path), -1, -1
+    return str(path), status.st_size, status.st_mtime_ns
 
 
 def _from_folder(file: Path | None, folder: Path) -> str:
     """A file's path as seen from the table's folder, so that a run may be moved together with its data."""
-    return "" if file is None else Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
+    return "" if file is None else printable(Path(os.path.relpath(_real(file), _real(folder))).as_posix())
+
+
+def _real(path: Path) -> str:
+    """Where a path leads; one that leads nowhere, or in a circle, stays as it is."""
+    return os.path.realpath(path) if path.exists() else str(path.absolute())
 
 
 def _text(value: float) -> str:

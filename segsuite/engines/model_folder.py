@@ -68,10 +68,16 @@ class ModelFolder:
         return [self.path / name for name in self.description.get("members", [])]
 
     def weights(self) -> dict[str, Tensor]:
-        """The network's parameters by name."""
+        """The network's parameters by name.
+
+        Raises:
+            ModelError: Values that are no numbers.
+        """
         from safetensors.torch import load_file
 
-        return load_file(self.path / WEIGHTS_FILE)
+        weights = load_file(self.path / WEIGHTS_FILE)
+        _require_finite(weights, where=self.path)
+        return weights
 
 
 def write_model_folder(folder: Path, *, weights: dict[str, Tensor], description: dict[str, Any], card: str) -> ModelFolder:
@@ -85,9 +91,13 @@ def write_model_folder(folder: Path, *, weights: dict[str, Tensor], description:
 
     Returns:
         The folder, read back.
+
+    Raises:
+        ModelError: Weights that are no numbers.
     """
     from safetensors.torch import save_file
 
+    _require_finite(weights, where=f"The model for {folder}")
     make_folder(folder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     write_atomically(folder / WEIGHTS_FILE, lambda path: save_file(tensors, path))
@@ -192,3 +202,14 @@ def _check_weights(model: ModelFolder) -> None:
             pass
     except SafetensorError as error:
         raise ModelError(f"{path} must be a safetensors file, got: {error}. Copy the model folder again.") from error
+
+
+def _require_finite(weights: dict[str, Tensor], *, where: object) -> None:
+    """Check that a network's parameters are numbers: another network finds nothing, or anything."""
+    for name, tensor in weights.items():
+        finite = tensor.isfinite()
+        if not bool(finite.all()):
+            raise ModelError(
+                f"{where} must hold weights that are numbers, got {int((~finite).sum())} NaN or infinite of {tensor.numel()} in "
+                f"`{name}`. Train again: a training that ran into this cannot be used."
+            )

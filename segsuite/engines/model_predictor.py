@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from segsuite.engines.backends import Backend, Forward, choose_backend, open_bac
 from segsuite.engines.devices import choose_device, in_fast_layout
 from segsuite.engines.inference import WindowInference, predict_rows
 from segsuite.engines.model_folder import ModelFolder, read_model_folder
-from segsuite.engines.segmentation import Request, RowSource, Segmentation, segment_rows
+from segsuite.engines.segmentation import Request, RowSource, Segmentation, segment_rows, segment_upright
 from segsuite.errors import ModelError, SettingsError, closest_hint
 from segsuite.files import hash_of_json
 from segsuite.shapes import Image, Size, row_order
@@ -110,7 +111,11 @@ class ModelPredictor:
         return self.n_channels + 3 * self.preprocessing.with_place
 
     def segment(self, volume: Volume, request: Request) -> Segmentation:
-        """One image to its labels on its own grid."""
+        """One image to its labels on its own grid, the same ones in whatever order its file stores the axes."""
+        return segment_upright(volume, partial(self.segment_scan, request=request), release=request.release)
+
+    def segment_scan(self, volume: Volume, request: Request) -> Segmentation:
+        """What ``segment`` does with the upright image: pipelines that do more than this do it here."""
         found = self.segment_box(volume, keep_probabilities=request.keep_probabilities, release=request.release)
         if found.regions is not None and found.region_codes is not None:
             which = tuple(map(str, self.largest_component))

@@ -6,158 +6,137 @@ twice: better a missing prediction than another patient's.
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from segsuite.data.locate import find_data_root, label_path
-from segsuite.data.manifest import case_name, read_manifest
+from segsuite.engines.mask_sources import Predictions, Reference, find_predictions, find_references
+from segsuite.engines.pairs import Pair, Pairing
+from segsuite.engines.structure_files import common_name, files_of
 from segsuite.errors import ManifestError
-from segsuite.volumes.formats.endings import without_ending
-from segsuite.volumes.labels import labels_present
-from segsuite.volumes.reading import is_image, read_labels
-from segsuite.volumes.writing import is_side_volume
+from segsuite.volumes.reading import image_ending
 
-__all__ = ["Pair", "Pairing", "find_pairs", "structures_of"]
+__all__ = ["Pair", "Pairing", "find_pairs"]
 
-
-@dataclass(frozen=True)
-class Pair:
-    """A reference and the prediction for it, if there is one; ``labelled`` names what the reference shows, if not all.
-
-    ``attributes`` is what else is known of the case, such as its site.
-    """
-
-    case_id: str
-    patient_id: str
-    reference: Path
-    predicted: Path | None
-    mapping: Mapping[int, int] = field(default_factory=dict)
-    image: Path | None = None
-    labelled: tuple[str, ...] | None = None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Pairing:
-    """All pairs of an evaluation.
-
-    Attributes:
-        pairs: In order of case id.
-        structures: Integer to name; empty if only the masks can tell.
-        ignore_label: Label of voxels that are not scored.
-    """
-
-    pairs: list[Pair]
-    structures: dict[int, str]
-    ignore_label: int | None = None
-
-
-@dataclass(frozen=True)
-class _Reference:
-    """A reference before it has its prediction: the names that are its own, and those that others may share."""
-
-    pair: Pair
-    own_names: tuple[str, ...]
-    bare_names: tuple[str, ...]
+N_NAMED = 3
+"""Files named in a note."""
+MOST_COMPARED = 100
+"""Names among which the nearest is looked for."""
 
 
 def find_pairs(predictions: Path, references: Path, *, data_root: Path | None = None, fold: int | None = None) -> Pairing:
     """Pair every reference with its prediction by file name.
 
     Args:
-        predictions: Folder of masks, or a manifest whose labels are the predictions.
-        references: Folder of masks, or a manifest.
+        predictions: A mask, a folder of masks (or of folders with a file per structure), or a manifest whose labels are the
+            predictions.
+        references: The same, or a manifest of references.
         data_root: For manifests, where paths start.
         fold: For a manifest of references, only this fold.
 
     Returns:
-        The pairs.
+        The pairs, with the names that either side gives its labels.
 
     Raises:
         FileNotFoundError: A folder or manifest does not exist.
-        ManifestError: No references.
+        ManifestError: No references, or two files of one case.
     """
     for path in (predictions, references):
         if not path.exists():
             raise FileNotFoundError(f"{path} must be a folder or a manifest, but nothing is there. Check the path.")
-    if references.suffix == ".json":
-        found, structures, ignore = _of_manifest(references, data_root, fold)
+        if path.is_file() and path.suffix.lower() != ".json" and not image_ending(path):
+            raise ManifestError(f"{path} must be a folder of masks, a mask or a manifest (.json), got `{path.name}`.")
+    found = find_references(references, data_root=data_root, fold=fold)
+    predicted = find_predictions(predictions, data_root=data_root)
+    if predictions.is_file() and references.is_file() and image_ending(predictions) and image_ending(references):
+        pairs = [replace(found.cases[0].pair, predicted=predictions)]  # two files are a pair whatever they are called
     else:
-        found, structures, ignore = _of_folder(references), {}, None
-    if not found:
-        raise ManifestError(f"{references} must hold reference masks, got none. Check the folder, or --fold.")
-    pairs = _matched(found, _predictions_by_name(predictions, data_root))
-    return Pairing(sorted(pairs, key=lambda pair: pair.case_id), structures, ignore)
+        pairs = _matched(found.cases, predicted, set(map(common_name, found.structures.values())))
+    notes = [*found.notes, *predicted.notes, *_strangers(pairs, predicted)]
+    pairs.sort(key=lambda pair: pair.case_id)
+    return Pairing(pairs, found.structures, found.ignore_label, predicted.labels, predicted.mapping, notes)
 
 
-def structures_of(pairs: Iterable[Pair]) -> dict[int, str]:
-    """The labels found in the references, named by their integers, where no manifest names them.
-
-    Args:
-        pairs: All pairs.
-
-    Returns:
-        Integer to ``label <n>``.
-    """
-    found: set[int] = set()
-    for pair in pairs:
-        found |= set(labels_present(read_labels(pair.reference).array))
-    return {value: f"label {value}" for value in sorted(found - {0})}
-
-
-def _of_manifest(
-    references: Path, data_root: Path | None, fold: int | None
-) -> tuple[list[_Reference], dict[int, str], int | None]:
-    manifest = read_manifest(references)
-    root = find_data_root(manifest, references, data_root)
-    found = []
-    for row in (case for case in manifest.cases if case.label and (fold is None or case.fold == fold)):
-        image, mask = row.images[0], label_path(row, root)
-        labelled = _tuple(row.labelled)
-        pair = Pair(row.case_id, row.patient_id, mask, None, manifest.label_mapping, root / image, labelled, row.attributes)
-        found.append(_Reference(pair, (row.case_id, _stem(image)), (case_name(image), case_name(mask.name))))
-    return found, manifest.structures, manifest.ignore_label
-
-
-def _of_folder(references: Path) -> list[_Reference]:
-    found = []
-    for path in (path for path in sorted(references.rglob("*")) if path.is_file() and is_image(path)):
-        if is_side_volume(path):
-            continue
-        case_id = _stem(path.relative_to(references).as_posix())
-        found.append(_Reference(Pair(case_id, case_id, path, None), (case_id,), (case_name(path.name),)))
-    return found
-
-
-def _predictions_by_name(predictions: Path, data_root: Path | None) -> dict[str, Path]:
-    """Predictions by their path below the folder, without ending, or by case id."""
-    if predictions.suffix == ".json":
-        manifest = read_manifest(predictions)
-        root = find_data_root(manifest, predictions, data_root)
-        return {case.case_id: label_path(case, root) for case in manifest.cases if case.label}
-    paths = (path for path in sorted(predictions.rglob("*")) if path.is_file() and is_image(path))
-    return {_stem(path.relative_to(predictions).as_posix()): path for path in paths if not is_side_volume(path)}
-
-
-def _matched(references: list[_Reference], predictions: Mapping[str, Path]) -> list[Pair]:
+def _matched(references: list[Reference], predictions: Predictions, structures: set[str]) -> list[Pair]:
     """First by names of their own, then, for what is left on both sides, by bare names that only one file has."""
-    chosen: dict[str, Path] = {}
-    for reference in references:
-        name = next((name for name in reference.own_names if name in predictions), None)
-        if name is not None:
-            chosen[reference.pair.case_id] = predictions[name]
-    taken = set(chosen.values())
-    left = {name: path for name, path in predictions.items() if path not in taken}
-    by_bare = _only_once((bare, path) for name, path in left.items() for bare in _bare_names(name))
+    chosen = _by_own_names(references, predictions)
+    taken = {path for paths in chosen.values() for path in paths}
+    left = {name: paths for name, paths in predictions.by_name.items() if not taken & set(paths)}
+    by_bare: dict[str, list[Path]] = {}
+    for name, paths in left.items():
+        for bare in _bare_names(name):
+            by_bare.setdefault(bare, []).extend(paths)
     shared = Counter(name for reference in references for name in set(reference.bare_names))
     for reference in references:
-        bare = next((name for name in reference.bare_names if shared[name] == 1 and name in by_bare), None)
-        if reference.pair.case_id not in chosen and bare is not None:
-            chosen[reference.pair.case_id] = by_bare[bare]
-    return [_with(reference.pair, chosen.get(reference.pair.case_id)) for reference in references]
+        own = [name for name in reference.bare_names if name in by_bare and shared[name] == 1]
+        if own and reference.pair.case_id not in chosen:
+            chosen[reference.pair.case_id] = by_bare[own[0]]
+    wanted = Counter(path for case, paths in chosen.items() for path in paths if path not in taken)
+    pairs = []
+    for reference in references:
+        found = chosen.get(reference.pair.case_id, [])
+        folder = {} if found else _files_per_structure(reference, predictions, structures)
+        if folder:
+            place = next(iter(folder.values())).parent
+            pairs.append(replace(reference.pair, predicted=place, predicted_files=folder))
+        elif len(found) == 1 and wanted[found[0]] <= 1:
+            pairs.append(replace(reference.pair, predicted=found[0]))
+        else:
+            pairs.append(replace(reference.pair, reason=_why_none(reference, found, by_bare)))
+    return pairs
+
+
+def _by_own_names(references: list[Reference], predictions: Predictions) -> dict[str, list[Path]]:
+    """By case id; then by image, unless that is another case's id. A side volume is a mask where a case bears its name.
+
+    Raises:
+        ManifestError: Two files of one case.
+    """
+    files = {**predictions.side_volumes, **predictions.by_name}
+    ids = {reference.pair.case_id for reference in references}
+    chosen = {}
+    for reference in references:
+        own = [name for name in reference.own_names if name in files and (name == reference.pair.case_id or name not in ids)]
+        if own:
+            chosen[reference.pair.case_id] = files[own[0]]
+    if twice := {case: paths for case, paths in chosen.items() if len(paths) > 1}:
+        said = "; ".join(f"{case}: {_listed(paths)}" for case, paths in list(twice.items())[:N_NAMED])
+        raise ManifestError(
+            f"Each case must have one prediction, got several files of {len(twice)} cases ({said}). Move the others away, "
+            "or name the right ones in a manifest."
+        )
+    return chosen
+
+
+def _files_per_structure(reference: Reference, predictions: Predictions, structures: set[str]) -> Mapping[str, Path]:
+    """A folder of the case's name whose files are called like structures, whatever the reference is."""
+    for name in (*reference.own_names, *reference.bare_names):
+        files = files_of(predictions.folders, name)
+        if any(common_name(structure) in structures for structure in files):
+            return files
+    return {}
+
+
+def _why_none(reference: Reference, found: list[Path], by_bare: Mapping[str, list[Path]]) -> str:
+    said = "no prediction of this name"
+    if len(found) > 1:
+        return f"{said}, but several that may be meant: {_listed(found)}"
+    if shared := found or [path for name in reference.bare_names for path in by_bare.get(name, [])]:
+        return f"{said}; {_listed(shared)} fits several references"
+    near = difflib.get_close_matches(reference.pair.case_id, list(by_bare)[:MOST_COMPARED], n=1, cutoff=0.6)
+    return f"{said} (the nearest is `{near[0]}`)" if near else said
+
+
+def _strangers(pairs: Iterable[Pair], predictions: Predictions) -> list[str]:
+    """Predictions that belong to no reference are not scored, and that is said."""
+    taken = {path for pair in pairs for path in pair.files} | {pair.predicted for pair in pairs}
+    left = sorted(name for name, paths in predictions.by_name.items() if not taken & set(paths))
+    if not left:
+        return []
+    more = f" and {len(left) - N_NAMED} more" if len(left) > N_NAMED else ""
+    return [f"predictions without a reference are not scored: {', '.join(left[:N_NAMED])}{more}"]
 
 
 def _bare_names(name: str) -> set[str]:
@@ -166,21 +145,10 @@ def _bare_names(name: str) -> set[str]:
     return {last, last.removesuffix("_0000")}
 
 
-def _only_once(items: Iterable[tuple[str, Path]]) -> dict[str, Path]:
-    found: dict[str, set[Path]] = {}
-    for name, path in items:
-        found.setdefault(name, set()).add(path)
-    return {name: next(iter(paths)) for name, paths in found.items() if len(paths) == 1}
-
-
-def _with(pair: Pair, predicted: Path | None) -> Pair:
-    return replace(pair, predicted=predicted)
-
-
-def _tuple(names: list[str] | None) -> tuple[str, ...] | None:
-    return None if names is None else tuple(names)
-
-
-def _stem(relative: str) -> str:
-    """The path without the ending, folders kept."""
-    return without_ending(relative)
+def _listed(paths: list[Path]) -> str:
+    """Files with as much of their folders as tells them apart."""
+    shown = paths[:N_NAMED]
+    names = [path.name for path in shown]
+    if len(set(names)) < len(names):
+        names = [f"{path.parent.name}/{path.name}" for path in shown]
+    return ", ".join(names) + (f" and {len(paths) - N_NAMED} more" if len(paths) > N_NAMED else "")

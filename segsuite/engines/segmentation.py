@@ -11,13 +11,16 @@ import numpy as np
 
 from segsuite.data.transforms import Preprocessing, prepare_image, region_box
 from segsuite.shapes import FloatArray, Image, LabelMap, Mask, Size
+from segsuite.volumes.orders import Order, order_to_upright, upright
 from segsuite.volumes.regions import Regions, file_word
 from segsuite.volumes.volume import Volume
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Predictor", "Request", "RowSource", "Segmentation", "row_axis", "segment_rows"]
+    from segsuite.engines.label_reduction import Reduced
+
+__all__ = ["Predictor", "Request", "RowSource", "Segmentation", "row_axis", "segment_rows", "segment_upright"]
 
 LONGER = 1.2
 """Rows come along another axis than the first where that one is so much longer: fewer are held at a time."""
@@ -140,6 +143,37 @@ class Predictor(Protocol):
         """
 
 
+def segment_upright(volume: Volume, segment: Callable[[Volume], Segmentation], *, release: bool = False) -> Segmentation:
+    """Segment an image in RAS+ order, so that the same scan gets the same mask in whatever order a file stores its axes.
+
+    Args:
+        volume: Intensities on their own grid.
+        segment: Sees the upright image; see ``volumes.orders.upright``.
+        release: Give up the voxels of the volume; ``segment`` gives up those that it gets.
+
+    Returns:
+        What ``segment`` found, on the image's own grid.
+    """
+    scan, order = upright(volume)
+    if release and scan is not volume:
+        volume.release()
+    found = segment(scan)
+    return found if order.is_identity else _undone(found, order)
+
+
+def _undone(found: Segmentation, order: Order) -> Segmentation:
+    def back(array: Any) -> Any:
+        return None if array is None else np.ascontiguousarray(order.undone(array))
+
+    return replace(
+        found,
+        labels=back(found.labels),
+        probabilities=back(found.probabilities),
+        volumes={name: back(volume) for name, volume in found.volumes.items()},
+        region_codes=back(found.region_codes),
+    )
+
+
 def segment_rows(
     volume: Volume,
     preprocessing: Preprocessing,
@@ -168,35 +202,44 @@ def segment_rows(
     """
     from segsuite.engines.label_reduction import reduce_to_labels  # loads torch; who only hands out cases does without
 
-    inside = region_box(volume, preprocessing.region_mm) if box is None else box
-    part = volume.cropped(inside)
-    native = part.grid
-    image, network = prepare_image(part, replace(preprocessing, region_mm=None))
-    if release:
-        volume.release()
-        del part
-    axis = row_axis(network.shape)
-    reduced = reduce_to_labels(
-        partial(source.rows, image, axis),
-        network,
-        native,
-        axis=axis,
-        parts=source.parts(network.shape, axis),
-        keep_probabilities=keep_probabilities,
-        n_extra=len(extra),
-        regions=isinstance(class_labels, Regions),
-    )
-    shape = volume.grid.shape
-    volumes = {name: _placed(channel, inside, shape) for name, channel in zip(extra, reduced.extra, strict=True)}
-    probabilities = None if reduced.probabilities is None else _placed(reduced.probabilities, inside, shape)
+    chosen = region_box(volume, preprocessing.region_mm) if box is None else box
+    inside = order_to_upright(volume.grid).applied_box(chosen, volume.grid.shape)
+
+    def segment(scan: Volume) -> Segmentation:
+        native = scan.grid.cropped(inside)
+        image, network = prepare_image(scan, preprocessing, box=inside)
+        if release:
+            scan.release()
+        axis = row_axis(network.shape)
+        reduced = reduce_to_labels(
+            partial(source.rows, image, axis),
+            network,
+            native,
+            axis=axis,
+            parts=source.parts(network.shape, axis),
+            keep_probabilities=keep_probabilities,
+            n_extra=len(extra),
+            regions=isinstance(class_labels, Regions),
+        )
+        return _in_the_field(reduced, inside, scan.grid.shape, class_labels, extra)
+
+    return segment_upright(volume, segment, release=release)
+
+
+def _in_the_field(
+    reduced: Reduced, box: tuple[slice, ...], shape: Size, class_labels: Sequence[int] | Regions, extra: Sequence[str]
+) -> Segmentation:
+    """What was found in a box, in the whole field."""
+    volumes = {name: _placed(channel, box, shape) for name, channel in zip(extra, reduced.extra, strict=True)}
+    probabilities = None if reduced.probabilities is None else _placed(reduced.probabilities, box, shape)
     if isinstance(class_labels, Regions):
-        codes = _placed(reduced.labels, inside, shape)
+        codes = _placed(reduced.labels, box, shape)
         return Segmentation(class_labels.written(codes), probabilities, volumes, regions=class_labels, region_codes=codes)
     table = np.asarray(class_labels)
     labels: Any = table.astype(np.uint8 if table.max() <= 255 else np.uint16)[reduced.labels]
     if probabilities is not None and reduced.probabilities is not None:
-        probabilities[0] = _placed(reduced.probabilities[0], inside, shape, outside=1.0)
-    return Segmentation(_placed(labels, inside, shape), probabilities, volumes, class_labels=tuple(class_labels))
+        probabilities[0] = _placed(reduced.probabilities[0], box, shape, outside=1.0)
+    return Segmentation(_placed(labels, box, shape), probabilities, volumes, class_labels=tuple(class_labels))
 
 
 def row_axis(shape: Size) -> int:

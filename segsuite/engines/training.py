@@ -24,6 +24,7 @@ from segsuite.engines.allocator import keep_freed_memory
 from segsuite.engines.budget import Budget, TrainingClock
 from segsuite.engines.checkpoints import AtomicCheckpoints, Checkpoints, unfinished_checkpoint
 from segsuite.engines.devices import set_threads
+from segsuite.engines.finite import StopAtNonFinite
 from segsuite.engines.processes import local_world_size, world_size
 from segsuite.engines.run_folder import RunFolder
 from segsuite.files import write_text
@@ -145,6 +146,7 @@ def fit(
 
     Raises:
         KeyboardInterrupt: Ended by a signal; SIGTERM leaves a checkpoint of the last step.
+        TrainingError: A loss that is no number.
     """
     keep_freed_memory()
     set_threads(None)
@@ -169,7 +171,7 @@ def fit(
         limit_val_batches=1.0 if validation is not None and budget.epochs_per_validation else 0,
         num_sanity_val_steps=0,
         gradient_clip_val=clip_norm,
-        callbacks=[clock, history, Checkpoints(run.checkpoints, training, budget)],
+        callbacks=[StopAtNonFinite(training), clock, history, Checkpoints(run.checkpoints, training, budget)],
         plugins=[AtomicCheckpoints()],
         logger=TensorBoardLogger(run.root, name="tensorboard", version=""),
         enable_checkpointing=False,

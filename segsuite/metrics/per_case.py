@@ -123,7 +123,13 @@ class Scoring:
 
 
 def measure_case(
-    predicted: LabelMap, reference: LabelMap, scoring: Scoring, *, spacing_mm: Spacing, upwards: tuple[int, bool] = (2, True)
+    predicted: LabelMap,
+    reference: LabelMap,
+    scoring: Scoring,
+    *,
+    spacing_mm: Spacing,
+    upwards: tuple[int, bool] = (2, True),
+    extent: tuple[int, int] | None = None,
 ) -> list[Measurement]:
     """Every metric of every structure of one case.
 
@@ -133,6 +139,8 @@ def measure_case(
         scoring: What is measured.
         spacing_mm: Voxel size along i, j, k.
         upwards: Array axis along ``body_axis``, and whether it runs the same way (from foot to head).
+        extent: First plane along that axis and the one after the last, between which thirds are; ``None``: those of all
+            structures of the reference.
 
     Returns:
         One measurement per structure and metric.
@@ -141,7 +149,8 @@ def measure_case(
     boxes_p, boxes_r = label_boxes(predicted), label_boxes(reference)
     axis, up = upwards
     planes = [boxes_r[label][axis] for label in scoring.structures if label in boxes_r]
-    extent = (min(part.start for part in planes), max(part.stop for part in planes)) if planes else (0, predicted.shape[axis])
+    if extent is None:
+        extent = (min(part.start for part in planes), max(part.stop for part in planes)) if planes else (0, predicted.shape[axis])
     for label, name in scoring.structures.items():
         box = union_box(boxes_p.get(label), boxes_r.get(label))
         mask_p, mask_r = predicted[box] == label, reference[box] == label

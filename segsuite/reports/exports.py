@@ -16,6 +16,11 @@ __all__ = ["as_latex", "as_markdown", "nnunet_summary", "write_exports"]
 PASTED = ("dice", "hd95", "assd", "surface_dice_2mm")
 TITLES = {"dice": "Dice", "hd95": "HD95 (mm)", "assd": "ASSD (mm)", "surface_dice_2mm": "surface Dice 2 mm"}
 NNUNET = {"dice": "Dice", "iou": "IoU"}
+LATEX = str.maketrans(
+    {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {special: f"\\{special}" for special in "&%$#_{}"}
+)
+MARKDOWN = str.maketrans({"|": r"\|", "<": "&lt;", "\\": r"\\", "`": r"\`", "[": "&#91;"})
 
 
 def as_markdown(summary: Mapping[str, Any], metrics: Sequence[str] = PASTED) -> str:
@@ -29,7 +34,7 @@ def as_markdown(summary: Mapping[str, Any], metrics: Sequence[str] = PASTED) -> 
         Markdown.
     """
     head, rows = _cells(summary, metrics)
-    lines = [head, ["---"] * len(head), *rows]
+    lines = [head, ["---"] * len(head), *([_plain(name), *cells] for name, *cells in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -115,7 +120,13 @@ def _cell(entry: Mapping[str, Any]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("&", "\\&").replace("%", "\\%").replace("_", "\\_")
+    """Text that LaTeX prints as it is: a label's name must not be able to read a file."""
+    return " ".join(text.split()).translate(LATEX)
+
+
+def _plain(text: str) -> str:
+    """Text that a Markdown table prints as it is, in one cell."""
+    return " ".join(text.split()).translate(MARKDOWN)
 
 
 def _mean(values: Any) -> float | None:

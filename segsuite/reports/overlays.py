@@ -16,7 +16,7 @@ from segsuite.shapes import Spacing
 from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.grid import Grid, network_grid, resample
 from segsuite.volumes.reading import read_labels, read_volume
-from segsuite.volumes.writing import side_volume
+from segsuite.volumes.writing import is_side_volume, side_volume
 
 __all__ = ["as_data_uri", "overlay_figure", "side_maps"]
 
@@ -81,7 +81,7 @@ def side_maps(mask: Path) -> list[tuple[str, Path]]:
         Name and file, sorted.
     """
     start = without_ending(side_volume(mask, "map_").name)
-    found = sorted(path for path in mask.parent.glob("*_map_*") if path.name.startswith(start))
+    found = sorted(path for path in mask.parent.glob("*_map_*") if path.name.startswith(start) and is_side_volume(path))
     return [(without_ending(path.name.removeprefix(start)).replace("_", " "), path) for path in found]
 
 

@@ -82,7 +82,7 @@ def shared_values(tables: Sequence[tuple[pd.DataFrame, pd.DataFrame]], *, metric
     """The values of every case and structure that all evaluations expected.
 
     A miss is the image's diagonal; where only some predictions are rightly empty, those are perfect; where all are, the case
-    is left out.
+    is left out, and so is a case whose reference one of them could not read.
 
     Args:
         tables: Measurements and cases of each evaluation.
@@ -94,7 +94,8 @@ def shared_values(tables: Sequence[tuple[pd.DataFrame, pd.DataFrame]], *, metric
     diagonals = dict(zip(tables[0][1]["case"], tables[0][1]["diagonal_mm"], strict=True))
     merged: pd.DataFrame | None = None
     for number, (measurements, _) in enumerate(tables):
-        chosen = measurements[measurements["metric"] == metric][["label_name", "case", "patient_id", "value"]]
+        known = (measurements["metric"] == metric) & (measurements["status"] != "no reference")
+        chosen = measurements[known][["label_name", "case", "patient_id", "value"]]
         chosen = chosen.rename(columns={"value": str(number)})
         merged = chosen if merged is None else merged.merge(chosen.drop(columns="patient_id"), on=["label_name", "case"])
     assert merged is not None  # noqa: S101 - there is at least one table

@@ -17,9 +17,17 @@ from segsuite.errors import VolumeError
 from segsuite.files import write_json
 from segsuite.reports.statistics import mean_with_interval, median_with_interval
 
-__all__ = ["FEW_PATIENTS", "read_evaluation", "subgroups", "summarise", "write_summary"]
+__all__ = ["FEW_PATIENTS", "notes_on", "read_evaluation", "subgroups", "summarise", "write_summary"]
 
 MISSED = ("missed", "no prediction")
+SINCE_FIRST = {"missing", "undeclared", "notes"}
+"""Columns of ``cases.csv`` that the first version did not write."""
+N_NAMED = 5
+"""Cases named in a note."""
+MOST_NOTES = 20
+"""Notes on files in a summary; the table holds all."""
+PLAIN_NUMBER = r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?"
+"""A number as people write amounts; ``012`` and ``1_2`` are names."""
 FEW_PATIENTS = 20
 """Below this an interval says little, and the report says so."""
 N_PARTS = 3
@@ -43,9 +51,13 @@ def read_evaluation(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     for path in paths:
         if not path.is_file():
             raise VolumeError(f"{folder} must hold {path.name}, got none. Run `segsuite evaluate` first.")
-    text = {"case": str, "patient_id": str}
-    measurements = pd.read_csv(paths[0], dtype={**text, "label_name": str}, keep_default_na=False, na_values={"value": ["nan"]})
-    return measurements, pd.read_csv(paths[1], dtype=text, keep_default_na=False)
+    text = {"case": str, "patient_id": str, "label_name": str}
+    measurements = pd.read_csv(paths[0], dtype=text, keep_default_na=False, na_values={"value": ["nan"]})
+    cases = pd.read_csv(paths[1], dtype=str, keep_default_na=False)  # a site `012` or `1_2` is no number
+    cases["diagonal_mm"] = cases["diagonal_mm"].astype(float)
+    for name in SINCE_FIRST - set(cases.columns):  # a folder that an earlier version wrote
+        cases[name] = cases["reason"].map(lambda reason: "prediction" if reason else "") if name == "missing" else ""
+    return measurements, cases
 
 
 def summarise(measurements: pd.DataFrame, cases: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
@@ -57,9 +69,10 @@ def summarise(measurements: pd.DataFrame, cases: pd.DataFrame, *, seed: int = 0)
         seed: Of the bootstrap.
 
     Returns:
-        ``n_expected``, ``n_without_prediction``, ``structures``: name to metric to ``mean``, ``low``, ``high``,
-        ``median``, ``median_low``, ``median_high``, ``unit``, ``n_scored``, ``n_expected``, ``n_missed``, ``n_spurious``,
-        ``n_empty``; and ``mean``: metric to the mean over the structures that it was measured for.
+        ``n_expected``, ``n_without_prediction``, ``n_without_reference``; ``structures``: name to metric to ``mean``, ``low``,
+        ``high``, ``median``, ``median_low``, ``median_high``, ``unit``, ``n_scored``, ``n_expected``, ``n_missed``,
+        ``n_spurious``, ``n_empty``, ``n_without_reference``; and ``mean``: metric to the mean over the structures that it was
+        measured for.
     """
     diagonals: dict[str, float] = dict(zip(cases["case"], cases["diagonal_mm"], strict=True))
     structures: dict[str, dict[str, Any]] = {}
@@ -69,7 +82,8 @@ def summarise(measurements: pd.DataFrame, cases: pd.DataFrame, *, seed: int = 0)
     means = {metric: _mean([entry[metric]["mean"] for entry in structures.values() if metric in entry]) for metric in metrics}
     return {
         "n_expected": len(cases),
-        "n_without_prediction": int((cases["reason"] != "").sum()),
+        "n_without_prediction": int((cases["missing"] == "prediction").sum()),
+        "n_without_reference": int((cases["missing"] == "reference").sum()),
         "structures": structures,
         "mean": means,
     }
@@ -102,23 +116,55 @@ def subgroups(measurements: pd.DataFrame, cases: pd.DataFrame, attribute: str, *
     return found
 
 
-def write_summary(folder: Path, *, by: Sequence[str] = (), seed: int = 0) -> dict[str, Any]:
+def write_summary(folder: Path, *, by: Sequence[str] = (), seed: int = 0, notes: Sequence[str] = ()) -> dict[str, Any]:
     """``metrics_summary.json`` from the tables beside it.
 
     Args:
         folder: An evaluation folder.
         by: Columns of ``cases.csv`` by which the cohort is also split.
         seed: Of the bootstrap.
+        notes: What else whoever reads the scores should know.
 
     Returns:
-        The summary; with ``by`` it has ``subgroups``.
+        The summary; ``notes`` are also about labels that are no structures, and with ``by`` it has ``subgroups``.
     """
     measurements, cases = read_evaluation(folder)
     summary = summarise(measurements, cases, seed=seed)
+    summary["notes"] = [*notes, *notes_on(cases)]
     if by:
         summary["subgroups"] = {name: subgroups(measurements, cases, name, seed=seed) for name in by}
     write_json(folder / "metrics_summary.json", summary)
     return summary
+
+
+def notes_on(cases: pd.DataFrame) -> list[str]:
+    """What the files of an evaluation held beside its structures, and left open, each said once with its cases.
+
+    Args:
+        cases: One row per case.
+
+    Returns:
+        Sentences.
+    """
+    where: dict[str, list[str]] = {}
+    for case, text in zip(cases["case"], cases["undeclared"], strict=True):
+        for part in (part for part in text.split("; ") if part):
+            where.setdefault(part.split(":")[0], []).append(str(case))
+    said = []
+    for part, names in where.items():
+        side, _, what = part.partition(" ")
+        held = f"{'predictions' if side == 'predicted' else 'references'} hold {what}"
+        said.append(f"{held}, which is no declared structure and is not scored: {_listed(names)}")
+    left_open: dict[str, list[str]] = {}
+    for case, text in zip(cases["case"], cases["notes"], strict=True):
+        if text:
+            left_open.setdefault(text, []).append(str(case))
+    return said + [f"{_listed(names)}: {text}" for text, names in left_open.items()][:MOST_NOTES]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
+    return f"case{'s' if len(names) > 1 else ''} {', '.join(names[:N_NAMED])}{more}"
 
 
 def _summary_of(rows: pd.DataFrame, diagonals: Mapping[str, float], seed: int) -> dict[str, Any]:
@@ -143,14 +189,17 @@ def _summary_of(rows: pd.DataFrame, diagonals: Mapping[str, float], seed: int) -
         "n_missed": int(status.isin(MISSED).sum()),
         "n_spurious": int((status == "spurious").sum()),
         "n_empty": int((status == "empty").sum()),
+        "n_without_reference": int((status == "no reference").sum()),
     }
 
 
 def _values_of(column: pd.Series[Any]) -> pd.Series[Any]:
     """What cases are grouped by: words as they are, numbers of many values as thirds."""
     known = column.astype(str) != ""
-    numbers = pd.to_numeric(column.where(known), errors="coerce")
     words: pd.Series[Any] = column.astype(str).where(known, "unknown")
+    if not column[known].astype(str).str.fullmatch(PLAIN_NUMBER).all():
+        return words
+    numbers = pd.to_numeric(column.where(known), errors="coerce")
     if not known.any() or numbers[known].isna().any() or numbers.nunique() <= N_PARTS:
         return words
     thirds = pd.qcut(numbers[known], N_PARTS, duplicates="drop")

@@ -21,8 +21,8 @@ from segsuite.files import write_text
 from segsuite.reports.overlays import COLOURS
 from segsuite.reports.rendering import render
 from segsuite.volumes.cropping import bounding_box, enlarged_box
-from segsuite.volumes.grid import require_same_grid
 from segsuite.volumes.labels import labels_present
+from segsuite.volumes.orders import reordered
 from segsuite.volumes.reading import read_labels, read_volume
 from segsuite.volumes.volume import Volume
 
@@ -85,7 +85,7 @@ def viewer_of(cases: Sequence[LayeredCase], names: Mapping[int, str], *, most_by
     if not cases:
         return None
     # a closing tag inside the data would end the script
-    return {"cases": kept, "data": json.dumps(kept).replace("</", "<\\/"), "notes": notes}
+    return {"cases": kept, "data": json.dumps(kept).replace("<", "\\u003c"), "notes": notes}
 
 
 def viewer_script() -> str:
@@ -120,9 +120,7 @@ def write_view(case: LayeredCase, names: Mapping[int, str], out: Path) -> Path:
 def _entry(case: LayeredCase, names: Mapping[int, str]) -> tuple[dict[str, Any], str]:
     """One case as the template needs it, and what was changed for the page."""
     image = read_volume(case.image)
-    masks = [(title, read_labels(path)) for title, path in case.masks]
-    for (_, path), (_, mask) in zip(case.masks, masks, strict=True):
-        require_same_grid(image.grid, mask.grid, names=(str(case.image), str(path)))
+    masks = [(title, reordered(read_labels(path), image.grid, names=(str(case.image), str(path)))) for title, path in case.masks]
     present = [mask.labels != 0 for _, mask in masks if mask.labels.any()]
     box = tuple(slice(0, size) for size in image.grid.shape)
     inner = bounding_box(np.logical_or.reduce(present)) if present else box

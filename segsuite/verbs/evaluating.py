@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from segsuite.data.label_table import read_label_table
 from segsuite.engines.evaluation import EvaluatedCase, evaluate_pairs
-from segsuite.engines.evaluation_tables import EvaluationTables
+from segsuite.engines.evaluation_record import require_own, write_record
+from segsuite.engines.evaluation_tables import CASE_COLUMNS, EvaluationTables
 from segsuite.engines.inputs import with_attributes
-from segsuite.engines.pairing import Pair, find_pairs, structures_of
-from segsuite.errors import SettingsError, closest_hint
+from segsuite.engines.label_names import with_structures
+from segsuite.engines.pairing import Pair, Pairing, find_pairs
+from segsuite.errors import OutputError, SettingsError, closest_hint
 from segsuite.metrics.per_case import Scoring
 from segsuite.reports.conventions import CONVENTIONS_FILE
 from segsuite.reports.exports import write_exports
@@ -92,19 +94,21 @@ class Evaluation:
     Attributes:
         summary: As in ``metrics_summary.json``.
         n_cases: References.
-        problems: Case id to why there was no prediction to measure.
+        problems: Case id to why there was no prediction, or no reference, to measure, or not of all structures.
+        n_measured: Cases of which at least one structure was measured.
     """
 
     summary: dict[str, Any]
     n_cases: int
     problems: dict[str, str]
+    n_measured: int
 
     @property
     def exit_code(self) -> int:
         """0 all measured, 2 some not, 3 none."""
         if not self.problems:
             return 0
-        return 3 if len(self.problems) == self.n_cases else 2
+        return 2 if self.n_measured else 3
 
 
 def evaluate(
@@ -120,24 +124,27 @@ def evaluate(
     attributes: Path | None = None,
     workers: int = 1,
     seed: int = 0,
+    overwrite: bool = False,
     on_start: Callable[[int], None] | None = None,
     on_case: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Measure masks against references and write tables and summary. A killed evaluation goes on where it was.
 
     Args:
-        predictions: Folder or manifest.
-        references: Folder or manifest; decides which cases count.
+        predictions: Mask, folder (also a folder per case with a file per structure) or manifest.
+        references: The same; decides which cases count.
         out: Gets ``metrics_per_case.csv``, ``cases.csv``, ``metrics_summary.json``, and ``summary.md``, ``summary.tex`` and
-            ``nnunet_summary.json`` to paste or to feed to other tools.
+            ``nnunet_summary.json`` to paste or to feed to other tools; ``evaluation.json`` says how all is defined.
         measures: What is measured.
         data_root: For manifests.
         fold: For a manifest of references, only this fold.
-        labels: Table that names the integers, where no manifest does; see ``data.label_table``.
+        labels: Table that names the integers of the references, where no manifest and no ``labels.tsv`` beside them does;
+            see ``data.label_table``. Predictions that name their labels are matched by name.
         by: Attributes of the cases (site, scanner, group) by which the summary is also split.
         attributes: Table with a column ``case`` and what is known of each, beside what the manifest says.
         workers: Processes.
         seed: Of the bootstrap.
+        overwrite: Replace files in ``out`` that bear an evaluation's names and were not written by one.
         on_start: Called with the number of cases.
         on_case: Called with each case id.
 
@@ -146,13 +153,15 @@ def evaluate(
 
     Raises:
         SettingsError: A structure or an attribute that no case has.
+        OutputError: ``out`` is an input, or holds somebody else's files of these names.
     """
     measures = measures or Measures()
-    pairing = find_pairs(predictions, references, data_root=data_root, fold=fold)
-    pairs = pairing.pairs if attributes is None else with_attributes(pairing.pairs, attributes)
+    pairing = _pairing(predictions, references, data_root=data_root, fold=fold, labels=labels, attributes=attributes)
+    pairs = pairing.pairs
     _require_known(by, pairs)
-    named = pairing.structures if labels is None else read_label_table(labels)
-    scoring = measures.scoring(named or structures_of(pairs), ignore_label=pairing.ignore_label)
+    given = (predictions, references, labels, attributes)
+    _require_apart(out, [path for path in given if path is not None], pairs, overwrite=overwrite)
+    scoring = measures.scoring(pairing.structures, ignore_label=pairing.ignore_label)
     if on_start is not None:
         on_start(len(pairs))
     with EvaluationTables(out, pairs, scoring, attributes=by, probabilities=measures.probabilities) as tables:
@@ -167,17 +176,52 @@ def evaluate(
             if on_case is not None and pair.case_id in tables.done:
                 on_case(pair.case_id)
         evaluate_pairs(left, scoring, probabilities=measures.probabilities, workers=workers, on_case=collect)
+    return _summarised(out, scoring, by=by, seed=seed, notes=pairing.notes)
+
+
+def _pairing(
+    predictions: Path,
+    references: Path,
+    *,
+    data_root: Path | None,
+    fold: int | None,
+    labels: Path | None,
+    attributes: Path | None,
+) -> Pairing:
+    """The pairs with all that is known of cases and labels."""
+    pairing = find_pairs(predictions, references, data_root=data_root, fold=fold)
+    pairing = with_structures(pairing, None if labels is None else read_label_table(labels))
+    return pairing if attributes is None else replace(pairing, pairs=with_attributes(pairing.pairs, attributes))
+
+
+def _summarised(out: Path, scoring: Scoring, *, by: Sequence[str], seed: int, notes: Sequence[str]) -> Evaluation:
+    """Everything that is made of the tables."""
     (out / CONVENTIONS_FILE).unlink(missing_ok=True)  # an earlier evaluation's
-    summary = write_summary(out, by=by, seed=seed)
+    summary = write_summary(out, by=by, seed=seed, notes=notes)
     measurements, cases = read_evaluation(out)
     write_exports(out, summary, measurements, cases)
+    write_record(out, scoring, notes=notes)
     problems = cases[cases["reason"] != ""]
-    return Evaluation(summary, len(pairs), dict(zip(problems["case"], problems["reason"], strict=True)))
+    n_measured = int((~cases["missing"].isin(("prediction", "reference"))).sum())
+    return Evaluation(summary, len(cases), dict(zip(problems["case"], problems["reason"], strict=True)), n_measured)
+
+
+def _require_apart(out: Path, given: Sequence[Path], pairs: Sequence[Pair], *, overwrite: bool) -> None:
+    """Tables do not go among masks and images, and replace nothing that no evaluation wrote."""
+    real = out.resolve()
+    among = {path.parent.resolve() for pair in pairs for path in (*pair.files, pair.image) if path is not None}
+    if real in among or real in {path.resolve() for path in given}:
+        raise OutputError(
+            f"--out must not be a folder of masks or images, got {out}. Give a folder of its own: {out}/evaluation."
+        )
+    require_own(out, inputs=[path for path in given if path.is_file()], overwrite=overwrite)
 
 
 def _require_known(by: Sequence[str], pairs: Sequence[Pair]) -> None:
     known = {name for pair in pairs for name in pair.attributes}
     for name in by:
+        if name in CASE_COLUMNS:
+            raise SettingsError(f"--by must name no column that cases.csv has already, got `{name}`. Rename the attribute.")
         if name not in known:
             raise SettingsError(f"--by must name an attribute of the cases, got `{name}`. {closest_hint(name, known)}")
 

@@ -12,8 +12,9 @@ from segsuite.errors import InputError, VolumeError
 from segsuite.files import make_folder, write_text
 from segsuite.volumes.dicom_segmentation import read_dicom_segmentation, write_dicom_segmentation
 from segsuite.volumes.formats.endings import without_ending
-from segsuite.volumes.reading import is_image, read_labels
-from segsuite.volumes.writing import is_side_volume, write_mask
+from segsuite.volumes.mask_files import list_masks
+from segsuite.volumes.reading import read_labels
+from segsuite.volumes.writing import write_mask
 
 __all__ = ["export_masks", "import_segmentation"]
 
@@ -42,7 +43,7 @@ def export_masks(
     if masks.is_file():
         write_dicom_segmentation(out, read_labels(masks), series, structures, made_by=made_by)
         return {}
-    found = [path for path in sorted(masks.rglob("*")) if path.is_file() and is_image(path) and not is_side_volume(path)]
+    found = list_masks(masks).masks
     if not found:
         raise VolumeError(f"{masks} must hold masks, got none.")
     failures = {}

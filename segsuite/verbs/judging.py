@@ -18,7 +18,7 @@ from segsuite.reports.ranking import Ranked, rank_evaluations
 from segsuite.reports.repeats import RepeatComparison, compare_repeats
 from segsuite.reports.tables import read_evaluation
 from segsuite.reports.viewer import LayeredCase, write_view
-from segsuite.volumes.grid import require_same_grid
+from segsuite.volumes.orders import order_onto
 from segsuite.volumes.reading import read_grid
 
 __all__ = ["compare", "compare_seeds", "conventions", "draw_overlay", "rank", "write_viewer"]
@@ -154,7 +154,7 @@ def draw_overlay(image: Path, mask: Path | None, reference: Path | None, out: Pa
         raise SettingsError(f"--out must end with one of {', '.join(f'.{name}' for name in PICTURES)}, got `{out.name}`.")
     for path in (mask, reference):
         if path is not None:
-            require_same_grid(read_grid(image), read_grid(path), names=(str(image), str(path)))
+            order_onto(read_grid(path), read_grid(image), names=(str(image), str(path)))
     figure = overlay_figure(image, mask, reference)
     make_folder(out.resolve().parent)
     write_atomically(out, lambda temporary: figure.savefig(temporary, format=kind, dpi=dpi))

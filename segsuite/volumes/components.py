@@ -12,7 +12,9 @@ __all__ = ["keep_largest_component", "keep_largest_component_per_label"]
 
 
 def keep_largest_component(mask: Mask) -> Mask:
-    """The largest 26-connected component; of two equal ones the one that comes first in memory order.
+    """The largest 26-connected component; of two equal ones the one that comes first in the array's order.
+
+    Masks are made of upright images (``volumes.orders``), where that order does not depend on a file's.
 
     Args:
         mask: Boolean (i, j, k).

@@ -21,7 +21,8 @@ from segsuite.errors import OutputError, VolumeError
 from segsuite.files import write_atomically
 from segsuite.shapes import LabelMap
 from segsuite.volumes.dicom import read_slices
-from segsuite.volumes.grid import Grid, back_to_grid, require_same_grid
+from segsuite.volumes.grid import Grid, back_to_grid
+from segsuite.volumes.orders import reordered
 from segsuite.volumes.volume import Volume
 
 __all__ = ["code_of", "read_dicom_segmentation", "write_dicom_segmentation"]
@@ -84,7 +85,7 @@ def write_dicom_segmentation(
     """
     voxels, affine, files = read_slices(series, series_uid=series_uid)
     grid = Grid(voxels.shape, affine)
-    require_same_grid(grid, mask.grid, names=(str(series), str(mask.path)))
+    mask = reordered(mask, grid, names=(str(series), str(mask.path)))
     present = [int(value) for value in np.unique(mask.labels) if value]
     if not present:
         raise VolumeError(f"{mask.path} must have at least one structure for a DICOM segmentation, got an empty mask.")

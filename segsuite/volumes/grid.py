@@ -17,6 +17,7 @@ from scipy import ndimage
 from segsuite.errors import GridError
 from segsuite.shapes import Affine, FloatArray, LabelMap, Size, Spacing
 from segsuite.volumes.labels import labels_present
+from segsuite.volumes.orientation import orientation_of
 
 __all__ = [
     "AxisMap",
@@ -70,7 +71,7 @@ class Grid:
     @property
     def orientation(self) -> str:
         """Three letters, for example ``LPS``: the side that each axis runs towards."""
-        return "".join(nio.aff2axcodes(self.affine))
+        return "".join(nio.ornt2axcodes(orientation_of(self.affine)))
 
     @property
     def diagonal_mm(self) -> float:
@@ -85,7 +86,7 @@ class Grid:
     @property
     def body_axes(self) -> tuple[int, int, int]:
         """For each array axis the body's axis that it mostly runs along: 0 left-right, 1 back-front, 2 foot-head."""
-        i, j, k = (int(axis) for axis in nio.io_orientation(self.affine)[:, 0])
+        i, j, k = (int(axis) for axis in orientation_of(self.affine)[:, 0])
         return i, j, k
 
     def cropped(self, box: tuple[slice, ...]) -> Grid:
@@ -155,7 +156,7 @@ def network_grid(native: Grid, *, spacing_mm: Spacing | None) -> Grid:
     Returns:
         A grid that shares its axes with ``native``.
     """
-    order = nio.io_orientation(native.affine)
+    order = orientation_of(native.affine)
     to_native = nio.inv_ornt_aff(order, native.shape)
     canonical = native.affine @ to_native
     inverse = np.argsort(order[:, 0])

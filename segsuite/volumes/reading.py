@@ -20,17 +20,20 @@ from segsuite.volumes.formats.freesurfer import describe_mgh, is_mgh
 from segsuite.volumes.formats.metaimage import describe_metaimage, is_metaimage
 from segsuite.volumes.formats.nifti import describe_nifti, is_nifti
 from segsuite.volumes.formats.nrrd import describe_nrrd, is_nrrd
-from segsuite.volumes.grid import Grid, require_same_grid
+from segsuite.volumes.grid import Grid
 from segsuite.volumes.label_values import whole_labels
+from segsuite.volumes.orders import reordered
 from segsuite.volumes.segments import Segment, join_layers, segments_of
 from segsuite.volumes.volume import Volume
 
 __all__ = [
+    "holds_fractions",
     "image_ending",
     "is_image",
     "read_channels",
     "read_grid",
     "read_labels",
+    "read_segment_names",
     "read_segments",
     "read_stored",
     "read_volume",
@@ -100,7 +103,7 @@ def read_channels(paths: Sequence[Path], *, series_uid: str | None = None, n_cha
     """One image whose channels come from one file each (or from one 4-D file).
 
     Args:
-        paths: One path for all channels, or one per channel, all on one grid.
+        paths: One path for all channels, or one per channel, all on one grid; in the storage order of the first.
         series_uid: As in ``read_volume``.
         n_channels: How many channels must come; ``None``: as many as there are paths.
 
@@ -118,11 +121,10 @@ def read_channels(paths: Sequence[Path], *, series_uid: str | None = None, n_cha
         raise VolumeError(f"{wanted} channels must come, got {len(paths)} files: {', '.join(map(str, paths))}.")
     volumes = [read_volume(path) for path in paths]
     first = volumes[0]
-    for other in volumes[1:]:
-        require_same_grid(first.grid, other.grid, names=(str(first.path), str(other.path)))
+    alike = [reordered(other, first.grid, names=(str(first.path), str(other.path))) for other in volumes]
     notes = tuple(dict.fromkeys(note for volume in volumes for note in volume.notes))
     sides_known = all(volume.sides_known for volume in volumes)
-    return Volume(np.concatenate([volume.array for volume in volumes]), first.grid, first.path, first.header, notes, sides_known)
+    return Volume(np.concatenate([volume.array for volume in alike]), first.grid, first.path, first.header, notes, sides_known)
 
 
 def read_labels(path: Path, *, mapping: dict[int, int] | None = None, segment_order: Sequence[str] = ()) -> Volume:
@@ -169,6 +171,37 @@ def read_segments(path: Path) -> list[Segment]:
     """
     with _described(path) as found:
         return segments_of(found.segments, path)
+
+
+def read_segment_names(path: Path) -> dict[int, str]:
+    """``read_segments`` as a table.
+
+    Args:
+        path: A label map.
+
+    Returns:
+        Integer to name, in order of the integers; empty where the file names none.
+
+    Raises:
+        FileNotFoundError: Nothing is there.
+        VolumeError: Unreadable.
+    """
+    return {one.value: one.name for one in sorted(read_segments(path), key=lambda one: one.value)}
+
+
+def holds_fractions(path: Path) -> bool:
+    """Whether a file's number format is a float, from the header alone.
+
+    Args:
+        path: As in ``read_stored``.
+
+    Raises:
+        FileNotFoundError: Nothing is there.
+        VolumeError: Unreadable.
+        GridError: A placement that cannot be.
+    """
+    with _described(path) as found:
+        return found.dtype.kind == "f"
 
 
 def read_grid(path: Path) -> Grid:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segsuite.errors import OutputError, VolumeError
+from segsuite.errors import InputError, OutputError, VolumeError
 from segsuite.files import remove_unfinished, write_atomically
 from segsuite.shapes import FloatArray
 from segsuite.volumes.formats.endings import WRITTEN_ENDINGS, image_ending, without_ending
 from segsuite.volumes.formats.written import metaimage_bytes, mgh_bytes, nifti_bytes, nrrd_bytes, packed, storable
-from segsuite.volumes.reading import read_stored
+from segsuite.volumes.reading import holds_fractions, read_stored
 from segsuite.volumes.volume import Volume
 
 __all__ = ["is_side_volume", "remove_unfinished_outputs", "side_volume", "write_image", "write_mask"]
@@ -53,12 +53,25 @@ def remove_unfinished_outputs(mask: Path) -> None:
 
 
 def is_side_volume(path: Path) -> bool:
-    """Whether a file is such a volume and no mask.
+    """Whether a file is such a volume and no mask: its mask lies beside it, and it holds fractions.
+
+    ``label_map_01`` and ``p2_map_final`` are usual names of masks, so that the name alone does not tell.
 
     Args:
         path: The file.
     """
-    return any(mark in path.name for mark in SIDE_VOLUMES)
+    ending = image_ending(path)
+    stem = without_ending(path.name)
+    owners = (stem[:at] for mark in SIDE_VOLUMES for at in range(1, len(stem)) if stem.startswith(mark, at))
+    return any(path.with_name(f"{owner}{ending}").is_file() for owner in owners) and _holds_fractions(path)
+
+
+def _holds_fractions(path: Path) -> bool:
+    """By the number format in the header; what cannot be read is taken for a mask, so that somebody hears of it."""
+    try:
+        return holds_fractions(path)
+    except (InputError, OSError):
+        return False
 
 
 def write_mask(path: Path, labels: NDArray[Any], *, like: Volume) -> None:

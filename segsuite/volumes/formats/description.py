@@ -31,6 +31,7 @@ class Description:
     Attributes:
         shape: Voxels along the axes as stored; three in space, then times or channels.
         affine: Voxel index to RAS+ mm.
+        dtype: Of a voxel as stored.
         voxels: Reads them, (i, j, k, ...), and checks that the file ends there.
         header: What has to be written back with a result, by the format's own names.
         notes: Sentences for the user.
@@ -40,6 +41,7 @@ class Description:
 
     shape: tuple[int, ...]
     affine: Affine
+    dtype: np.dtype[Any]
     voxels: Callable[[], NDArray[Any]]
     header: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -63,4 +63,4 @@ def describe_mgh(content: Content) -> Description:
         content.rest(MOST_TAG_BYTES)  # scan parameters and tags; read for the checksum
         return array
 
-    return Description(shape, affine, voxels, notes=() if placed else (note,), sides_known=placed)
+    return Description(shape, affine, dtype, voxels, notes=() if placed else (note,), sides_known=placed)

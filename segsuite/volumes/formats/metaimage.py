@@ -82,7 +82,7 @@ def describe_metaimage(content: Content) -> Description:
 
     stored = (*shape, body.shape[0]) if has_channels else shape
     header = {"DistanceUnits": unit, "unit_mm": _UNITS_MM[unit]} if converted else {}
-    return Description(stored, _LPS_TO_RAS @ affine, voxels, header, notes + converted, known)
+    return Description(stored, _LPS_TO_RAS @ affine, body.dtype, voxels, header, notes + converted, known)
 
 
 def _fields(content: Content) -> dict[str, str]:

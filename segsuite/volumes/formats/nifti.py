@@ -101,7 +101,7 @@ def describe_nifti(content: Content) -> Description:
         with open_content(partner, unpack=partner.stat().st_size != n_bytes) as other:
             return _scaled(_raw(other, offset, shape, dtype), header, content.path)
 
-    return Description(shape, affine, voxels, kept, placed.notes + converted, placed.sides_known)
+    return Description(shape, affine, dtype, voxels, kept, placed.notes + converted, placed.sides_known)
 
 
 def _byte_order(start: bytes) -> tuple[str, int]:

@@ -108,7 +108,7 @@ def describe_nrrd(content: Content) -> Description:
     header = {"space units": unit, "unit_mm": unit_mm} if converted else {}
     stored = tuple(shape[axis] for axis in order)
     segments = {key: value for key, value in keys.items() if _SEGMENT.match(key)}
-    return Description(stored, affine, voxels, header, notes + converted, known, segments)
+    return Description(stored, affine, body.dtype, voxels, header, notes + converted, known, segments)
 
 
 def _fields(content: Content) -> tuple[dict[str, str], dict[str, str]]:

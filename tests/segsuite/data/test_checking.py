@@ -23,6 +23,18 @@ def test_a_sound_cohort_has_no_findings(cohort: Manifest, cohort_folder: Path) -
     assert check_manifest(cohort, cohort_folder)[0] == []
 
 
+def test_a_mask_stored_in_another_order_than_its_image_is_no_finding(tmp_path: Path, write_nifti: Write) -> None:
+    write_nifti(tmp_path / "image.nii.gz", IMAGE, np.diag([1.0, 2.0, 3.0, 1.0]))
+    turned = np.array([[0, -1, 0, 2], [0, 0, 2, 0], [3, 0, 0, 0], [0, 0, 0, 1.0]])
+    write_nifti(tmp_path / "label.nii.gz", LABEL.transpose(2, 0, 1)[:, ::-1], turned)
+    findings, _ = check_manifest(manifest_of(Case(image="image.nii.gz", label="label.nii.gz", case_id="c")), tmp_path)
+    assert findings == []
+    turned[0, 3] = 2.2
+    write_nifti(tmp_path / "label.nii.gz", LABEL.transpose(2, 0, 1)[:, ::-1], turned)
+    findings, _ = check_manifest(manifest_of(Case(image="image.nii.gz", label="label.nii.gz", case_id="c")), tmp_path)
+    assert [finding.kind for finding in findings] == ["grid"]
+
+
 def test_all_findings_are_reported_not_the_first(tmp_path: Path, write_nifti: Write) -> None:
     """Nine cases, each wrong in its own way; one look finds them all."""
     good = write_nifti(tmp_path / "good.nii.gz", IMAGE)

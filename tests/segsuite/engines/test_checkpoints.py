@@ -18,6 +18,7 @@ from segsuite.engines.budget import Budget
 from segsuite.engines.processes import let_training_end_first
 from segsuite.engines.run_folder import RunFolder
 from segsuite.engines.training import fit
+from segsuite.errors import Advice, TrainingError
 
 N_STEPS, PER_EPOCH, BATCH = 12, 4, 2
 
@@ -121,3 +122,34 @@ def test_sigterm_loses_no_step_and_is_an_interrupt(workers: int, place: tuple[st
     rows = [line.split(",") for line in (tmp_path / "history.csv").read_text().splitlines()[1:]]
     assert [int(row[0]) for row in rows if row[2] == "data_wait_share"] == [4, 8, 12]
     assert [int(row[0]) for row in rows if row[2] == "validation_dice"] == [8]
+
+
+def killed_in(folder: Path, step: int) -> Path:
+    def die(what: str, now: int) -> None:
+        if (what, now) == ("step", step):
+            raise OSError("killed")
+
+    with pytest.raises(OSError, match="killed"):
+        trained(folder, workers=0, at=die)
+    return folder / "checkpoints"
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(damage: str, tmp_path: Path) -> None:
+    """torch.load takes a flipped bit for a weight and says nothing; the ZIP's checksums tell."""
+    last = killed_in(tmp_path, 9) / "last.ckpt"
+    content = bytearray(last.read_bytes())
+    middle = content.index(b"data/0") + 200
+    content[middle] ^= 8
+    last.write_bytes({"cut": bytes(content[: len(content) // 2]), "flipped": bytes(content), "empty": b""}[damage])
+    with pytest.warns(Advice, match=r"last\.ckpt is damaged: going on from last_before\.ckpt"):
+        found = trained(tmp_path, workers=0)
+    assert found["seen"].ravel().tolist() == list(range(N_STEPS * BATCH))
+
+
+def test_no_readable_checkpoint_is_said_and_nothing_is_deleted(tmp_path: Path) -> None:
+    folder = killed_in(tmp_path, 9)
+    before = {path.name: path.write_bytes(b"damaged") for path in folder.iterdir()}
+    with pytest.raises(TrainingError, match=r"got last\.ckpt, last_before\.ckpt, damaged\. Delete .*checkpoints to begin"):
+        trained(tmp_path, workers=0)
+    assert {path.name for path in folder.iterdir()} == set(before)

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from segsuite.engines.pairing import find_pairs, structures_of
+from segsuite.data.manifest import Case, Manifest, write_manifest
+from segsuite.engines.label_names import with_structures
+from segsuite.engines.pairing import find_pairs
 from segsuite.errors import ManifestError
 
 
@@ -40,9 +42,67 @@ def test_other_places_and_endings_and_nnunet_names(tmp_path: Path) -> None:
     assert paired(predictions, references) == {"a": "deep/a.nrrd", "b": "b_0000.nii.gz"}
 
 
-def test_two_predictions_of_one_name_are_none(tmp_path: Path) -> None:
+def reasons(predictions: Path, references: Path) -> dict[str, str]:
+    return {pair.case_id: pair.reason for pair in find_pairs(predictions, references).pairs}
+
+
+def test_two_predictions_of_one_name_are_none_and_both_are_named(tmp_path: Path) -> None:
     predictions = touch(tmp_path / "p", "x/a.nii.gz", "y/a.nii.gz")
-    assert paired(predictions, touch(tmp_path / "r", "a.nii.gz")) == {"a": None}
+    references = touch(tmp_path / "r", "a.nii.gz")
+    assert paired(predictions, references) == {"a": None}
+    assert "but several that may be meant: x/a.nii.gz, y/a.nii.gz" in reasons(predictions, references)["a"]
+
+
+def test_two_files_of_one_prediction_are_refused(tmp_path: Path) -> None:
+    predictions = touch(tmp_path / "p", "a.nii.gz", "a.nrrd", "b.nii", "unasked.nii", "unasked.mha")
+    with pytest.raises(ManifestError, match=r"several files of 1 cases \(a: a.nii.gz, a.nrrd\)"):
+        find_pairs(predictions, touch(tmp_path / "r", "a.nii.gz", "b.nii.gz"))
+
+
+def test_masks_called_map_pair(tmp_path: Path) -> None:
+    names = ["label_map_01.nii.gz", "p2.nii.gz", "p2_map_final.nii.gz", "x_probability_map_2.nii.gz"]
+    found = paired(touch(tmp_path / "p", *names), touch(tmp_path / "r", *names))
+    assert sorted(filter(None, found.values())) == names
+
+
+def test_a_segmentation_pairs_with_its_scan_s_name(tmp_path: Path) -> None:
+    assert paired(touch(tmp_path / "p", "p1.nii.gz"), touch(tmp_path / "r", "p1.seg.nrrd")) == {"p1": "p1.nii.gz"}
+
+
+def test_two_masks_are_a_pair_whatever_they_are_called(tmp_path: Path) -> None:
+    pair = find_pairs(touch(tmp_path, "model.nii.gz") / "model.nii.gz", touch(tmp_path, "rater.mha") / "rater.mha").pairs[0]
+    assert (pair.case_id, pair.predicted) == ("rater", tmp_path / "model.nii.gz")
+
+
+def test_an_image_s_name_that_is_another_case_s_id_pairs_nothing(tmp_path: Path) -> None:
+    """Case `x` was drawn on image b; case `b` is another one, and the only prediction is its own."""
+    rows = [Case(image="b.nii", label="l/x.nii", case_id="x"), Case(image="c.nii", label="l/b.nii", case_id="b")]
+    write_manifest(tmp_path / "m.json", Manifest(name="m", training=rows))
+    pairs = find_pairs(touch(tmp_path / "p", "b.nii.gz"), tmp_path / "m.json").pairs
+    assert [pair.predicted is not None for pair in pairs] == [True, False]
+
+
+def test_one_file_that_two_references_may_mean_is_neither_s(tmp_path: Path) -> None:
+    rows = [Case(image="i/y_0000.nii", label="l/u.nii", case_id="one"), Case(image="i/z.nii", label="l/y.nii", case_id="two")]
+    write_manifest(tmp_path / "m.json", Manifest(name="m", training=rows))
+    pairs = find_pairs(touch(tmp_path / "p", "q/y_0000.nii.gz"), tmp_path / "m.json").pairs
+    assert [pair.predicted for pair in pairs] == [None, None]
+    assert "y_0000.nii.gz fits several references" in pairs[0].reason
+
+
+def test_what_is_not_scored_and_what_is_near_are_said(tmp_path: Path) -> None:
+    predictions = touch(tmp_path / "p", "case_1_seg.nii.gz", "case_2.nii.gz")
+    references = touch(tmp_path / "r", "case_1.nii.gz", "case_2.nii.gz")
+    assert reasons(predictions, references)["case_1"] == "no prediction of this name (the nearest is `case_1_seg`)"
+    assert find_pairs(predictions, references).notes == ["predictions without a reference are not scored: case_1_seg"]
+
+
+def test_a_folder_of_structures_is_the_prediction_of_a_label_map(tmp_path: Path) -> None:
+    rows = [Case(image=f"{name}.nii", label=f"l/{name}.nii", case_id=name) for name in ("s1", "s2")]
+    write_manifest(tmp_path / "m.json", Manifest(name="m", labels={"background": 0, "Liver": 1}, training=rows))
+    pairs = find_pairs(touch(tmp_path / "p", "s1/liver.nii.gz", "s1/aorta.nii.gz", "s2/notes.nii.gz"), tmp_path / "m.json").pairs
+    assert sorted(pairs[0].predicted_files) == ["aorta", "liver"]
+    assert not pairs[1].predicted_files
 
 
 def test_manifest_pairs_by_case_id_or_image_name(cohort_folder: Path, tmp_path: Path) -> None:
@@ -55,8 +115,8 @@ def test_manifest_pairs_by_case_id_or_image_name(cohort_folder: Path, tmp_path: 
 
 
 def test_structures_are_those_of_the_references(cohort_folder: Path) -> None:
-    pairs = find_pairs(cohort_folder / "labels", cohort_folder / "labels").pairs
-    assert structures_of(pairs) == {n: f"label {n}" for n in (1, 2, 3, 4)}
+    pairing = with_structures(find_pairs(cohort_folder / "labels", cohort_folder / "labels"))
+    assert pairing.structures == {n: f"label {n}" for n in (1, 2, 3, 4)}
 
 
 class TestRefusals:

@@ -24,7 +24,9 @@ def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
     measurements = pd.DataFrame(ROWS, columns=columns)
     measurements["patient_id"], measurements["status"] = measurements["case"], "ok"
     measurements.loc[measurements["case"] == "c", "status"] = "empty"
-    cases = pd.DataFrame({"case": list("abc"), "diagonal_mm": 100.0, "reason": "", "predicted": "p", "reference": "r"})
+    cases = pd.DataFrame(
+        {"case": list("abc"), "diagonal_mm": 100.0, "reason": "", "missing": "", "predicted": "p", "reference": "r"}
+    )
     return measurements, cases
 
 
@@ -37,6 +39,23 @@ def test_tables_to_paste_hold_means_intervals_and_counts(tables: tuple[pd.DataFr
     latex = as_latex(summary)
     assert latex.startswith("\\begin{tabular}{lrrr}\n\\toprule\n")
     assert "right lobe & 2 of 3 & 0.700 [" in latex
+
+
+@pytest.mark.parametrize(
+    ("name", "latex", "markdown"),
+    [
+        (r"\input{/etc/passwd}", r"\textbackslash{}input\{/etc/passwd\}", r"\\input{/etc/passwd}"),
+        ("a#b$c&d%e", r"a\#b\$c\&d\%e", "a#b$c&d%e"),
+        ("x^2~y", r"x\textasciicircum{}2\textasciitilde{}y", "x^2~y"),
+        ("one|two\nthree", "one|two three", r"one\|two three"),
+        ("[see](javascript:x)<b>", "[see](javascript:x)<b>", "&#91;see](javascript:x)&lt;b>"),
+    ],
+)
+def test_names_are_printed_as_they_are(tables: tuple[pd.DataFrame, pd.DataFrame], name: str, latex: str, markdown: str) -> None:
+    measurements, cases = tables
+    summary = summarise(measurements.assign(label_name=name), cases)
+    assert f"{latex} & 2 of 3" in as_latex(summary)
+    assert f"| {markdown} | 2 of 3" in as_markdown(summary)
 
 
 def test_nnunets_shape(tables: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ def evaluation(values: dict[str, list[float]], metric: str = "dice", patients: l
     for structure, numbers in values.items():
         cases = [f"c{n}" for n in range(len(numbers))]
         columns = {"case": cases, "patient_id": patients or cases, "label_name": structure, "metric": metric, "value": numbers}
+        columns["status"] = "ok"
         parts.append(pd.DataFrame(columns))
     return pd.concat(parts), pd.DataFrame({"case": cases, "diagonal_mm": 100.0})
 

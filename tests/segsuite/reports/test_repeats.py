@@ -18,7 +18,7 @@ def trainings(means: list[float], metric: str = "dice", structure: str = "x") ->
     cases = ["a", "b", "c"]
     found = []
     for mean in means:
-        columns = {"case": cases, "patient_id": cases, "label_name": structure, "metric": metric}
+        columns = {"case": cases, "patient_id": cases, "label_name": structure, "metric": metric, "status": "ok"}
         rows = pd.DataFrame({**columns, "value": [mean - 0.1, mean, mean + 0.1]})
         found.append((rows, pd.DataFrame({"case": cases, "diagonal_mm": 100.0})))
     return found

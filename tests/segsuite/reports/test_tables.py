@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from segsuite.errors import VolumeError
-from segsuite.reports.tables import read_evaluation, summarise, write_summary
+from segsuite.reports.tables import notes_on, read_evaluation, summarise, write_summary
 
 HEADER = "case,patient_id,label_index,label_name,metric,value,unit,status\n"
 
@@ -63,3 +63,24 @@ def test_numeric_case_ids_stay_text(folder: Path) -> None:
 def test_no_evaluation_there(tmp_path: Path) -> None:
     with pytest.raises(VolumeError, match=r"must hold metrics_per_case.csv, got none. Run `segsuite evaluate` first"):
         read_evaluation(tmp_path)
+
+
+def test_what_files_held_beside_the_structures_is_said_once(folder: Path) -> None:
+    cases = read_evaluation(folder)[1]
+    cases["undeclared"] = ["predicted 255: 7 voxels", "predicted 255: 9 voxels; reference 5: 1 voxels", "", ""]
+    cases["notes"] = ["", "units were converted", "", "units were converted"]
+    assert notes_on(cases) == [
+        "predictions hold 255, which is no declared structure and is not scored: cases a, b",
+        "references hold 5, which is no declared structure and is not scored: case b",
+        "cases b, d: units were converted",
+    ]
+
+
+def test_a_broken_reference_is_counted_and_leaves_the_mean(folder: Path) -> None:
+    measurements, cases = read_evaluation(folder)
+    measurements.loc[measurements["case"] == "d", ["value", "status"]] = [float("nan"), "no reference"]
+    cases.loc[cases["case"] == "d", "missing"] = "reference"
+    summary = summarise(measurements, cases)
+    dice = summary["structures"]["x"]["dice"]
+    assert (dice["mean"], dice["n_scored"], dice["n_missed"], dice["n_without_reference"]) == (pytest.approx(0.45), 2, 1, 1)
+    assert (summary["n_without_prediction"], summary["n_without_reference"]) == (0, 1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import gzip
 import json
 import re
@@ -74,6 +75,14 @@ def test_mask_on_another_grid_is_refused(case: LayeredCase, tmp_path: Path, writ
         viewer_of([LayeredCase("a", case.image, [("m", other)])], {}, most_bytes=WITHOUT_LIMIT)
 
 
+def test_mask_whose_file_stores_the_axes_in_another_order_lies_where_it_was(case: LayeredCase, tmp_path: Path) -> None:
+    expected = viewer_of([case], {}, most_bytes=WITHOUT_LIMIT)["cases"][0]["masks"][0]["data"]
+    mask = nib.load(case.masks[0][1])
+    nib.save(mask.as_reoriented(np.array([[2, 1], [0, -1], [1, -1]])), tmp_path / "turned.nii.gz")
+    turned = LayeredCase("a<b", case.image, [("predicted", tmp_path / "turned.nii.gz")], crop=True)
+    assert viewer_of([turned], {}, most_bytes=WITHOUT_LIMIT)["cases"][0]["masks"][0]["data"] == expected
+
+
 def test_page_stands_alone(case: LayeredCase, tmp_path: Path) -> None:
     text = write_view(case, {3: "three"}, tmp_path / "v.html").read_text()
     own = text.replace(viewer_script(), "")
@@ -81,6 +90,14 @@ def test_page_stands_alone(case: LayeredCase, tmp_path: Path) -> None:
     assert "<h1>a&lt;b</h1>" in text
     data = re.search(r'id="viewer-data">(.*?)</script>', text, re.S)
     assert json.loads(data.group(1))[0]["name"] == "a<b"
+
+
+@pytest.mark.parametrize("name", ["<!--<script>", "</script><script>alert(1)</script>", "]]>", "\u2028"])
+def test_a_name_cannot_leave_the_data_of_the_page(case: LayeredCase, tmp_path: Path, name: str) -> None:
+    text = write_view(dataclasses.replace(case, name=name), {3: name}, tmp_path / "v.html").read_text()
+    (block,) = re.findall(r'id="viewer-data">(.*?)</script>', text, re.S)
+    assert "<" not in block
+    assert json.loads(block)[0]["name"] == name
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 
 from segsuite.errors import GridError, VolumeError
 from segsuite.volumes.grid import Grid, back_to_grid
+from segsuite.volumes.orders import Order
 from segsuite.volumes.reading import read_volume
 from segsuite.volumes.volume import Volume
 
@@ -41,6 +42,16 @@ def test_what_is_written_reads_back_on_the_same_voxels(series: Path, mask: Volum
     labels = back_to_grid(again.labels, again.grid, mask.grid)
     assert np.array_equal(labels == 1, mask.labels == 1)
     assert np.array_equal(labels == 2, mask.labels == 4)
+
+
+def test_a_mask_whose_file_stores_the_axes_in_another_order_is_reordered(series: Path, mask: Volume, tmp_path: Path) -> None:
+    from segsuite.volumes.dicom_segmentation import read_dicom_segmentation, write_dicom_segmentation
+
+    order = Order((2, 0, 1), (True, False, True))
+    turned = Volume(order.applied(mask.array), order.applied_grid(mask.grid), mask.path)
+    write_dicom_segmentation(tmp_path / "seg.dcm", turned, series, NAMES, made_by="a model")
+    again, _ = read_dicom_segmentation(tmp_path / "seg.dcm")
+    assert np.array_equal(back_to_grid(again.labels, again.grid, mask.grid) == 2, mask.labels == 4)
 
 
 def test_the_object_names_patient_series_model_and_codes(series: Path, mask: Volume, tmp_path: Path) -> None:

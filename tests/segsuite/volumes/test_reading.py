@@ -69,6 +69,14 @@ def test_declared_channels_may_come_in_one_file_or_several(tmp_path: Path, write
     np.testing.assert_array_equal(read_channels([both], n_channels=2).array, read_channels([one, two]).array)
 
 
+def test_channels_whose_files_store_the_axes_in_different_orders_fit(tmp_path: Path, write_nifti: Callable[..., Path]) -> None:
+    first = write_nifti(tmp_path / "1.nii", ARRAY, np.diag([1.0, 1.0, 2.0, 1.0]))
+    turned = np.array([[0, -1.0, 0, 2], [0, 0, 1, 0], [2, 0, 0, 0], [0, 0, 0, 1]])
+    second = write_nifti(tmp_path / "2.nii", (ARRAY + 1).transpose(2, 0, 1)[:, ::-1], turned)
+    found = read_channels([first, second])
+    np.testing.assert_array_equal(found.array[1], found.array[0] + 1)
+
+
 def test_label_mapping_is_applied(tmp_path: Path, write_nifti: Callable[..., Path]) -> None:
     path = write_nifti(tmp_path / "l.nii", np.array([[[0, 255, 4]]], dtype=np.uint8))
     assert read_labels(path, mapping={255: 1}).labels.tolist() == [[[0, 1, 4]]]

@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from segsuite.errors import VolumeError
-from segsuite.volumes.reading import read_labels, read_segments
+from segsuite.volumes.reading import read_labels, read_segment_names, read_segments
 from segsuite.volumes.segments import segments_of
 
 PROSTATE = np.zeros((4, 5, 6), dtype=np.uint8)
@@ -109,3 +109,11 @@ def test_segments_that_cannot_be_are_a_sentence(keys: dict[str, str], reason: st
 def test_one_name_for_two_segments_is_numbered() -> None:
     keys = {f"Segment{n}_{key}": value for n in range(2) for key, value in (("Name", "lesion"), ("LabelValue", str(n + 1)))}
     assert [one.name for one in segments_of(keys, Path("a.seg.nrrd"))] == ["lesion", "lesion 2"]
+
+
+def test_names_by_integer_may_hold_anything(tmp_path: Path) -> None:
+    parts = [
+        {"Name": name, "LabelValue": str(value)} for name, value in (("tumour", 2), ("left kidney: cyst", 1), ("Lésion", 11))
+    ]
+    path = segmentation(tmp_path / "a.seg.nrrd", PROSTATE, *parts)
+    assert read_segment_names(path) == {1: "left kidney: cyst", 2: "tumour", 11: "Lésion"}

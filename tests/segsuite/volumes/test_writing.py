@@ -11,7 +11,7 @@ from segsuite.volumes import writing
 from segsuite.volumes.grid import Grid
 from segsuite.volumes.reading import read_labels, read_volume
 from segsuite.volumes.volume import Volume
-from segsuite.volumes.writing import is_side_volume, side_volume, write_mask
+from segsuite.volumes.writing import is_side_volume, side_volume, write_image, write_mask
 
 AFFINE = np.array([[0, -0.5, 0, 10], [0.5, 0, 0, 20], [0, 0, 3.0, -30], [0, 0, 0, 1.0]])
 LABELS = (np.arange(60).reshape(3, 4, 5) % 4).astype(np.int64)
@@ -123,9 +123,23 @@ class TestRefusals:
         assert [path.name for path in tmp_path.iterdir()] == ["t2.nii.gz"]
 
 
-def test_volumes_beside_a_mask_bear_its_name_and_are_no_masks() -> None:
-    path = side_volume(Path("out/t2w.nii.gz"), "map_uncertainty")
-    assert path == Path("out/t2w_map_uncertainty.nii.gz")
+@pytest.mark.parametrize("ending", [".nii.gz", ".mha"])
+def test_volumes_beside_a_mask_bear_its_name_and_are_no_masks(tmp_path: Path, ending: str) -> None:
+    like = Volume(LABELS[None], Grid(LABELS.shape, np.eye(4)))
+    mask = tmp_path / f"t2w{ending}"
+    path = side_volume(mask, "map_uncertainty")
+    assert path.name == f"t2w_map_uncertainty{ending}"
+    write_image(path, LABELS.astype(np.float32), like=like)
+    assert not is_side_volume(path), "no mask lies beside it"
+    write_mask(mask, LABELS, like=like)
     assert is_side_volume(path)
-    assert is_side_volume(side_volume(Path("a.mha"), "probability_3"))
-    assert not is_side_volume(Path("out/t2w.nii.gz"))
+    assert not is_side_volume(mask)
+
+
+def test_a_mask_called_map_is_a_mask(tmp_path: Path) -> None:
+    """``label_map_01`` and ``p2_map_final`` are usual names; the second even has a mask of its first part beside it."""
+    like = Volume(LABELS[None], Grid(LABELS.shape, np.eye(4)))
+    for name in ("label_map_01", "p2", "p2_map_final", "x_probability_map_1"):
+        write_mask(tmp_path / f"{name}.nii.gz", LABELS, like=like)
+    (tmp_path / "p2_map_broken.nii.gz").write_bytes(b"no image")
+    assert not [path.name for path in tmp_path.iterdir() if is_side_volume(path)]

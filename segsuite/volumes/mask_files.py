@@ -1,0 +1,101 @@
+"""Which masks lie below a folder: links are followed, loops end, and what cannot be looked into is named, never passed over."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from segsuite.volumes.reading import image_ending, is_image
+from segsuite.volumes.writing import is_side_volume
+
+__all__ = ["MaskFiles", "list_masks", "mask_stem", "why_absent"]
+
+PASSED_OVER = ("lost+found", "__MACOSX")
+"""Folders that systems put there."""
+MOST_LINKS_TO_A_FOLDER = 50
+"""Folders that all link to each other would be walked for ever."""
+
+
+@dataclass(frozen=True)
+class MaskFiles:
+    """What lies below a folder.
+
+    Attributes:
+        masks: Files by their paths; a link to a file that is not there is one too.
+        side_volumes: Probabilities and maps that belong to one of the masks.
+        unseen: Folders that cannot be listed and links to nothing that may have been folders, with the reason.
+    """
+
+    masks: list[Path]
+    side_volumes: list[Path] = field(default_factory=list)
+    unseen: dict[Path, str] = field(default_factory=dict)
+
+
+def list_masks(folder: Path) -> MaskFiles:
+    """Find the masks below a folder, in order of their paths; hidden files and folders are passed over.
+
+    Args:
+        folder: Where to look, at any depth.
+
+    Returns:
+        Masks, what belongs to them, and what could not be looked into.
+    """
+    found: list[Path] = []
+    unseen: dict[Path, str] = {}
+    chains: dict[str, tuple[str, ...]] = {}
+    visits: Counter[str] = Counter()
+
+    def cannot_list(error: OSError) -> None:
+        unseen[Path(error.filename)] = f"the folder cannot be listed ({error.strerror or error})"
+
+    for here, folders, files in os.walk(folder, followlinks=True, onerror=cannot_list):
+        real, above = os.path.realpath(here), chains.get(os.path.dirname(here), ())  # noqa: PTH120 - as os.walk has it
+        visits[real] += 1
+        many = visits[real] > MOST_LINKS_TO_A_FOLDER and os.path.islink(here)  # noqa: PTH114 - as os.walk has it
+        if real in above or many:  # a link back to a folder that this one lies in
+            folders.clear()
+            continue
+        chains[here] = (*above, real)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in PASSED_OVER)
+        for path in (Path(here) / name for name in sorted(files) if not name.startswith(".")):
+            if is_image(path):
+                found.append(path)
+            elif path.is_symlink() and not path.exists() and not path.suffix:
+                unseen[path] = f"the link points to {path.readlink()}, where nothing is"
+    found.sort()
+    side = {path for path in found if is_side_volume(path)}
+    return MaskFiles([path for path in found if path not in side], sorted(side), dict(sorted(unseen.items())))
+
+
+def mask_stem(name: str) -> str:
+    """A mask's name or relative path without its ending; ``.seg.nrrd`` is one ending.
+
+    Args:
+        name: For example ``p1/scan.seg.nrrd``.
+
+    Returns:
+        For example ``p1/scan``.
+    """
+    ending = image_ending(Path(name))
+    stem = name[: len(name) - len(ending)]
+    return stem[: -len(".seg")] if ending == ".nrrd" and stem.lower().endswith(".seg") else stem
+
+
+def why_absent(path: Path) -> str:
+    """What is wrong with a path at which nothing can be read, as a sentence; empty if there is a file.
+
+    Args:
+        path: Of a mask.
+
+    Returns:
+        For example that a link points to nothing.
+    """
+    if path.is_symlink() and not path.exists():
+        return f"{path} is a link to {path.readlink()}, where nothing is. Fetch its content or correct the link."
+    if not path.exists():
+        return f"{path} must be a mask, but nothing is there. Check the path and --data-root."
+    if path.is_dir():
+        return "" if os.access(path, os.R_OK | os.X_OK) else f"The folder {path} cannot be listed. Change its permissions."
+    return "" if path.is_file() else f"{path} must be a file, got a device, a pipe or a socket."

@@ -6,31 +6,31 @@ damaged, longer than its header says, or promising more than it can hold.
 
 from __future__ import annotations
 
-import bz2
-import io
 import math
 import stat
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from isal import igzip, isal_zlib
 from numpy.typing import NDArray
 
 from segsuite.errors import VolumeError
+from segsuite.volumes.formats.unpacking import (
+    CHUNK_BYTES,
+    DAMAGE,
+    GZIP_MAGIC,
+    MOST_PER_PACKED_BYTE,
+    Packing,
+    plain_reason,
+    unpacked_bytes,
+    unpacked_stream,
+)
 
-__all__ = ["Content", "Packing", "open_content"]
+__all__ = ["Content", "open_content", "size_text"]
 
-Packing = Literal["gzip", "zlib", "bzip2"]
-MOST_PER_PACKED_BYTE = {"gzip": 1032, "zlib": 1032, "bzip2": 100_000}
-"""What one packed byte can expand to at most."""
-GZIP_MAGIC = b"\x1f\x8b"
-CHUNK_BYTES = 1 << 22
 START_BYTES = 4096
-_ISAL_ERROR: Any = isal_zlib.error  # its stub calls the class an instance
 
 
 @contextmanager
@@ -97,16 +97,13 @@ class Content:
         Args:
             packing: How it is packed.
         """
-        opened: dict[str, Any] = {
-            "gzip": lambda: igzip.open(self._stream, "rb"),
-            "zlib": lambda: io.BufferedReader(_Inflated(self._stream, isal_zlib.decompressobj()), CHUNK_BYTES),
-            "bzip2": lambda: io.BufferedReader(_Inflated(self._stream, bz2.BZ2Decompressor()), CHUNK_BYTES),
-        }
         if packing == "zlib" and self._stream.peek(2)[:2] == GZIP_MAGIC:
             packing = "gzip"  # MetaImage allows either
         capacity = self.capacity * MOST_PER_PACKED_BYTE[packing]
         begin = None if self.packed else self._position
-        return Content(self.path, opened[packing](), size=self.size, capacity=capacity, packed=packing, begin=begin)
+        return Content(
+            self.path, unpacked_stream(self._stream, packing), size=self.size, capacity=capacity, packed=packing, begin=begin
+        )
 
     def start(self) -> bytes:
         """The first 4096 bytes, fewer in a small file; they stay to be read.
@@ -288,49 +285,15 @@ class Content:
             yield
         except EOFError as error:
             if wanted is not None:
-                raise self.truncated(self._unpacked_bytes(), self._position + wanted, what="its content") from error
+                found = self._position if self._begin is None else unpacked_bytes(self.path, self.packed, self._begin)
+                raise self.truncated(found, self._position + wanted, what="its content") from error
             raise self.damaged(f"truncated: the {self.packed or 'file'} stream ends before its end") from error
         except OSError as error:
             if error.errno is not None:
                 raise VolumeError(f"{self.path} must be readable, got: {error.strerror}. Check the disk.") from error
-            raise self.damaged(f"damaged {self.packed} stream: {_plain(error)}") from error
-        except (ValueError, _ISAL_ERROR, zlib.error) as error:
-            raise self.damaged(f"damaged {self.packed} stream: {_plain(error)}") from error
-
-    def _unpacked_bytes(self) -> int:
-        """How much a packed stream that was cut short still gives, counted again from its start."""
-        if self.packed not in ("gzip", "zlib") or self._begin is None:
-            return self._position
-        inflate, count = isal_zlib.decompressobj(wbits=31 if self.packed == "gzip" else 15), 0
-        with self.path.open("rb") as stream, suppress(_ISAL_ERROR):
-            stream.seek(self._begin)
-            while part := stream.read(1 << 16):
-                count += len(inflate.decompress(part))
-        return count
-
-
-class _Inflated(io.RawIOBase):
-    """A zlib or bzip2 stream, its checksum checked; anything that follows it is a fault."""
-
-    def __init__(self, stream: Any, inflate: Any) -> None:
-        self._stream, self._inflate = stream, inflate
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._inflate.eof:
-            packed = getattr(self._inflate, "unconsumed_tail", b"")
-            if not packed and getattr(self._inflate, "needs_input", True):
-                packed = self._stream.read(CHUNK_BYTES)
-                if not packed:
-                    raise EOFError
-            if part := self._inflate.decompress(packed, len(buffer)):
-                buffer[: len(part)] = part
-                return len(part)
-        if self._inflate.unused_data or self._stream.read(1):
-            raise ValueError("something follows it")
-        return 0
+            raise self.damaged(f"damaged {self.packed} stream: {plain_reason(error)}") from error
+        except DAMAGE as error:
+            raise self.damaged(f"damaged {self.packed} stream: {plain_reason(error)}") from error
 
 
 def size_text(count: int) -> str:
@@ -352,10 +315,3 @@ def _promise(shape: Sequence[int], dtype: np.dtype[Any], count: int) -> str:
 def _kind(mode: int) -> str:
     kinds = {stat.S_ISDIR: "folder", stat.S_ISFIFO: "pipe (FIFO)", stat.S_ISSOCK: "socket"}
     return next((name for test, name in kinds.items() if test(mode)), "device")
-
-
-def _plain(error: BaseException) -> str:
-    text = str(error)
-    if "Not a gzipped file" in text or text == "something follows it":
-        return "something else follows it"
-    return "its checksum is wrong" if "CRC" in text or "Incorrect length" in text else "it cannot be unpacked"

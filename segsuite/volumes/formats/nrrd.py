@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from segsuite.errors import VolumeError
 from segsuite.shapes import Affine
-from segsuite.volumes.formats.content import Content, Packing
+from segsuite.volumes.formats.content import Content
 from segsuite.volumes.formats.description import (
     Description,
     in_millimetres,
@@ -32,6 +32,7 @@ from segsuite.volumes.formats.texts import (
     voxels_beside,
     whole_numbers,
 )
+from segsuite.volumes.formats.unpacking import Packing
 
 __all__ = ["describe_nrrd", "is_nrrd"]
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segsuite.errors import VolumeError
-from segsuite.volumes.formats.content import Content, Packing, open_content
+from segsuite.volumes.formats.content import Content, open_content
+from segsuite.volumes.formats.unpacking import Packing
 
 __all__ = ["LINES_AT_MOST", "Body", "numbers", "read_body", "require_room", "spacing_or_refuse", "voxels_beside", "whole_numbers"]
 

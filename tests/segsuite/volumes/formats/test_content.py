@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from segsuite.errors import VolumeError
-from segsuite.volumes.formats.content import Packing, open_content, size_text
+from segsuite.volumes.formats.content import open_content, size_text
+from segsuite.volumes.formats.unpacking import Packing
 
 VOXELS = np.arange(24, dtype="<i2").reshape(2, 3, 4)
 BYTES = VOXELS.tobytes(order="F")

@@ -15,6 +15,7 @@ __all__ = [
     "ManifestError",
     "ModelError",
     "OutputError",
+    "OutputFolderError",
     "SettingsError",
     "TrainingError",
     "VolumeError",
@@ -52,6 +53,10 @@ class TrainingError(InputError):
 
 class OutputError(InputError):
     """A place that cannot be written to, or that holds something else already."""
+
+
+class OutputFolderError(OutputError):
+    """An output folder that takes nothing at all: the disk is full, or nobody may write there. No other case could succeed."""
 
 
 class Advice(UserWarning):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
 import re
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,16 @@ __all__ = [
 ]
 
 _CHUNK_BYTES = 1 << 20
+_SHORT_BYTES = 50
+"""A name so short may get longer for a moment: every file system holds 64 bytes."""
+_CUT_BYTES = len(".12345678.tmp.") + len("12345678.")
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, sync it, and rename it into place.
 
-    The temporary name ends like ``path`` (``.nii.gz``), because image writers choose the format by it, and begins
-    with a dot, so that no folder listing takes it for a result.
+    The temporary name ends like ``path`` (``.nii.gz``), because image writers choose the format by it, begins with a dot, so
+    that no folder listing takes it for a result, and fits wherever the name of ``path`` fits.
 
     Args:
         path: Where the complete file shall appear.
@@ -43,7 +47,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     Raises:
         OutputError: No permission, no space, or the folder is gone. Nothing is left behind.
     """
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.tmp.{path.name}")
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.tmp.{_no_longer(path.name)}")
     with writing_to(path):
         try:
             write(temporary)
@@ -54,15 +58,27 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def remove_unfinished(folder: Path, pattern: str) -> None:
-    """Delete what a process that died was writing.
+def remove_unfinished(folder: Path, name: str, *, is_beginning: bool = False) -> None:
+    """Delete what a process that died was writing, as far as it can be deleted.
 
     Args:
         folder: Where.
-        pattern: Of the names of its files, as ``glob`` reads it; no other process may be writing such a one.
+        name: Of its file; no other process may be writing such a one.
+        is_beginning: All files whose names begin with ``name``.
     """
-    for leftover in folder.glob(f".????????.tmp.{pattern}"):
-        leftover.unlink(missing_ok=True)
+    with suppress(OSError, ValueError):  # ValueError: a name that no file can have
+        for known in {name, _no_longer(name)} if is_beginning else {_no_longer(name)}:
+            for leftover in folder.glob(f".????????.tmp.{glob.escape(known)}{'*' if is_beginning else ''}"):
+                with suppress(OSError):
+                    leftover.unlink()
+
+
+def _no_longer(name: str) -> str:
+    """A name to which ``.12345678.tmp.`` can be added without making a long one longer: a hash stands for its beginning."""
+    if len(os.fsencode(name)) <= _SHORT_BYTES:
+        return name
+    n_cut = next(n for n in range(len(name)) if len(os.fsencode(name[:n])) >= _CUT_BYTES)
+    return f"{hashlib.sha256(os.fsencode(name[:n_cut])).hexdigest()[:8]}.{name[n_cut:]}"
 
 
 @contextmanager
@@ -148,7 +164,7 @@ def hash_of_file(path: Path) -> str:
     files = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
     for part in files:
         if path.is_dir():
-            digest.update(str(part.relative_to(path)).encode())
+            digest.update(os.fsencode(part.relative_to(path)))
         with part.open("rb") as stream:
             while chunk := stream.read(_CHUNK_BYTES):
                 digest.update(chunk)
@@ -179,6 +195,7 @@ def _output_error(path: Path, error: OSError) -> OutputError:
         errno.EROFS: "Choose a folder that you may write to with --out",
         errno.EEXIST: "A file is in the way: move it or choose another --out",
         errno.ENOTDIR: "A file is in the way: move it or choose another --out",
+        errno.ENAMETOOLONG: "Rename the image that it is made of: the names of its outputs are longer than the disk takes",
     }
     remedy = remedies.get(error.errno or 0, "Check the folder, then run the same command again")
     return OutputError(f"{path} must be writable, got: {error.strerror or error}. {remedy}.")

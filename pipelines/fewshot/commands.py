@@ -37,13 +37,16 @@ def register(
     shots: Annotated[int, typer.Option("--shots", min=1, help="So many patients of the manifest.")] = 5,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
     value_in_mask: Annotated[int, typer.Option("--value-in-mask", help="Of the structure in --mask files.")] = 1,
-    value: Annotated[int | None, typer.Option("--value", help="Of the structure in new masks; default: the next free.")] = None,
+    value: Annotated[
+        int | None, typer.Option("--value", help="Of the structure in new masks; default: the manifest's, else the next free.")
+    ] = None,
     slices: Annotated[int | None, typer.Option("--slices", min=1, help="Only so many annotated slices per scan.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Take scans of another protocol.")] = False,
     device: Device = "auto",
 ) -> None:
     """Teach a model a structure from a few scans, without retraining; what it knew stays exactly as it was."""
     from pipelines.fewshot.predictor import load_predictor
+    from pipelines.fewshot.registration import label_for
     from pipelines.fewshot.registration import register as run
     from pipelines.fewshot.supports import given_supports, supports_of_manifest
 
@@ -52,7 +55,15 @@ def register(
     else:
         supports = supports_of_manifest(manifest, data_root, label or name, shots=shots, seed=seed)
     predictor = load_predictor(model, device=device, overrides={})
-    run(predictor, name, supports, out, value=value, slices=slices, force=force)
+    wanted = None if manifest is None else supports[0].value
+    chosen = label_for(predictor, name, wanted=wanted) if value is None else value
+    run(predictor, name, supports, out, value=chosen, slices=slices, force=force)
+    if wanted not in (None, chosen):
+        typer.echo(
+            f"note: {name} is {chosen} in masks of this model and {wanted} in {manifest}. `evaluate` goes by the names in "
+            "labels.tsv beside the masks; other tools must be told.",
+            err=True,
+        )
     _print_structures(out, device, as_json=False)
 
 

@@ -86,7 +86,8 @@ class FewshotPredictor(ModelPredictor):
     def segment_scan(self, volume: Volume, request: Request) -> Segmentation:
         """One image to base and new structures."""
         is_open = self.options["competition"] == "open" and bool(self.bank.structures)
-        found = self.segment_box(volume, keep_probabilities=request.keep_probabilities or is_open)
+        keep = request.keep_probabilities or is_open
+        found = self.segment_box(volume, keep_probabilities=keep, release=request.release)
         labels = keep_largest_component_per_label(found.mask, which=self.largest_component)
         if self.bank.structures:
             maps = np.stack([found.volumes[name] for name in self.bank.names])

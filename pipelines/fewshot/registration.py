@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,14 @@ __all__ = [
     "digest_of",
     "forget",
     "hash_of_voxels",
+    "label_for",
     "register",
     "support_statistics",
 ]
 
 LARGEST_SPACING_RATIO = 3.0
+MOST_LABELS = 255
+"""Integers that a structure is given unasked are below it."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,14 @@ class Support:
     Attributes:
         images: One file per channel, or one for all.
         mask: Label map on the same grid.
-        value: Integer of the structure in the mask.
+        value: Integer of the structure in the mask, after the mapping.
+        mapping: Integer in the file to integer of the manifest that it is from.
     """
 
     images: tuple[Path, ...]
     mask: Path
     value: int
+    mapping: Mapping[int, int] = field(default_factory=dict)
 
 
 def register(
@@ -90,10 +95,28 @@ def register(
     ]
     bank, labels = predictor.bank, predictor.model.labels
     known = {structure.name: structure.label for structure in bank.structures}
-    free = next(number for number in range(1, 255) if number not in labels.values())
-    chosen = value if value is not None else known.get(name, free)
+    chosen = value if value is not None else label_for(predictor, name, wanted=None)
     base = {other: label for other, label in labels.items() if other not in known}
     return changed_model(predictor.model, bank.add(name, chosen, found, taken=base), out)
+
+
+def label_for(predictor: FewshotPredictor, name: str, *, wanted: int | None) -> int:
+    """The integer that a structure gets unasked.
+
+    Args:
+        predictor: The model.
+        name: Of the structure.
+        wanted: The integer that its data set gives it, so that masks and references agree; taken where it is free.
+
+    Returns:
+        The one that the structure has already, else the wanted one, else the next free.
+    """
+    taken = predictor.model.labels
+    if any(structure.name == name for structure in predictor.bank.structures):
+        return predictor.bank[name].label
+    if wanted is not None and 0 < wanted < MOST_LABELS and wanted not in taken.values():
+        return wanted
+    return next(number for number in range(1, MOST_LABELS) if number not in taken.values())
 
 
 def forget(predictor: FewshotPredictor, name: str, out: Path) -> ModelFolder:
@@ -156,7 +179,9 @@ def support_statistics(
     """
     volume = read_channels(support.images, n_channels=predictor.n_channels)
     require_varied(volume, case=where)
-    mask = reordered(read_labels(support.mask), volume.grid, names=(str(support.images[0]), str(support.mask)))
+    mask = reordered(
+        read_labels(support.mask, mapping=dict(support.mapping)), volume.grid, names=(str(support.images[0]), str(support.mask))
+    )
     drawn = mask.labels == support.value
     if not drawn.any():
         found = [int(value) for value in np.unique(mask.labels)]

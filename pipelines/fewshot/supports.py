@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipelines.fewshot.registration import Support
@@ -77,7 +77,7 @@ def draw_supports(
     """
     if name not in manifest.labels:
         raise ManifestError(f"`{name}` must be a label of {manifest.name}. {closest_hint(name, manifest.labels)}")
-    value = _value_in_files(manifest, name)
+    value, mapping = manifest.labels[name], manifest.label_mapping
     by_patient: dict[str, list[Case]] = {}
     for case in cases:
         by_patient.setdefault(case.patient_id, []).append(case)
@@ -86,25 +86,14 @@ def draw_supports(
     for place in keyed_generator(seed, "supports", name).permutation(len(patients)):
         if len(chosen) == shots:
             break
-        showing = (case for case in by_patient[patients[int(place)]] if _shows(label_path(case, data_root), value))
+        showing = (case for case in by_patient[patients[int(place)]] if _shows(label_path(case, data_root), value, mapping))
         case = next(showing, None)
         if case is not None:
-            chosen.append(Support(tuple(image_paths(case, data_root)), label_path(case, data_root), value))
+            chosen.append(Support(tuple(image_paths(case, data_root)), label_path(case, data_root), value, mapping))
     if len(chosen) < shots:
         raise ManifestError(f"`{name}` must be drawn in {shots} patients, got {len(chosen)} of {len(patients)}. Use fewer shots.")
     return chosen
 
 
-def _value_in_files(manifest: Manifest, name: str) -> int:
-    """What a structure is called in the files, before the manifest's mapping: supports are read as they are."""
-    value = manifest.labels[name]
-    sources = [source for source, target in manifest.label_mapping.items() if target == value]
-    if len(sources) > 1:
-        raise ManifestError(
-            f"`{name}` must be one value in the files of {manifest.name} to be registered, got {sorted(sources)}."
-        )
-    return sources[0] if sources else value
-
-
-def _shows(mask: Path, value: int) -> bool:
-    return value in labels_present(read_labels(mask).array)
+def _shows(mask: Path, value: int, mapping: Mapping[int, int]) -> bool:
+    return value in labels_present(read_labels(mask, mapping=dict(mapping)).array)

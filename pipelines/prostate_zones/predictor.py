@@ -51,18 +51,17 @@ class ZonePredictor(ModelPredictor):
         zones = partial(
             self._zones,
             grid=order.applied_grid(volume.grid),
-            request=request,
             given=None if given is None else order.applied_box(given, shape),
             doubts=doubts,
         )
-        found = segment_upright(volume, zones, release=request.release)
+        found = segment_upright(volume, zones, request)
         report = dict(found.report or {})
         box = order.undone_box(tuple(slice(*part) for part in report["region"]["box"]), shape)
         region = {**report["region"], "box": [[part.start, part.stop] for part in box]}
         return replace(found, report={**report, "region": region})
 
     def _zones(
-        self, scan: Volume, *, grid: Grid, request: Request, given: tuple[slice, ...] | None, doubts: list[str]
+        self, scan: Volume, request: Request, *, grid: Grid, given: tuple[slice, ...] | None, doubts: list[str]
     ) -> Segmentation:
         """The same of the upright image, which lies on ``grid`` in the body; its boxes are in upright voxels."""
         options = self.inference(self.model if not self.model.members else self.members[0])

@@ -121,6 +121,7 @@ def compare(
     metric: Annotated[list[str] | None, typer.Option("--metric", help="What to compare by; default dice and hd95.")] = None,
     seeds: Annotated[bool, typer.Option("--seeds", help="Each folder holds repeated trainings of one setting.")] = False,
     seed: Annotated[int, typer.Option(help="Of the intervals.")] = 0,
+    shared: Annotated[bool, typer.Option("--shared", help="Only cases and structures that all have.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -136,13 +137,13 @@ def compare(
 
     metrics = metric or ["dice", "hd95"]
     if seeds:
-        repeated = compare_seeds(evaluations, metrics=metrics)
+        repeated = compare_seeds(evaluations, metrics=metrics, shared=shared, tell=say)
         if as_json:
             print_json([{"against_first": name, **asdict(comparison)} for name, comparison in repeated])
         for name, repeats in repeated:
             say(f"{name}: {repeats.sentence}")
         return
-    compared = run_compare(evaluations, metrics=metrics, seed=seed)
+    compared = run_compare(evaluations, metrics=metrics, seed=seed, shared=shared, tell=say)
     if as_json:
         print_json([{"against_first": name, **asdict(comparison)} for name, comparison in compared])
     columns = ("compared", "structure", "metric", "difference", "95 % interval", "better/worse", "p (Holm)")
@@ -151,7 +152,7 @@ def compare(
         say(comparison.sentence)
     if len(evaluations) > 2:
         for name in metrics:
-            ranked = rank(evaluations, metric=name, seed=seed)
+            ranked = rank(evaluations, metric=name, seed=seed, shared=shared)
             rows = [(r.rank, r.name, f"{r.mean:.4g}", f"{r.shares[0]:.0%}", _places(r.shares)) for r in ranked]
             print_table(("rank", "evaluation", f"mean {name}", "first in", "ranks on resampled patients"), rows)
             say(f"ranking by {name}: Kendall's tau on resampled patients {ranked[0].tau:.2f} on average (1 is stable)")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from segsuite.engines.failures import Step, reason_of
 from segsuite.engines.inputs import InputCase
 
 __all__ = ["Inbox"]
@@ -52,9 +53,11 @@ class Inbox:
 
 
 def _state(case: InputCase) -> State:
-    """Empty where a file went away between listing and looking."""
+    """Empty where a file went away between listing and looking; what cannot be looked at is handed out to fail for its reason."""
     try:
         files = [file for path in case.images for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
         return tuple((str(file), status.st_size, status.st_mtime_ns) for file in files if (status := Path(file).stat()))
     except FileNotFoundError:
         return ()
+    except Exception as error:
+        return ((reason_of(error, Step.LOOKING), 0, 0),)

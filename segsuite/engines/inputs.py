@@ -32,12 +32,14 @@ class InputCase:
         images: One file per channel, or one for all, or a DICOM folder.
         output: Path of the mask below the output folder; bears the image's name.
         attributes: What else is known of the case.
+        source: Where the images are for the user, when these are copies of them; empty: these are the user's.
     """
 
     case_id: str
     images: tuple[Path, ...]
     output: str
     attributes: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
 
 
 def find_inputs(

@@ -16,9 +16,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from segsuite.engines.failures import Step, reason_of
 from segsuite.engines.inputs import InputCase
 from segsuite.engines.ledger import Ledger
-from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
+from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_model, predict_cases
 from segsuite.engines.segmentation import Predictor
 from segsuite.engines.spare_process import WorkProcess, named_end, take_process
 from segsuite.errors import InputError, ModelError
@@ -94,7 +95,7 @@ def predict_isolated(
         if len(seen.in_hand) == 1:
             culprit = next(case for case in left if case.case_id == seen.in_hand[0])
             reason = f"the process that segmented it {seen.death}"
-            Ledger(out, shard=options.shard).put_down(culprit.case_id, culprit.output, reason)
+            Ledger(out, shard=options.shard).put_down(culprit, reason)
             results[culprit.case_id] = reason
             on_case(culprit.case_id, reason)
             left.remove(culprit)
@@ -120,13 +121,13 @@ class _Child:
         """Runs in the child."""
         try:
             outcome = self._predict(_Teller(told), stopped.is_set)
-        except (InputError, FileNotFoundError, MemoryError, RuntimeError) as error:
+        except Exception as error:
             told.send(("error", _sendable(error)))
         else:
             told.send(("outcome", outcome))
 
     def _predict(self, teller: _Teller, stop: Callable[[], bool]) -> Outcome:
-        predictor = self.load()
+        predictor = open_model(self.load)
         careful, rest = self.cases[: self.n_careful], self.cases[self.n_careful :]
         run = partial(predict_cases, stop=stop, on_begin=teller.begin)
         first = run(careful, predictor, self.out, self.options, ahead=False, on_case=teller.end_of_second_try)
@@ -196,6 +197,7 @@ def _listen(child: WorkProcess, time_limit_s: float | None, stop: Callable[[], b
             return seen
 
 
-def _sendable(error: BaseException) -> BaseException:
+def _sendable(error: Exception) -> Exception:
     """The same error without what cannot be pickled."""
-    return type(error)(str(error)) if isinstance(error, InputError) else RuntimeError(f"{type(error).__name__}: {error}")
+    known = isinstance(error, InputError | FileNotFoundError)
+    return type(error)(str(error)) if known else InputError(reason_of(error, Step.SEGMENTING))

@@ -1,4 +1,7 @@
-"""One line per case that says what happened to it, so that a restart repeats exactly what is not done and unchanged."""
+"""One line per case that says what happened to it, so that a restart repeats exactly what is not done and unchanged.
+
+The lines also say which image each output was made of, so that images of one name never take each other's.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,13 @@ import datetime
 import json
 import os
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from segsuite.engines.inputs import InputCase
+from segsuite.engines.sources import is_mark_of, mark_of, source_of
 from segsuite.files import hash_of_file, writing_to
 
 __all__ = ["Ledger", "LedgerLine", "now", "read_ledger"]
@@ -32,6 +38,7 @@ class LedgerLine:
         time: When it ended, UTC.
         notes: Facts worth showing, for example ``empty mask``.
         computed_by: Engine, number format and device, for example ``openvino/int8 on cpu``.
+        source: Mark of where the image was, see ``sources.mark_of``; empty in ledgers of earlier versions.
     """
 
     case: str
@@ -46,6 +53,7 @@ class LedgerLine:
     time: str = ""
     notes: tuple[str, ...] = ()
     computed_by: str = ""
+    source: str = ""
 
 
 class Ledger:
@@ -57,11 +65,42 @@ class Ledger:
         Args:
             folder: Where the masks are.
             shard: This process's part, counted from 1, of how many.
+
+        Raises:
+            OutputError: What is there cannot be read.
         """
         self.folder = folder
         number, count = shard
         self.path = folder / ("ledger.jsonl" if count == 1 else f"ledger-{number}of{count}.jsonl")
-        self.lines = read_ledger(folder)
+        self.lines: dict[str, LedgerLine] = {}
+        self._owners: dict[str, LedgerLine] = {}
+        self.read_again()
+
+    def read_again(self) -> None:
+        """See also what other processes have written since."""
+        for line in sorted(_all_lines(self.folder), key=lambda line: line.time):
+            self._take(line)
+
+    def owner(self, output: str) -> LedgerLine | None:
+        """The line of the image of which an output was last made.
+
+        Args:
+            output: Path relative to the ledger's folder.
+        """
+        return self._owners.get(output)
+
+    def is_of_another(self, line: LedgerLine, case: InputCase, *, input_hash: str) -> bool:
+        """Whether a line is of another image than a case, although of its name.
+
+        Args:
+            line: Of this ledger.
+            case: As it is now.
+            input_hash: Of its images as they are now; empty: not known.
+
+        Returns:
+            True if both place and content differ; False where an earlier version did not write down the place.
+        """
+        return bool(line.source) and line.input_hash != (input_hash or None) and not is_mark_of(line.source, source_of(case))
 
     def is_done(self, case: str, *, input_hash: str, model_hash: str) -> bool:
         """Whether a case needs no work: done with this input and model, and its mask is still what was written.
@@ -80,15 +119,28 @@ class Ledger:
         mask = self.folder / line.output
         return mask.is_file() and hash_of_file(mask) == line.output_hash
 
-    def put_down(self, case: str, output: str, reason: str) -> None:
-        """Write that a case failed in a process that can no longer say so.
+    def put_down(self, case: InputCase, reason: str, *, line: LedgerLine | None = None) -> None:
+        """Write that a case failed, also from a process that has not seen it fail.
 
         Args:
-            case: Case id.
-            output: Where its mask would be.
+            case: Which.
             reason: What is known.
+            line: What else is known.
         """
-        self.append(LedgerLine(case, "failed", output, input_hash="", model_hash="", reason=reason, time=now()))
+        if line is None:
+            line = LedgerLine(case.case_id, "failed", case.output, input_hash="", model_hash="", source=mark_of(source_of(case)))
+        name = self._name_of(case, line.input_hash)
+        self.append(replace(line, case=name, status="failed", reason=reason, output_hash="", time=now()))
+
+    def _name_of(self, case: InputCase, input_hash: str) -> str:
+        """The case's id, after its parent folders where that is the id of another image whose mask is there."""
+        folders, name = list(Path(source_of(case).splitlines()[0]).parts[1:-1]), case.case_id
+        while folders:
+            line = self.lines.get(name)
+            if line is None or line.status != "done" or not self.is_of_another(line, case, input_hash=input_hash):
+                break
+            name = f"{folders.pop()}/{name}"
+        return name
 
     def append(self, line: LedgerLine) -> None:
         """Write one line through to the disk.
@@ -105,7 +157,12 @@ class Ledger:
             stream.write(json.dumps(asdict(line)).encode() + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
+        self._take(line)
+
+    def _take(self, line: LedgerLine) -> None:
         self.lines[line.case] = line
+        if line.status == "done":
+            self._owners[line.output] = line
 
     def counts(self) -> Counter[str]:
         """How many cases have each status."""
@@ -121,14 +178,7 @@ def read_ledger(folder: Path) -> dict[str, LedgerLine]:
     Returns:
         Case id to line; empty if there is no ledger.
     """
-    found: dict[str, LedgerLine] = {}
-    for path in sorted(folder.glob("ledger*.jsonl")):
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            for text in stream:
-                line = _parse(text)
-                if line is not None and (line.case not in found or found[line.case].time <= line.time):
-                    found[line.case] = line
-    return found
+    return {line.case: line for line in sorted(_all_lines(folder), key=lambda line: line.time)}
 
 
 def now() -> str:
@@ -136,12 +186,23 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
 
 
+def _all_lines(folder: Path) -> Iterator[LedgerLine]:
+    for path in sorted(folder.glob("ledger*.jsonl")):
+        with writing_to(path), path.open(encoding="utf-8", errors="replace") as stream:
+            for text in stream:
+                line = _parse(text)
+                if line is not None:
+                    yield line
+
+
 def _parse(text: str) -> LedgerLine | None:
     try:
         content: dict[str, Any] = json.loads(text)
-        return LedgerLine(**{**content, "notes": tuple(content.get("notes", ()))})
-    except (ValueError, TypeError):
+        line = LedgerLine(**{**content, "notes": tuple(content.get("notes", ()))})
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None
+    texts = (line.case, line.status, line.output, line.input_hash, line.output_hash, line.reason, line.time, line.source)
+    return line if all(isinstance(text, str) for text in texts) else None
 
 
 def _ends_with_newline(stream: Any) -> bool:

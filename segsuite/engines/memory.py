@@ -14,12 +14,13 @@ import psutil
 import torch
 
 from segsuite.data.transforms import Preprocessing, prepared_grid
+from segsuite.engines.case_sizes import MOST_VOXELS_BESIDE
 from segsuite.engines.inference import PART_VALUES, predict_rows, window_starts
 from segsuite.engines.model_predictor import ModelPredictor
-from segsuite.engines.prediction import MOST_VOXELS_BESIDE
 from segsuite.engines.segmentation import row_axis
 from segsuite.shapes import row_order
 from segsuite.volumes.grid import Grid
+from segsuite.volumes.orders import order_to_upright
 from segsuite.volumes.regions import code_dtype
 
 __all__ = ["CaseForecast", "WindowCost", "forecast_case", "measure_window"]
@@ -117,11 +118,14 @@ def forecast_case(predictor: ModelPredictor, native: Grid, cost: WindowCost, *, 
     if predictor.regions is not None:  # a bit per region, and the map that is written from them
         label += n_native * code_dtype(len(predictor.regions)).itemsize
     plane = math.prod(native.shape) // max(native.shape)
+    released = n_native * predictor.n_channels > MOST_VOXELS_BESIDE
+    turned = {} if released or order_to_upright(native).is_identity else {"volume in RAS+ order": volume}
+    resampling = min(INTERMEDIATES, 1 + (n_network != n_native)) * volume
     moments = [
         {"volume": volume, "stored voxels": 2 * bytes_per_voxel * n_native},
-        {"volume": volume, "resampling": min(INTERMEDIATES, 1 + (n_network != n_native)) * volume, "prepared image": image},
+        {"volume": volume, **turned, "resampling": resampling, "prepared image": image},
         {
-            "volume": 0 if n_native * predictor.n_channels > MOST_VOXELS_BESIDE else volume,
+            "volume": 0 if released else volume,
             "prepared image": image,
             "held rows": math.prod(held) * dtype.itemsize,
             "rows that leave": FLOAT * 3 * max(PART_VALUES, held[0] * held[2] * held[3]) + FLOAT * plane,

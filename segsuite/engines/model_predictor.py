@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +111,7 @@ class ModelPredictor:
 
     def segment(self, volume: Volume, request: Request) -> Segmentation:
         """One image to its labels on its own grid, the same ones in whatever order its file stores the axes."""
-        return segment_upright(volume, partial(self.segment_scan, request=request), release=request.release)
+        return segment_upright(volume, self.segment_scan, request)
 
     def segment_scan(self, volume: Volume, request: Request) -> Segmentation:
         """What ``segment`` does with the upright image: pipelines that do more than this do it here."""

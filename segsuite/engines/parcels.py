@@ -9,13 +9,20 @@ import weakref
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from segsuite.engines.case_sizes import require_ordinary_files
+from segsuite.engines.claims import Claims
+from segsuite.engines.failures import Step, reason_of, require_usable_folder
 from segsuite.engines.inputs import InputCase
 from segsuite.engines.ledger import Ledger, LedgerLine, read_ledger
 from segsuite.engines.segmentation import Predictor
+from segsuite.engines.sources import source_of
 from segsuite.files import make_folder, write_atomically
+from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.reading import image_ending
+from segsuite.volumes.writing import SIDE_VOLUMES
 
 __all__ = ["Made", "Parcel", "SentModel", "deliver", "make_of", "pack"]
 
@@ -66,18 +73,26 @@ def pack(cases: Sequence[InputCase], ledger: Ledger) -> Parcel:
 
     Returns:
         The parcel.
+
+    Raises:
+        OSError: A file is there and cannot be read.
+        VolumeError: A file is none that could be read to its end.
     """
     files: dict[str, bytes] = {}
+    lines: list[LedgerLine] = []
+    claims = Claims(ledger, overwrite=False)
     for number, case in enumerate(cases):
+        require_ordinary_files(case)
         for channel, image in enumerate(case.images):
             for part in _files_of(image):
                 files[f"{_place(number, channel)}/{part.relative_to(image.parent).as_posix()}"] = part.read_bytes()
         line = ledger.lines.get(case.case_id)
+        known = [ledger.owner(case.output), line]
+        lines += [each for each in known if each is not None and each not in lines]
         output = ledger.folder / (line.output if line is not None and line.output else case.output)
-        if output.is_file():
+        if output.is_file() and not claims.is_unfinished(case, output.relative_to(ledger.folder).as_posix()):
             files[f"out/{output.relative_to(ledger.folder).as_posix()}"] = output.read_bytes()
-    lines = tuple(ledger.lines[case.case_id] for case in cases if case.case_id in ledger.lines)
-    return Parcel(tuple(cases), files, lines)
+    return Parcel(tuple(replace(case, source=source_of(case)) for case in cases), files, tuple(lines))
 
 
 def make_of(parcel: Parcel, work: Work) -> Made:
@@ -110,22 +125,43 @@ def make_of(parcel: Parcel, work: Work) -> Made:
         return Made(new, tuple(replace(line, reason=_with_names(line.reason, renamed)) for line in lines), told, n_left)
 
 
-def deliver(made: Made, ledger: Ledger) -> None:
+def deliver(made: Made, ledger: Ledger, cases: Sequence[InputCase]) -> dict[str, str]:
     """Write what was made into the output folder: masks first, the ledger last.
 
     Args:
         made: From ``make_of``.
         ledger: Of the output folder.
+        cases: That were sent.
+
+    Returns:
+        Case id to result; a case whose files cannot be written has failed.
 
     Raises:
-        OutputError: The folder cannot be written.
+        OutputFolderError: Nothing can be written to the folder.
     """
-    for place, content in made.files.items():
-        target = ledger.folder / place
-        make_folder(target.parent)
-        write_atomically(target, lambda temporary, content=content: temporary.write_bytes(content))  # type: ignore[misc]
+    claims, results = Claims(ledger, overwrite=True), dict(made.results)
+    of_case = {line.case: line for line in made.lines if line.status == "done"}
+    for case in cases:
+        line = of_case.pop(case.case_id, None)
+        if line is None:
+            continue
+        try:
+            claims.take(case, line.output)
+            for place, content in made.files.items():
+                if _is_beside(place, case.output):
+                    target = ledger.folder / place
+                    make_folder(target.parent)
+                    write_atomically(target, partial(_write_bytes, content))
+            ledger.append(line)
+        except Exception as error:
+            require_usable_folder(ledger.folder, error)
+            results[case.case_id] = reason_of(error, Step.WRITING)
+            ledger.put_down(case, results[case.case_id], line=line)
+        claims.give_up(line.output, written=results[case.case_id] == "done")
     for line in made.lines:
-        ledger.append(line)
+        if line.status != "done":
+            ledger.append(line)
+    return results
 
 
 class SentModel:
@@ -173,7 +209,21 @@ def _files_of(image: Path) -> list[Path]:
 
 
 def _outputs(out: Path) -> list[Path]:
-    return sorted(path for path in out.rglob("*") if path.is_file() and not path.name.startswith("ledger"))
+    return sorted(path for path in out.rglob("*") if path.is_file() and not (path.name.startswith(".") or _is_ledger(path, out)))
+
+
+def _is_ledger(path: Path, out: Path) -> bool:
+    return path.parent == out and path.match("ledger*.jsonl")
+
+
+def _is_beside(place: str, output: str) -> bool:
+    """Whether a file is a case's mask or lies beside it."""
+    stem = without_ending(output)
+    return place == output or place == f"{stem}_report.json" or any(place.startswith(f"{stem}{mark}") for mark in SIDE_VOLUMES)
+
+
+def _write_bytes(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
 
 
 def _with_names(text: str, renamed: Mapping[str, str]) -> str:

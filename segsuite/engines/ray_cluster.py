@@ -1,7 +1,8 @@
 """Batch inference on a Ray cluster: workers that hold one model each; what a dead worker had in hand goes to another.
 
 Cases travel in small batches. A batch is repeated as it is when its worker dies: the ledger skips what is done. A batch that
-kills twice is taken apart, and a single case that kills twice is put down as failed.
+kills twice is taken apart, and a single case that kills twice is put down as failed. A case that stands still for longer than it
+may kills its worker, too.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
+from segsuite.engines.failures import Step, reason_of
 from segsuite.engines.inputs import InputCase
 from segsuite.engines.ledger import Ledger
 from segsuite.engines.parcels import Made, Parcel, deliver, make_of, pack
-from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
+from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_model, predict_cases
 from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.segmentation import Predictor
+from segsuite.engines.watchdog import Watchdog
 from segsuite.errors import InputError, SettingsError
 from segsuite.files import make_folder
 from segsuite.volumes.writing import remove_unfinished_outputs
@@ -40,14 +43,20 @@ class _Batch:
     cases: list[InputCase]
     n_deaths: int = 0
     was_tried: bool = False
+    said: str = ""
 
 
 @dataclass
 class _Results:
-    """What is known so far."""
+    """What is known so far, and who is told of it."""
 
+    on_case: Callable[[str, str], None]
     outcomes: dict[str, str] = field(default_factory=dict)
     n_left: int = 0
+
+    def add(self, case_id: str, result: str) -> None:
+        self.outcomes[case_id] = result
+        self.on_case(case_id, result)
 
     def outcome(self) -> Outcome:
         results = list(self.outcomes.values())
@@ -58,15 +67,16 @@ class _Results:
 class _Segmenter:
     """Runs on a node of the cluster, in a process of its own."""
 
-    def __init__(self, load: Callable[[], Predictor], out: Path, options: BatchOptions) -> None:
+    def __init__(self, load: Callable[[], Predictor], out: Path, options: BatchOptions, time_limit_s: float | None) -> None:
         self.load, self.out, self.options = load, out, options
+        self.watchdog = Watchdog(time_limit_s)
         self.predictor: Predictor | None = None
         self.stopped = False
 
     def segment(self, batch: list[InputCase] | Parcel) -> Made:
         """Results of the cases, how many were left, and of a parcel all that was made of it."""
         if self.predictor is None:  # not in __init__: an error there would look like a dead worker
-            self.predictor = self.load()
+            self.predictor = open_model(self.load)
         if isinstance(batch, Parcel):
             return make_of(batch, self._work)
         return Made({}, (), *self._work(batch, self.out))
@@ -74,7 +84,14 @@ class _Segmenter:
     def _work(self, cases: list[InputCase], out: Path) -> tuple[dict[str, str], int]:
         assert self.predictor is not None  # noqa: S101 - opened above
         results: dict[str, str] = {}
-        outcome = predict_cases(cases, self.predictor, out, self.options, stop=lambda: self.stopped, on_case=results.__setitem__)
+
+        def end(case_id: str, result: str) -> None:
+            self.watchdog.end(case_id)
+            results[case_id] = result
+
+        stop, begin = (lambda: self.stopped), self.watchdog.begin
+        outcome = predict_cases(cases, self.predictor, out, self.options, stop=stop, on_begin=begin, on_case=end)
+        self.watchdog.rest()
         return results, outcome.n_left
 
     def stop(self) -> None:
@@ -89,6 +106,7 @@ def predict_on_ray(
     options: BatchOptions,
     *,
     cluster: RayOptions,
+    time_limit_s: float | None = None,
     stop: Callable[[], bool] = lambda: False,
     on_case: Callable[[str, str], None] = ignore,
 ) -> Outcome:
@@ -100,6 +118,7 @@ def predict_on_ray(
         out: Folder of the masks and of the ledgers, one per worker.
         options: How; its shard is that of no worker.
         cluster: What each worker takes.
+        time_limit_s: For one case; ``None``: no limit.
         stop: When true, the cases in hand are finished and the rest is left.
         on_case: Called with case id and ``done``, ``skipped`` or the reason of a failure.
 
@@ -112,90 +131,100 @@ def predict_on_ray(
     """
     with connected(cluster.address):
         waiting = deque(_Batch(list(cases[at : at + cluster.batch])) for at in range(0, len(cases), cluster.batch))
-        crew = _Crew(min(worker_count(cluster), len(waiting)), load, out.resolve(), options, cluster)
-        return _work_off(waiting, crew, stop, on_case)
+        n = min(worker_count(cluster), len(waiting))
+        kind: Any = ray.remote(_Segmenter)
+        # a second thread, so that `stop` is heard while a batch is in hand
+        kind = kind.options(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_concurrency=2)
+
+        def hire(number: int) -> Any:
+            shard = (number + 1, n)  # names a ledger of its own
+            return kind.remote(load, out.resolve(), replace(options, shard=shard), time_limit_s)
+
+        crew = _Crew(n, hire, Ledger(make_folder(out.resolve())), sends=cluster.files == "sent")
+        still = "" if time_limit_s is None else f" or stood still for {time_limit_s:g} s"
+        return _work_off(waiting, crew, stop, _Results(on_case), death=f"the worker that segmented it died{still}")
 
 
-def _work_off(waiting: deque[_Batch], crew: _Crew, stop: Callable[[], bool], on_case: Callable[[str, str], None]) -> Outcome:
-    results, was_told = _Results(), False
+def _work_off(waiting: deque[_Batch], crew: _Crew, stop: Callable[[], bool], results: _Results, *, death: str) -> Outcome:
+    was_told = False
     while waiting or crew.in_hand:
         if stop() and not was_told:
             was_told = True
             results.n_left += sum(len(batch.cases) for batch in waiting)
             waiting.clear()
             crew.stop()
-        crew.hand_out(waiting)
+        crew.hand_out(waiting, results)
         for batch, answer in crew.finished():
             if answer is None:
-                _after_death(batch, waiting, crew, results, on_case)
+                _after_death(batch, waiting, crew, results, death=batch.said or f"{death}, {batch.n_deaths} times")
                 continue
-            deliver(answer, crew.ledger)
+            told = deliver(answer, crew.ledger, batch.cases)
             results.n_left += answer.n_left
-            for case_id, said in answer.results.items():
-                result = "done" if said == "skipped" and batch.was_tried else said  # a dead worker had finished it
-                results.outcomes[case_id] = result
-                on_case(case_id, result)
+            for case_id, said in told.items():
+                results.add(case_id, "done" if said == "skipped" and batch.was_tried else said)  # a dead worker had finished it
     return results.outcome()
 
 
-def _after_death(
-    batch: _Batch, waiting: deque[_Batch], crew: _Crew, results: _Results, on_case: Callable[[str, str], None]
-) -> None:
+def _after_death(batch: _Batch, waiting: deque[_Batch], crew: _Crew, results: _Results, *, death: str) -> None:
     for case in batch.cases:
-        remove_unfinished_outputs(crew.out / case.output)
+        remove_unfinished_outputs(crew.ledger.folder / case.output)
     if batch.n_deaths < MOST_DEATHS:
         waiting.appendleft(batch)
-    elif len(batch.cases) > 1:
-        waiting.extendleft(_Batch([case], was_tried=True) for case in reversed(batch.cases))
     else:
-        case, reason = batch.cases[0], f"the worker that segmented it died, {batch.n_deaths} times"
-        crew.ledger.put_down(case.case_id, case.output, reason)
-        results.outcomes[case.case_id] = reason
-        on_case(case.case_id, reason)
+        _take_apart(batch, waiting, crew.ledger, results, reason=death)
+
+
+def _take_apart(batch: _Batch, waiting: deque[_Batch], ledger: Ledger, results: _Results, *, reason: str) -> None:
+    """Each case of a batch that does not go through is tried alone; one that is alone already has failed."""
+    if len(batch.cases) > 1:
+        waiting.extendleft(_Batch([case], was_tried=batch.was_tried) for case in reversed(batch.cases))
+        return
+    ledger.put_down(batch.cases[0], reason)
+    results.add(batch.cases[0].case_id, reason)
 
 
 class _Crew:
     """The workers and what each has in hand; a dead one is replaced."""
 
-    def __init__(self, n: int, load: Callable[[], Predictor], out: Path, options: BatchOptions, cluster: RayOptions) -> None:
-        self.load, self.out, self.options = load, out, options
-        self.n, self.ledger, self.sends = n, Ledger(make_folder(out)), cluster.files == "sent"
-        kind: Any = ray.remote(_Segmenter)
-        # a second thread, so that `stop` is heard while a batch is in hand
-        self.kind = kind.options(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_concurrency=2)
-        self.idle: list[tuple[int, Any]] = [(number, self._hire(number)) for number in range(n)]
+    def __init__(self, n: int, hire: Callable[[int], Any], ledger: Ledger, *, sends: bool) -> None:
+        self.hire, self.ledger, self.sends = hire, ledger, sends
+        self.idle: list[tuple[int, Any]] = [(number, hire(number)) for number in range(n)]
         self.in_hand: dict[Any, tuple[int, Any, _Batch]] = {}
 
-    def hand_out(self, waiting: deque[_Batch]) -> None:
+    def hand_out(self, waiting: deque[_Batch], results: _Results) -> None:
         while waiting and self.idle:
-            number, worker = self.idle.pop(0)
             batch = waiting.popleft()
-            what = pack(batch.cases, self.ledger) if self.sends else batch.cases
+            try:
+                what = pack(batch.cases, self.ledger) if self.sends else batch.cases
+            except Exception as error:
+                _take_apart(batch, waiting, self.ledger, results, reason=reason_of(error, Step.READING))
+                continue
+            number, worker = self.idle.pop(0)
             self.in_hand[worker.segment.remote(what)] = (number, worker, batch)
 
     def finished(self) -> Iterator[tuple[_Batch, Made | None]]:
-        """Batches that are over, with their results; ``None``: the worker died of it."""
-        ready, _ = ray.wait(list(self.in_hand), timeout=POLL_SECONDS)
+        """Batches that are over, with their results; ``None``: the worker died of it, or it did not come through."""
+        ready, _ = ray.wait(list(self.in_hand), timeout=POLL_SECONDS) if self.in_hand else ([], [])
         for reference in ready:
             number, worker, batch = self.in_hand.pop(reference)
+            answer = None
             try:
                 answer = ray.get(reference)
             except RayTaskError as error:
-                raise error.cause if isinstance(error.cause, InputError) else error from None
+                cause: BaseException = error.cause or error
+                if isinstance(cause, InputError | FileNotFoundError):
+                    raise cause from None
+                batch.said = reason_of(cause, Step.SEGMENTING)
+                batch.n_deaths += 1
             except RayActorError as error:
                 batch.n_deaths += not error.preempted
-                batch.was_tried = True
-                answer, worker = None, self._hire(number)
+                batch.was_tried, worker = True, self.hire(number)
             self.idle.append((number, worker))
             yield batch, answer
 
     def stop(self) -> None:
         for _, worker, _ in self.in_hand.values():
             worker.stop.remote()
-
-    def _hire(self, number: int) -> Any:
-        shard = (number + 1, self.n)  # names a ledger of its own
-        return self.kind.remote(self.load, self.out, replace(self.options, shard=shard))
 
 
 @contextmanager

@@ -143,21 +143,23 @@ class Predictor(Protocol):
         """
 
 
-def segment_upright(volume: Volume, segment: Callable[[Volume], Segmentation], *, release: bool = False) -> Segmentation:
+def segment_upright(volume: Volume, segment: Callable[[Volume, Request], Segmentation], request: Request) -> Segmentation:
     """Segment an image in RAS+ order, so that the same scan gets the same mask in whatever order a file stores its axes.
 
     Args:
         volume: Intensities on their own grid.
-        segment: Sees the upright image; see ``volumes.orders.upright``.
-        release: Give up the voxels of the volume; ``segment`` gives up those that it gets.
+        segment: Gets the upright image, see ``volumes.orders.upright``, and a request that says whether it may give it up.
+        request: What is asked for.
 
     Returns:
         What ``segment`` found, on the image's own grid.
     """
     scan, order = upright(volume)
-    if release and scan is not volume:
+    if scan is volume:
+        return segment(volume, request)
+    if request.release:
         volume.release()
-    found = segment(scan)
+    found = segment(scan, replace(request, release=True))  # nobody else has it
     return found if order.is_identity else _undone(found, order)
 
 
@@ -205,10 +207,10 @@ def segment_rows(
     chosen = region_box(volume, preprocessing.region_mm) if box is None else box
     inside = order_to_upright(volume.grid).applied_box(chosen, volume.grid.shape)
 
-    def segment(scan: Volume) -> Segmentation:
+    def segment(scan: Volume, request: Request) -> Segmentation:
         native = scan.grid.cropped(inside)
         image, network = prepare_image(scan, preprocessing, box=inside)
-        if release:
+        if request.release:
             scan.release()
         axis = row_axis(network.shape)
         reduced = reduce_to_labels(
@@ -223,7 +225,7 @@ def segment_rows(
         )
         return _in_the_field(reduced, inside, scan.grid.shape, class_labels, extra)
 
-    return segment_upright(volume, segment, release=release)
+    return segment_upright(volume, segment, Request(release=release))
 
 
 def _in_the_field(

@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from segsuite.errors import InputError
+from segsuite.engines.failures import Step, reason_of
 from segsuite.reports.rendering import render
 from segsuite.reports.viewer import LayeredCase, write_view
 from segsuite.service.desk import Desk, FullError, Job
@@ -172,8 +172,8 @@ class _Routes:
                     stream.write(chunk)
             try:
                 n_voxels = math.prod((await asyncio.to_thread(read_grid, paths[-1])).shape)
-            except InputError as error:
-                raise HTTPException(422, str(error).replace(f"{folder}/", "")) from error
+            except Exception as error:
+                raise HTTPException(422, reason_of(error, Step.READING).replace(f"{folder}/", "")) from error
             if n_voxels > self.limits.most_voxels:
                 raise HTTPException(413, f"An image must have at most {self.limits.most_voxels:,} voxels, got {n_voxels:,}.")
         return tuple(paths)

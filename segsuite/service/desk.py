@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from segsuite.engines.failures import Step, reason_of
 from segsuite.engines.inputs import InputCase
 from segsuite.files import make_folder
 from segsuite.service.worker import DONE
@@ -149,7 +150,7 @@ class Desk:
         try:
             result = self.segment(InputCase(CASE, job.images, job.mask.name), job.mask.parent)
         except Exception as error:
-            result = f"{type(error).__name__}: {error}"
+            result = reason_of(error, Step.SEGMENTING)
         job.seconds = round(time.monotonic() - started, 3)
         job.reason = "" if result == DONE else result.replace(f"{job.folder}/", "")
         job.state = "failed" if job.reason else "done"

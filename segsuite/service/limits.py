@@ -43,7 +43,7 @@ class TooLargeError(Exception):
 
 
 class Gate:
-    """Refuses in front of the application: 401, 403, 413."""
+    """Refuses in front of the application: 401, 403, 413; what goes wrong behind it is a sentence: 500."""
 
     def __init__(self, app: Application, limits: Limits) -> None:
         """Set up.
@@ -63,10 +63,22 @@ class Gate:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
+        is_begun = False
+
+        async def told(message: Message) -> None:
+            nonlocal is_begun
+            is_begun = True
+            await send(message)
+
         try:
-            await self.app(scope, _counted(receive, self.limits.most_bytes), send)
+            await self.app(scope, _counted(receive, self.limits.most_bytes), told)
         except TooLargeError:
             await self._too_large()(scope, receive, send)
+        except Exception as error:
+            if is_begun:
+                raise  # half an answer must not look like a whole one
+            text = f"The service could not answer, got {type(error).__name__}. Hand the image in again.\n"
+            await PlainTextResponse(text, 500)(scope, receive, send)
 
     def _refusal(self, headers: Headers, path: str) -> PlainTextResponse | None:
         host = _host_of(headers.get("host", ""))

@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from segsuite.engines.inputs import InputCase
-from segsuite.engines.prediction import BatchOptions, predict_cases
+from segsuite.engines.prediction import BatchOptions, open_model, predict_cases
 from segsuite.engines.segmentation import Predictor
 from segsuite.errors import ModelError
 
@@ -83,7 +83,7 @@ def _ignore_interrupts() -> None:
 
 def _open(load: Load) -> None:
     if not _held:
-        _held.append(load())
+        _held.append(open_model(load))
 
 
 def _segment(load: Load, case: InputCase, out: Path, options: BatchOptions) -> str:

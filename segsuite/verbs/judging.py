@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
 import pandas as pd
 
 from segsuite.data.label_table import read_label_table
+from segsuite.engines.evaluation_record import read_definition, sign
 from segsuite.errors import SettingsError
 from segsuite.files import make_folder, write_atomically, write_text
+from segsuite.reports.comparability import Evaluated, require_comparable
 from segsuite.reports.comparison import Comparison, compare_evaluations
 from segsuite.reports.conventions import CONVENTIONS_FILE, Difference, differences, means_under
 from segsuite.reports.overlays import overlay_figure
@@ -26,13 +28,22 @@ __all__ = ["compare", "compare_seeds", "conventions", "draw_overlay", "rank", "w
 PICTURES = ("png", "pdf", "svg")
 
 
-def compare(folders: Sequence[Path], *, metrics: Sequence[str], seed: int = 0) -> list[tuple[str, Comparison]]:
+def compare(
+    folders: Sequence[Path],
+    *,
+    metrics: Sequence[str],
+    seed: int = 0,
+    shared: bool = False,
+    tell: Callable[[str], None] | None = None,
+) -> list[tuple[str, Comparison]]:
     """Each evaluation against the first, case by case.
 
     Args:
         folders: Evaluation folders, or run folders that hold ``evaluation/``; the first is the baseline.
         metrics: What to compare by.
         seed: Of the intervals.
+        shared: Compare cases and structures that all have, where they differ.
+        tell: Called with what to know of the comparison.
 
     Returns:
         Name of the evaluation that is compared with the first, and one comparison per structure and metric.
@@ -40,12 +51,12 @@ def compare(folders: Sequence[Path], *, metrics: Sequence[str], seed: int = 0) -
     Raises:
         SettingsError: Fewer than two folders.
         VolumeError: A folder without an evaluation.
-        ManifestError: Nothing in common.
+        ManifestError: Nothing in common, or evaluations that are defined otherwise.
     """
     if len(folders) < 2:
         raise SettingsError(f"A comparison must have at least two evaluations, got {len(folders)}.")
     names = _names(folders)
-    tables = [read_evaluation(_evaluation_folder(folder)) for folder in folders]
+    tables = _tables(folders, names, shared=shared, tell=tell)
     return [
         (name, comparison)
         for name, table in zip(names[1:], tables[1:], strict=True)
@@ -54,48 +65,56 @@ def compare(folders: Sequence[Path], *, metrics: Sequence[str], seed: int = 0) -
     ]
 
 
-def rank(folders: Sequence[Path], *, metric: str, seed: int = 0) -> list[Ranked]:
+def rank(folders: Sequence[Path], *, metric: str, seed: int = 0, shared: bool = False) -> list[Ranked]:
     """All evaluations in the order of their means, and how stable that order is.
 
     Args:
         folders: Evaluation or run folders.
         metric: What to rank by.
         seed: Of the bootstrap.
+        shared: Rank by cases and structures that all have, where they differ.
 
     Returns:
         Best first.
 
     Raises:
         VolumeError: A folder without an evaluation.
-        ManifestError: Nothing in common.
+        ManifestError: Nothing in common, or evaluations that are defined otherwise.
     """
-    tables = [read_evaluation(_evaluation_folder(folder)) for folder in folders]
-    return rank_evaluations(tables, metric=metric, names=_names(folders), seed=seed)
+    names = _names(folders)
+    return rank_evaluations(_tables(folders, names, shared=shared, tell=None), metric=metric, names=names, seed=seed)
 
 
-def compare_seeds(folders: Sequence[Path], *, metrics: Sequence[str]) -> list[tuple[str, RepeatComparison]]:
+def compare_seeds(
+    folders: Sequence[Path], *, metrics: Sequence[str], shared: bool = False, tell: Callable[[str], None] | None = None
+) -> list[tuple[str, RepeatComparison]]:
     """Settings that were trained several times each, against the first.
 
     Args:
         folders: One per setting; each holds run or evaluation folders, one per training.
         metrics: What to compare by.
+        shared: Compare cases and structures that all have, where they differ.
+        tell: Called with what to know of the comparison.
 
     Returns:
         Name of the setting that is compared with the first, and one comparison per structure and metric.
 
     Raises:
         SettingsError: Fewer than two folders, or one without trainings.
-        ManifestError: Nothing in common.
+        ManifestError: Nothing in common, or evaluations that are defined otherwise.
     """
     if len(folders) < 2:
         raise SettingsError(f"A comparison must have at least two settings, got {len(folders)}.")
     names = _names(folders)
-    repeats = [[read_evaluation(folder) for folder in _repeats(folder)] for folder in folders]
+    inner = [_repeats(folder) for folder in folders]
+    every = [folder for found in inner for folder in found]
+    tables = iter(_tables(every, _names(every), shared=shared, tell=tell))
+    repeats = [[next(tables) for _ in found] for found in inner]
     return [
         (name, comparison)
-        for name, tables in zip(names[1:], repeats[1:], strict=True)
+        for name, others in zip(names[1:], repeats[1:], strict=True)
         for metric in metrics
-        for comparison in compare_repeats(repeats[0], tables, metric=metric, names=(names[0], name))
+        for comparison in compare_repeats(repeats[0], others, metric=metric, names=(names[0], name))
     ]
 
 
@@ -115,10 +134,27 @@ def conventions(folder: Path, names: Sequence[str]) -> tuple[pd.DataFrame, list[
     columns = [field.name for field in fields(Difference)]
     table = pd.DataFrame([asdict(difference) for difference in found], columns=columns)
     write_text(folder / CONVENTIONS_FILE, table.to_csv(index=False, na_rep="left out"))
+    sign(folder, [CONVENTIONS_FILE])
     return means_under(measurements, cases, ["segsuite", *others]), found
 
 
+def _tables(
+    folders: Sequence[Path], names: Sequence[str], *, shared: bool, tell: Callable[[str], None] | None
+) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Measurements and cases of evaluations that may be compared."""
+    places = [_evaluation_folder(folder) for folder in folders]
+    tables = [read_evaluation(place) for place in places]
+    definitions = [read_definition(place) for place in places]
+    found = [Evaluated(name, *table, known) for name, table, known in zip(names, tables, definitions, strict=True)]
+    for note in require_comparable(found, shared=shared):
+        if tell is not None:
+            tell(f"note: {note}")
+    return tables
+
+
 def _repeats(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise SettingsError(f"--seeds: {folder} must be a folder that holds one run or evaluation folder per training.")
     found = sorted(
         inner for child in folder.iterdir() if ((inner := _evaluation_folder(child)) / "metrics_per_case.csv").is_file()
     )

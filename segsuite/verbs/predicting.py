@@ -9,7 +9,7 @@ from pathlib import Path
 from segsuite.engines.inputs import InputCase, find_inputs, take_shard, with_attributes
 from segsuite.engines.isolation import predict_isolated
 from segsuite.engines.model_folder import read_model_folder
-from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
+from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_model, predict_cases
 from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.segmentation import Predictor
 from segsuite.errors import OutputError, SettingsError
@@ -66,7 +66,7 @@ def predict(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         threads: Of the network on a CPU; ``None``: one per core.
         isolate: In a process of its own, so that a case that kills it costs only itself.
-        time_limit_s: For one case; needs ``isolate``.
+        time_limit_s: For one case; needs ``isolate`` or ``cluster``.
         cluster: Spread the cases over a Ray cluster instead.
         choose: Which of the cases to segment now.
         stop: When true, the case in hand is finished and the rest is left.
@@ -106,11 +106,13 @@ def predict(
 
         place = folder.path.resolve()
         on_node = SentModel(place, opened) if cluster.files == "sent" else partial(opened, place)
-        return predict_on_ray(cases, on_node, out, options, cluster=cluster, stop=stop, on_case=on_case)
+        return predict_on_ray(
+            cases, on_node, out, options, cluster=cluster, time_limit_s=time_limit_s, stop=stop, on_case=on_case
+        )
     load = partial(opened, folder.path)
     if isolate:
         return predict_isolated(cases, load, out, options, time_limit_s=time_limit_s, stop=stop, on_case=on_case)
-    return predict_cases(cases, load(), out, options, stop=stop, on_case=on_case)
+    return predict_cases(cases, open_model(load), out, options, stop=stop, on_case=on_case)
 
 
 def _require_apart(chosen: Sequence[InputCase], cases: Sequence[InputCase], tables: Sequence[Path], out: Path) -> None:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from segsuite.errors import VolumeError, closest_hint
 from segsuite.shapes import Mask
-from segsuite.volumes.grid import require_same_grid
 from segsuite.volumes.labels import label_counts, labels_present
+from segsuite.volumes.orders import reordered
 from segsuite.volumes.reading import read_labels
 from segsuite.volumes.volume import Volume
 
@@ -74,8 +74,7 @@ def combine_structures(files: Mapping[str, Path], values: Mapping[str, int], *, 
     empty = []
     for name in ranked:
         volume = first if name == ranked[0] else read_labels(files[name])
-        mask = _structure(volume, name)
-        require_same_grid(first.grid, volume.grid, names=(str(first.path), str(volume.path)))
+        mask = _structure(reordered(volume, first.grid, names=(str(first.path), str(volume.path))), name)
         counts = label_counts(combined[mask])
         claims |= {(name, names[int(value)]): int(counts[value]) for value in np.flatnonzero(counts) if value}
         combined[mask] = values[name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,10 @@ from segsuite.volumes.formats.written import metaimage_bytes, mgh_bytes, nifti_b
 from segsuite.volumes.reading import holds_fractions, read_stored
 from segsuite.volumes.volume import Volume
 
-__all__ = ["is_side_volume", "remove_unfinished_outputs", "side_volume", "write_image", "write_mask"]
+__all__ = ["SIDE_VOLUMES", "is_side_volume", "remove_unfinished_outputs", "side_volume", "write_image", "write_mask"]
 
 SIDE_VOLUMES = ("_probability_", "_map_", "_region_")
+"""What follows a mask's name in those of the volumes that belong to it."""
 
 AFFINE_TOLERANCE = 1e-5
 """In mm, or in voxels where they are smaller than 1 mm."""
@@ -47,9 +47,11 @@ def remove_unfinished_outputs(mask: Path) -> None:
     Args:
         mask: The mask's file.
     """
-    stem = glob.escape(without_ending(mask.name))
-    for pattern in (glob.escape(mask.name), f"{stem}_report.json", *(f"{stem}{mark}*" for mark in SIDE_VOLUMES)):
-        remove_unfinished(mask.parent, pattern)
+    stem = without_ending(mask.name)
+    for name in (mask.name, f"{stem}_report.json"):
+        remove_unfinished(mask.parent, name)
+    for mark in SIDE_VOLUMES:
+        remove_unfinished(mask.parent, f"{stem}{mark}", is_beginning=True)
 
 
 def is_side_volume(path: Path) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipelines.fewshot.predictor import load_predictor
-from pipelines.fewshot.registration import Support, described_supports, register
+from pipelines.fewshot.registration import Support, described_supports, label_for, register
 from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import GridError, OutputError, SettingsError, VolumeError
 
@@ -111,3 +111,25 @@ def test_sides_need_a_model_that_tells_them_apart(fewshot_run: RunFolder, pair: 
     with pytest.raises(SettingsError, match="must be registered into a model that tells left from right"):
         register(predictor, "left_thing", [Support((pair[0],), pair[1], 5)], tmp_path / "b")
     assert not (tmp_path / "b").exists()
+
+
+def test_a_structure_gets_its_data_set_s_integer_where_it_is_free(
+    fewshot_run: RunFolder, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Else masks and references call it differently, and an evaluation by number says that it is missed."""
+    predictor = load_predictor(fewshot_run.root / "base_model", device="cpu", overrides={})
+    taken = predictor.model.labels["rectum"]
+    assert label_for(predictor, "thing", wanted=9) == 9
+    assert label_for(predictor, "thing", wanted=taken) == label_for(predictor, "thing", wanted=None) == 5
+    assert label_for(predictor, "thing", wanted=40_000) == label_for(predictor, "thing", wanted=0) == 5
+    run(fewshot_run, Support((pair[0],), pair[1], 5), tmp_path / "m", value=9)
+    assert label_for(load_predictor(tmp_path / "m", device="cpu", overrides={}), "thing", wanted=7) == 9
+
+
+def test_a_mapping_holds_for_the_supports(fewshot_run: RunFolder, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """Two values of the files are one structure: as many voxels as both have, on the grid of the network."""
+    found = {}
+    for name, mapping, value in (("both", {5: 40, 7: 40}, 40), ("first", {}, 5), ("second", {}, 7)):
+        run(fewshot_run, Support((pair[0],), pair[1], value, mapping), tmp_path / name)
+        found[name] = described_supports(load_predictor(tmp_path / name, device="cpu", overrides={}))[0]["voxels"]
+    assert found["both"] > max(found["first"], found["second"])

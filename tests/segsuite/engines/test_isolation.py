@@ -152,9 +152,8 @@ def test_what_is_wrong_with_the_model_or_the_folder_ends_the_run(scans: Callable
         run(folder, tmp_path / "a", fails_to_load)
     with pytest.raises(ModelError, match=r"died of SIGKILL \(often the system's memory guard\) before"):
         run(folder, tmp_path / "b", dies_while_loading)
-    (tmp_path / "c").mkdir()
-    (tmp_path / "c" / "s0.nii.gz").mkdir()
-    with pytest.raises(OutputError, match="s0.nii.gz"):
+    (tmp_path / "c" / "ledger.jsonl").mkdir(parents=True)
+    with pytest.raises(OutputError, match="ledger.jsonl"):
         run(folder, tmp_path / "c")
 
 

@@ -60,6 +60,17 @@ def test_memory_grows_with_the_image_and_stops_where_it_is_worked_through_in_par
 
 
 @pytest.mark.slow
+def test_a_volume_stored_in_another_order_is_held_twice_unless_it_is_large(predictor: ModelPredictor) -> None:
+    def forecast(sign: float, *shape: int) -> dict[str, int]:
+        return forecast_case(predictor, Grid(shape, np.diag([sign * 0.5, 0.5, 0.5, 1.0])), COST).parts
+
+    small, turned = forecast(1, 256, 256, 150), forecast(-1, 256, 256, 150)
+    assert turned.pop("volume in RAS+ order") == 4 * 256 * 256 * 150
+    assert turned == small
+    assert forecast(1, 512, 512, 300) == forecast(-1, 512, 512, 300)
+
+
+@pytest.mark.slow
 def test_a_window_is_measured(predictor: ModelPredictor) -> None:
     cost = measure_window(predictor)
     windows = predictor.windows(predictor.model)

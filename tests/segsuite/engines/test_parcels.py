@@ -37,7 +37,7 @@ def test_what_is_made_elsewhere_is_what_is_made_here(cases: list[InputCase], tmp
     for case in cases:
         case.images[0].rename(case.images[0].with_name("gone"))  # the other node sees no folder of this one
     made = make_of(parcel, bright)
-    deliver(made, Ledger(there))
+    assert deliver(made, Ledger(there), cases) == here
     assert made.results == here
     assert str(cases[2].images[0]) in made.results["p2/t2"]
     for case in cases[:2]:
@@ -91,5 +91,5 @@ def test_a_model_is_opened_where_its_folder_is_not(tmp_path: Path) -> None:
 
 
 def test_nothing_made_changes_nothing(tmp_path: Path) -> None:
-    deliver(Made({}, (), {}, 0), Ledger(tmp_path))
+    assert deliver(Made({}, (), {}, 0), Ledger(tmp_path), []) == {}
     assert list(tmp_path.iterdir()) == []

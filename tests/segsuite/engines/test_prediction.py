@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -12,12 +13,13 @@ import pytest
 import torch
 
 from segsuite.data.transforms import Normalisation, Preprocessing
-from segsuite.engines import prediction
+from segsuite.engines import case_outputs
 from segsuite.engines.inputs import find_inputs, with_attributes
 from segsuite.engines.ledger import read_ledger
 from segsuite.engines.prediction import BatchOptions, Outcome, predict_cases
 from segsuite.engines.segmentation import Request, RowSource, Segmentation, segment_rows
-from segsuite.errors import OutputError, VolumeError
+from segsuite.errors import OutputFolderError, VolumeError
+from segsuite.files import writing_to
 from segsuite.volumes.reading import read_volume
 from segsuite.volumes.volume import Volume
 
@@ -133,15 +135,16 @@ def test_case_that_exhausts_memory_is_one_line(
 
 
 def test_full_disk_ends_the_run_and_keeps_what_is_done(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = prediction.write_mask
+    honest = case_outputs.write_mask
 
     def full(path: Path, *args: object, **more: object) -> None:
         if path.name == "s2.nii.gz":
-            raise OutputError(f"{path} must be writable, got: No space left on device.")
+            with writing_to(path):
+                raise OSError(errno.ENOSPC, "No space left on device")
         honest(path, *args, **more)
 
-    monkeypatch.setattr(prediction, "write_mask", full)
-    with pytest.raises(OutputError, match="No space left"):
+    monkeypatch.setattr(case_outputs, "write_mask", full)
+    with pytest.raises(OutputFolderError, match="No space left"):
         run(scans, tmp_path / "out")
     monkeypatch.undo()
     assert run(scans, tmp_path / "out") == Outcome(2, 2, {})

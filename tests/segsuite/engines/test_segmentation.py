@@ -100,6 +100,18 @@ def test_voxels_are_given_up_when_memory_is_short() -> None:
     assert np.array_equal(kept.labels, freed.labels)
 
 
+def test_the_copy_in_another_order_is_given_up_early_and_the_volume_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stored LAS: what is computed on is a copy that nobody else has."""
+    freed = []
+    monkeypatch.setattr(Volume, "release", lambda volume: freed.append(volume))
+    segment_rows(VOLUME, PLAIN, RowSource(rows), class_labels=(0, 1), extra=("glow",))
+    assert len(freed) == 1
+    assert freed[0] is not VOLUME
+    segment_rows(VOLUME, PLAIN, RowSource(rows), class_labels=(0, 1), extra=("glow",), release=True)
+    assert freed[1] is VOLUME
+    assert len(freed) == 3
+
+
 def test_rows_come_along_the_longest_axis_where_it_pays() -> None:
     assert [row_axis(shape) for shape in ((5, 6, 5), (5, 7, 5), (5, 7, 9), (9, 5, 5))] == [0, 1, 2, 0]
 

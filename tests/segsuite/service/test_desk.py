@@ -89,5 +89,6 @@ def test_the_oldest_results_go_with_their_files(desk: Desk, hand: Hand) -> None:
 def test_a_failure_has_a_reason_without_our_paths_and_stops_nobody(desk: Desk, hand: Hand, name: str, reason: str) -> None:
     hand.go.set()
     job, following = hand_in(desk, name), hand_in(desk)
-    assert (job.ended.result(20).state, job.reason) == ("failed", reason)
+    assert job.ended.result(20).state == "failed"
+    assert job.reason.startswith(reason)
     assert following.ended.result(20).state == "done"

@@ -35,6 +35,16 @@ def test_one_file_per_structure_becomes_one_map(tmp_path: Path, write_nifti: Wri
     assert (combined.overlaps, combined.empty) == ((), ("kidney",))
 
 
+def test_structures_whose_files_store_the_axes_in_different_orders_are_joined(tmp_path: Path, write_nifti: Write) -> None:
+    turned = np.array([[0, 0, -1, 3], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1.0]])
+    files = {
+        "liver": write_nifti(tmp_path / "liver.nii.gz", structure((0, 0, 0), (1, 0, 0))),
+        "spleen": write_nifti(tmp_path / "spleen.nii.gz", structure((3, 2, 1)).transpose(1, 2, 0)[:, :, ::-1], turned),
+    }
+    combined = combine_structures(files, {"liver": 1, "spleen": 2}).volume
+    np.testing.assert_array_equal(combined.labels, structure((0, 0, 0), (1, 0, 0)) + 2 * structure((3, 2, 1)))
+
+
 def test_overlaps_are_decided_by_the_declared_order_and_counted(tmp_path: Path, write_nifti: Write) -> None:
     organ = structure((0, 0, 0), (1, 0, 0), (2, 0, 0))
     files = {

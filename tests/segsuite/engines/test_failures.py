@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import errno
+import json
+import struct
+from pathlib import Path
+
+import pytest
+
+from segsuite.engines.failures import Step, reason_of, require_usable_folder
+from segsuite.errors import OutputError, OutputFolderError, VolumeError
+from tests.faults import ERRORS
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("step", Step)
+def test_any_class_becomes_one_line_that_says_what_to_do(error: Exception, step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segsuite.engines.failures.gc.collect", lambda: 0)  # takes a while in a large process
+    said = reason_of(error, step)
+    assert said == said.strip()
+    assert "\n" not in said
+    json.loads(json.dumps(said))
+    assert said.encode()
+
+
+def test_our_own_errors_say_all_themselves() -> None:
+    assert reason_of(VolumeError("x must be y, got z."), Step.READING) == "x must be y, got z."
+    assert reason_of(FileNotFoundError("x must be there."), Step.READING) == "x must be there."
+
+
+def test_a_vague_class_is_named_with_its_module() -> None:
+    assert reason_of(struct.error("short"), Step.READING).startswith("struct.error: short. It came while its files were read.")
+    assert reason_of(RuntimeError(), Step.SEGMENTING).startswith("RuntimeError: no more is known. It came while it was segm")
+
+
+def test_what_a_terminal_would_obey_is_left_out() -> None:
+    assert "\x1b" not in reason_of(RuntimeError("\x1b[2Jgone"), Step.READING)
+    reason_of(VolumeError("\udcff.nii.gz must be read"), Step.READING).encode()
+
+
+def test_one_file_that_cannot_be_written_is_no_matter_of_the_folder(tmp_path: Path) -> None:
+    for error in (OSError(errno.EIO, "Input/output error"), OutputError("it must read back as written"), KeyError("x")):
+        require_usable_folder(tmp_path, error)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_and_a_folder_that_is_gone_are(tmp_path: Path) -> None:
+    full = OutputError("a must be writable, got: No space left on device. Free some space.")
+    full.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OutputFolderError, match="a must be writable, got: No space left.*Free some space"):
+        require_usable_folder(tmp_path, full)
+    with pytest.raises(OutputFolderError, match="gone must be writable, got: No such file"):
+        require_usable_folder(tmp_path / "gone", FileNotFoundError(errno.ENOENT, "No such file"))
+    with pytest.raises(OutputFolderError, match="told before"):
+        require_usable_folder(tmp_path, OutputFolderError("told before"))

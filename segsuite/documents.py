@@ -90,7 +90,7 @@ def _decoded(content: bytes, path: Path, error: type[InputError]) -> str:
         shown = text.splitlines()[line - 1].strip()[:60]
         warnings.warn(
             Advice(f"{path} is not UTF-8; it was read as Windows-1252 (latin-1), for example line {line}: `{shown}`"),
-            stacklevel=4,
+            stacklevel=1,
         )
     if "\0" in text:
         raise error(f"{path} must be a text file, got bytes that are none (a spreadsheet or image?). Save it as text, UTF-8.")

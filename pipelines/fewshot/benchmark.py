@@ -34,6 +34,7 @@ from segsuite.shapes import LabelMap, Mask, Spacing
 from segsuite.shipped import find_manifest
 from segsuite.verbs.runs import load_settings, train
 from segsuite.volumes.components import keep_largest_component_per_label
+from segsuite.volumes.orders import upright, upright_mask
 from segsuite.volumes.reading import read_channels, read_labels
 from segsuite.volumes.volume import Volume
 
@@ -285,7 +286,9 @@ def _passes(predictor: FewshotPredictor, fold: Fold, rows: Sequence[Row], tell: 
 
 def _read(fold: Fold, case: Case) -> tuple[Volume, LabelMap]:
     volume = read_channels(image_paths(case, fold.data_root), n_channels=fold.manifest.n_channels)
-    return volume, read_labels(label_path(case, fold.data_root), mapping=fold.manifest.label_mapping).labels
+    path = label_path(case, fold.data_root)
+    mask = read_labels(path, mapping=fold.manifest.label_mapping)
+    return upright(volume)[0], upright_mask(mask, volume.grid, names=(str(volume.path), str(path))).labels
 
 
 def _masks(

@@ -57,7 +57,7 @@ class Support:
     images: tuple[Path, ...]
     mask: Path
     value: int
-    mapping: Mapping[int, int] = field(default_factory=dict)
+    mapping: Mapping[int, int] = field(default_factory=dict, hash=False)
 
 
 def register(

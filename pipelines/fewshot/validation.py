@@ -17,7 +17,8 @@ from segsuite.engines.segmentation import Request
 from segsuite.errors import ManifestError, closest_hint
 from segsuite.files import hash_of_file
 from segsuite.metrics.overlap import dice_score
-from segsuite.volumes.reading import read_channels, read_labels
+from segsuite.volumes.orders import reordered
+from segsuite.volumes.reading import read_channels, read_grid, read_labels
 
 __all__ = ["measured_dice"]
 
@@ -48,6 +49,7 @@ def measured_dice(
 
     Raises:
         ManifestError: No labelled case, or a structure that the manifest does not name.
+        GridError: A mask lies on another grid than its image.
     """
     manifest = read_manifest(path)
     root = find_data_root(manifest, path, data_root)
@@ -60,7 +62,9 @@ def measured_dice(
         raise ManifestError(f"{path} must have labelled cases{'' if fold is None else f' of fold {fold}'}, got none.")
     for case in cases:
         images = image_paths(case, root)
-        reference = read_labels(label_path(case, root), mapping=manifest.label_mapping).labels
+        mask = label_path(case, root)
+        stored = read_labels(mask, mapping=manifest.label_mapping)
+        reference = reordered(stored, read_grid(images[0]), names=(str(images[0]), str(mask))).labels
         drawn = {s.name: reference == manifest.labels[s.name] for s in structures}
         hashes = [hash_of_file(path) for path in images]
         own = {s.name for s in structures if _is_support(s, hashes, drawn[s.name])}

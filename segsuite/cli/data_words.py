@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from segsuite.cli.options import DataRoot, Device, Json, Quiet, Seed, Verbose, Workers, worker_count
-from segsuite.cli.terminal import case_progress, print_json, print_table, say
+from segsuite.cli.terminal import case_progress, print_json, print_problem, print_table, say
 from segsuite.errors import SettingsError
 from segsuite.extras import require_extra
 
@@ -40,21 +40,69 @@ def import_(
     layout: Annotated[str, typer.Option(help="auto, decathlon, nnunet, bids, table or folder.")] = "auto",
     images: Annotated[str | None, typer.Option(help="Layout folder: pattern of the images, e.g. '*/t2w.nii.gz'.")] = None,
     labels: Annotated[str | None, typer.Option(help="Layout folder: pattern of the labels.")] = None,
+    structures: Annotated[
+        str | None, typer.Option(help="Layout folder: one file per structure, e.g. 'labels/{case}/{structure}.nii.gz'.")
+    ] = None,
+    order: Annotated[str, typer.Option(help="Structures that may overlap, with commas; the later one wins.")] = "",
+    suffix: Annotated[str | None, typer.Option(help="Layout bids: which images, e.g. T1w.")] = None,
+    leave_out: Annotated[list[str] | None, typer.Option("--leave-out", help="Pattern of files to pass over; repeatable.")] = None,
+    splits: Annotated[bool, typer.Option("--splits/--no-splits", help="Layout nnunet: use splits_final.json.")] = True,
     like: Annotated[str | None, typer.Option(help="Take labels and channels from this manifest (file or name).")] = None,
-    patient_pattern: Annotated[str | None, typer.Option(help="Regular expression; its group is the patient id.")] = None,
+    patient_pattern: Annotated[
+        str | None, typer.Option(help="Regular expression for the relative path of the image; its group is the patient id.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a manifest that is there, with its folds.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Make a manifest from a folder, without renaming a file."""
-    from segsuite.verbs.data import import_data
+    """Make a manifest from a folder, without renaming a file; all that is not taken is told."""
+    from segsuite.verbs.importing import import_data
+    from segsuite.verbs.masks import Watch
 
-    options = {"layout": layout, "images": images, "labels": labels, "patient_pattern": patient_pattern}
-    manifest = import_data(folder, out, like=like, workers=worker_count(None), **options)
-    n_cases, n_labelled = len(manifest.cases), sum(case.label is not None for case in manifest.cases)
+    options = {"images": images, "labels": labels, "structures": structures, "suffix": suffix, "splits": splits}
+    findings: list[Any] = []
+    with case_progress("reading masks of") as progress:
+        manifest = import_data(
+            folder,
+            out,
+            like=like,
+            layout=layout,
+            order=_names(order),
+            overwrite=overwrite,
+            on_finding=findings.append,
+            watch=Watch(worker_count(None), progress.start, progress.case),
+            leave_out=tuple(leave_out or ()),
+            patient_pattern=patient_pattern,
+            **options,
+        )
+    _tell_import(out, manifest, findings, as_json=as_json)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _tell_import(out: Path, manifest: Any, findings: list[Any], *, as_json: bool) -> None:
+    """What was made of the folder and what was not; exit code 2 if a case is not whole."""
+    n_labelled = sum(case.label is not None for case in manifest.cases)
+    n_patients = len({case.patient_id for case in manifest.cases})
+    errors = [finding for finding in findings if finding.severity == "error"]
     if as_json:
-        print_json({"manifest": str(out), "cases": n_cases, "labelled": n_labelled, "labels": manifest.labels})
-    say(f"{out}: {n_cases} cases, {n_labelled} labelled, labels {manifest.labels}. Next: segsuite manifest check {out}")
+        counts = {"cases": len(manifest.cases), "labelled": n_labelled, "patients": n_patients, "test": len(manifest.test)}
+        told = [asdict(finding) for finding in findings]
+        print_json({"manifest": str(out), **counts, "labels": manifest.labels, "findings": told})
+    for finding in findings:
+        (print_problem if finding.severity == "error" else say)(f"{finding.severity}: {finding}")
+    training = f" ({len(manifest.test)} of them for testing)" if manifest.test else ""
+    say(
+        f"{out}: {len(manifest.cases)} cases{training}, {n_labelled} labelled, {n_patients} patients, labels {manifest.labels}. "
+        f"Next: segsuite manifest check {out}"
+    )
+    if manifest.cases and not n_labelled:
+        say("No case has a label. If masks are there, name them: --labels 'PATTERN'")
+    if errors:
+        raise typer.Exit(2)
 
 
 @manifest_app.command("check", epilog="Example: segsuite manifest check M.json --data-root my_data")

@@ -19,6 +19,8 @@ __all__ = [
     "Json",
     "Quiet",
     "Seed",
+    "SeriesDescription",
+    "SeriesUid",
     "Verbose",
     "Workers",
     "parse_fold",
@@ -47,6 +49,10 @@ Fold = Annotated[str | None, typer.Option("--fold", help="Fold number; for train
 Json = Annotated[bool, typer.Option("--json", help="Machine output on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Problems only.", callback=_quiet)]
 Seed = Annotated[int, typer.Option("--seed", help="Everything random depends on it.")]
+SeriesDescription = Annotated[
+    str | None, typer.Option("--series-description", help="Of DICOM series, only those whose description fits: '*t2*'.")
+]
+SeriesUid = Annotated[str | None, typer.Option("--series-uid", help="Of DICOM series, only this one.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also the log of libraries.", callback=_verbose)]
 Workers = Annotated[int | None, typer.Option("--workers", "-j", min=0, help="Processes or threads; default: from the cores.")]
 

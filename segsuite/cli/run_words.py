@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -14,6 +15,8 @@ from segsuite.cli.options import (
     Fold,
     Json,
     Quiet,
+    SeriesDescription,
+    SeriesUid,
     Verbose,
     Workers,
     parse_fold,
@@ -114,7 +117,7 @@ def train(
 def predict(
     context: typer.Context,
     model: Annotated[Path, typer.Argument(help="A model folder, or the run folder that holds it.")],
-    inputs: Annotated[list[Path], typer.Argument(help="Images, DICOM folders, folders of images, or manifests.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Images, DICOM, folders at any depth, zip and tar, manifests.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the masks go; they bear their images' names.")],
     data_root: DataRoot = None,
     fold: Fold = None,
@@ -122,7 +125,8 @@ def predict(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
     save_probabilities: Annotated[bool, typer.Option("--save-probabilities", help="One more volume per class.")] = False,
     save_regions: Annotated[bool, typer.Option("--save-regions", help="One more mask per region.")] = False,
-    series_uid: Annotated[str | None, typer.Option("--series-uid", help="Which series of a DICOM folder.")] = None,
+    series_uid: SeriesUid = None,
+    series_description: SeriesDescription = None,
     attributes: Attributes = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of `inference` in model.json.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Segment also what looks like another kind of image.")] = False,
@@ -146,8 +150,6 @@ def predict(
         _start_early(context)
     from segsuite.engines.inputs import parse_shard
     from segsuite.engines.ray_options import parse_engine
-    from segsuite.verbs.predicting import predict as run_predict
-    from segsuite.verbs.spreading import watch
 
     how: dict[str, Any] = {"data_root": data_root, "fold": parse_fold(fold), "shard": parse_shard(shard), "device": device}
     how |= {"overrides": set_ or (), "threads": workers}
@@ -159,20 +161,28 @@ def predict(
         "save_probabilities": save_probabilities,
         "save_regions": save_regions,
         "series_uid": series_uid,
+        "series_description": series_description,
         "attributes": attributes,
         "force": force,
         "isolate": isolate,
         "time_limit_s": time_limit,
         "cluster": parse_engine(engine),
     }
+    outcome, left_out = _predicted(model, inputs, out, how, watched=watched)
+    _show_outcome(outcome, out, left_out, as_json=as_json)
+
+
+def _predicted(model: Path, inputs: list[Path], out: Path, how: dict[str, Any], *, watched: bool) -> tuple[Any, Counter[str]]:
+    from segsuite.verbs.predicting import predict as run_predict
+    from segsuite.verbs.spreading import watch
+
+    left_out: Counter[str] = Counter()
     with stop_on_sigterm() as stop, case_progress("predicting") as progress:
-        how |= {"stop": stop, "on_case": progress.case}
+        how = {**how, "stop": stop, "on_case": progress.case}
         if watched:
             say(f"watching {inputs[0]}")
-            outcome = watch(model, inputs[0], out, **how)
-        else:
-            outcome = run_predict(model, inputs, out, on_start=progress.start, **how)
-    _show_outcome(outcome, out, as_json=as_json)
+            return watch(model, inputs[0], out, **how), left_out
+        return run_predict(model, inputs, out, on_start=progress.start, on_left_out=left_out.update, **how), left_out
 
 
 def _check_words(inputs: list[Path], *, isolate: bool, time_limit: float | None, watched: bool) -> None:
@@ -239,9 +249,14 @@ def _show_forecast(model: Path, inputs: list[Path], how: dict[str, Any], *, as_j
     say(f"network      {found['network_minutes']:.1f} minutes, {found['window_seconds']:.3f} s a pass")
 
 
-def _show_outcome(outcome: Any, out: Path, *, as_json: bool) -> NoReturn:
+def _show_outcome(outcome: Any, out: Path, left_out: Counter[str], *, as_json: bool) -> NoReturn:
+    from segsuite.volumes.finding import left_out_text
+
     if as_json:
-        print_json({"done": outcome.n_done, "skipped": outcome.n_skipped, "failed": outcome.failures})
+        counts = {"done": outcome.n_done, "skipped": outcome.n_skipped, "failed": outcome.failures}
+        print_json({**counts, "left_out": dict(left_out)})
+    if text := left_out_text(left_out):
+        say(text)
     say(f"{out}: {outcome.n_done} done, {outcome.n_skipped} were done before, {len(outcome.failures)} failed")
     if outcome.n_done:
         how = f"the network ({outcome.computed_by})" if outcome.computed_by else "the network"

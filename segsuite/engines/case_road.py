@@ -20,12 +20,12 @@ from segsuite.engines.case_outputs import CaseOutputs
 from segsuite.engines.case_sizes import MOST_VOXELS_BESIDE, n_voxels, n_voxels_if_many, require_ordinary_files
 from segsuite.engines.claims import Claims
 from segsuite.engines.failures import Step, reason_of, require_usable_folder
-from segsuite.engines.inputs import InputCase
+from segsuite.engines.input_case import InputCase
 from segsuite.engines.ledger import Ledger, LedgerLine, now
 from segsuite.engines.outcome import BatchOptions, Outcome
 from segsuite.engines.segmentation import Predictor, Request, Segmentation
 from segsuite.engines.sources import mark_of, source_of
-from segsuite.errors import InputError
+from segsuite.errors import InputError, VolumeError
 from segsuite.files import hash_of_file, hash_of_json, make_folder
 from segsuite.volumes.reading import read_channels
 from segsuite.volumes.regions import mask_of
@@ -200,6 +200,8 @@ class CaseRoad:
 
     def _read(self, travelling: Travelling) -> None:
         case, n_channels = travelling.case, self.predictor.n_channels
+        if case.problem:
+            raise VolumeError(case.problem)
         volume = read_channels(case.images, n_channels=n_channels, series_uid=self.options.series_uid)
         require_varied(volume, case=case.case_id)
         travelling.volume = volume

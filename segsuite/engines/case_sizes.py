@@ -6,7 +6,7 @@ import math
 import stat
 from pathlib import Path
 
-from segsuite.engines.inputs import InputCase
+from segsuite.engines.input_case import InputCase
 from segsuite.errors import VolumeError
 from segsuite.volumes.reading import read_grid
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from segsuite.engines.inputs import InputCase
+from segsuite.engines.input_case import InputCase
 from segsuite.engines.ledger import Ledger
 from segsuite.engines.sources import is_mark_of, mark_of, source_of
 from segsuite.errors import OutputError

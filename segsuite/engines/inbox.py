@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segsuite.engines.failures import Step, reason_of
-from segsuite.engines.inputs import InputCase
+from segsuite.engines.input_case import InputCase
 
 __all__ = ["Inbox"]
 

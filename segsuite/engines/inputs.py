@@ -3,76 +3,87 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from segsuite.data.locate import find_data_root, image_paths
 from segsuite.data.manifest import Case, case_name, read_manifest
 from segsuite.documents import is_missing, read_table
+from segsuite.engines.case_names import distinct
+from segsuite.engines.input_case import InputCase
+from segsuite.engines.input_search import PLAIN_SEARCH, SearchOptions, cases_at
 from segsuite.engines.pairing import Pair
 from segsuite.errors import ManifestError, SettingsError, VolumeError
-from segsuite.volumes.formats.endings import image_ending, is_image, mask_name, without_ending
+from segsuite.volumes.finding import left_out_text
+from segsuite.volumes.formats.endings import image_ending, mask_name, without_ending
 
-__all__ = ["InputCase", "find_inputs", "parse_shard", "take_shard", "with_attributes"]
+__all__ = ["InputCase", "Inputs", "SearchOptions", "find_inputs", "parse_shard", "search_inputs", "take_shard", "with_attributes"]
 
 
 Described = TypeVar("Described", "InputCase", Pair)
 
 
 @dataclass(frozen=True)
-class InputCase:
-    """One case to segment.
+class Inputs:
+    """What there is to segment.
 
     Attributes:
-        case_id: Unique in the run.
-        images: One file per channel, or one for all, or a DICOM folder.
-        output: Path of the mask below the output folder; bears the image's name.
-        attributes: What else is known of the case.
-        source: Where the images are for the user, when these are copies of them; empty: these are the user's.
+        cases: In a stable order, with unique ids and outputs.
+        left_out: What else was found and is not taken, by kind.
     """
 
-    case_id: str
-    images: tuple[Path, ...]
-    output: str
-    attributes: dict[str, Any] = field(default_factory=dict)
-    source: str = ""
+    cases: list[InputCase]
+    left_out: Counter[str]
 
 
 def find_inputs(
     paths: Sequence[Path], *, n_channels: int, data_root: Path | None = None, fold: int | None = None
 ) -> list[InputCase]:
+    """Collect the cases in a stable order; archives are not unpacked. See ``search_inputs``."""
+    return search_inputs(paths, n_channels=n_channels, data_root=data_root, fold=fold).cases
+
+
+def search_inputs(
+    paths: Sequence[Path],
+    *,
+    n_channels: int,
+    data_root: Path | None = None,
+    fold: int | None = None,
+    where: SearchOptions = PLAIN_SEARCH,
+) -> Inputs:
     """Collect the cases in a stable order.
 
     Args:
-        paths: Image files, DICOM folders, folders of images (looked into at any depth), or manifests.
+        paths: Image files, DICOM folders or files, folders of images (looked into at any depth), archives, or manifests.
         n_channels: Channels of the model; with more than one, files ``*_0000`` ... of a folder are grouped.
         data_root: For a manifest, where its paths start.
         fold: For a manifest, take only the cases of this fold.
+        where: Which DICOM series, where the outputs are, where archives are unpacked.
 
     Returns:
-        Cases with unique ids and outputs.
+        Cases, and what else is there.
 
     Raises:
         FileNotFoundError: A path does not exist.
         VolumeError: Nothing to segment.
     """
     cases: list[InputCase] = []
+    left_out: Counter[str] = Counter()
     for path in paths:
-        if not path.exists():
+        if not os.path.lexists(path):
             raise FileNotFoundError(f"The input {path} must exist, but nothing is there. Check the path.")
-        if path.suffix == ".json":
+        if path.suffix.lower() == ".json":
             cases += _from_manifest(path, data_root, fold)
-        elif path.is_dir() and not is_image(path):
-            cases += _from_folder(path, n_channels)
-        else:
-            cases.append(InputCase(case_name(path.name), (path,), _output_name(path.name)))
+            continue
+        found, rest = cases_at(path, n_channels=n_channels, options=where)
+        cases, left_out = cases + found, left_out + rest
     if not cases:
-        raise VolumeError(f"The input must hold at least one image, got none in {', '.join(map(str, paths))}.")
-    return sorted(_distinct(cases), key=lambda case: case.case_id)
+        said = f" ({left_out_text(left_out)})" if left_out_text(left_out) else ""
+        raise VolumeError(f"The input must hold at least one image, got none in {', '.join(map(str, paths))}{said}.")
+    return Inputs(sorted(distinct(cases), key=lambda case: case.case_id), left_out)
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:
@@ -128,50 +139,9 @@ def _output_of_row(row: Case, names: Mapping[str, int]) -> str:
     return _output_name(image.as_posix() if inside else f"{row.case_id}{image_ending(image)}")
 
 
-def _from_folder(folder: Path, n_channels: int) -> list[InputCase]:
-    found: list[Path] = []
-    for here, folders, files in os.walk(folder, followlinks=True):
-        folders.sort()
-        series = [Path(here) / name for name in folders if not name.startswith(".") and is_image(Path(here) / name)]
-        folders[:] = [name for name in folders if Path(here) / name not in series and not name.startswith(".")]
-        found += series + [Path(here) / name for name in sorted(files) if is_image(Path(here) / name)]
-    groups: dict[str, list[Path]] = {}
-    for path in found:
-        relative = path.relative_to(folder).as_posix()
-        key = re.sub(r"_00\d\d(?=\.)", "", relative) if n_channels > 1 else relative
-        groups.setdefault(key, []).append(path)
-    return [InputCase(_case_id(relative), tuple(sorted(paths)), _output_name(relative)) for relative, paths in groups.items()]
-
-
-def _case_id(relative: str) -> str:
-    path = Path(relative)
-    return "/".join((*path.parent.parts, case_name(path.name)))
-
-
 def _output_name(relative: str) -> str:
     """The image's own name where such files are written; a DICOM folder's and a pair's name gets ``.nii.gz``."""
     return mask_name(relative)
-
-
-def _distinct(cases: list[InputCase]) -> list[InputCase]:
-    """Cases of one name get as many of their parent folders as it takes to tell them apart."""
-    depth = 0
-    while depth < 10:
-        outputs = Counter(case.output for case in cases)
-        ids = Counter(case.case_id for case in cases)
-        if max(outputs.values()) == 1 and max(ids.values()) == 1:
-            return cases
-        depth += 1
-        cases = [_with_parents(case, depth) if outputs[case.output] > 1 or ids[case.case_id] > 1 else case for case in cases]
-    twice = [name for name, count in Counter(case.output for case in cases).items() if count > 1]
-    raise VolumeError(f"Every input must be given once, got {twice[:3]} several times.")
-
-
-def _with_parents(case: InputCase, depth: int) -> InputCase:
-    path = case.images[0].resolve()
-    parents = path.parts[-1 - depth : -1]
-    name = Path(case.output).name
-    return replace(case, case_id="/".join((*parents, case_name(name))), output="/".join((*parents, name)))
 
 
 def with_attributes(cases: Sequence[Described], table: Path) -> list[Described]:

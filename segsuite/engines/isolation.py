@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from segsuite.engines.failures import Step, reason_of
-from segsuite.engines.inputs import InputCase
+from segsuite.engines.input_case import InputCase
 from segsuite.engines.ledger import Ledger
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_model, predict_cases
 from segsuite.engines.segmentation import Predictor

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from segsuite.engines.inputs import InputCase
+from segsuite.engines.input_case import InputCase
 from segsuite.engines.sources import is_mark_of, mark_of, source_of
 from segsuite.files import hash_of_file, writing_to
 

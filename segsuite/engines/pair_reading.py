@@ -141,7 +141,7 @@ def _read(path: Path) -> Volume:
 
 def _on_grid(volume: Volume, grid: Grid, reference: Path) -> Volume:
     """The same voxels in the reference's order of axes, if they then lie on its grid; with what its file leaves open."""
-    return replace(reordered(volume, grid, names=(str(reference), str(volume.path))), notes=volume.notes)
+    return reordered(volume, grid, names=(str(reference), str(volume.path)))
 
 
 def _as_declared(volume: Volume, mapping: Mapping[int, int], declared: Iterable[int]) -> Labelled:

@@ -15,7 +15,7 @@ from pathlib import Path
 from segsuite.engines.case_sizes import require_ordinary_files
 from segsuite.engines.claims import Claims
 from segsuite.engines.failures import Step, reason_of, require_usable_folder
-from segsuite.engines.inputs import InputCase
+from segsuite.engines.input_case import InputCase
 from segsuite.engines.ledger import Ledger, LedgerLine, read_ledger
 from segsuite.engines.segmentation import Predictor
 from segsuite.engines.sources import source_of

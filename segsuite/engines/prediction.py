@@ -10,7 +10,7 @@ from pathlib import Path
 
 from segsuite.engines.case_road import CaseRoad, Travelling
 from segsuite.engines.failures import Step, reason_of
-from segsuite.engines.inputs import InputCase
+from segsuite.engines.input_case import InputCase
 from segsuite.engines.lanes import BusyClock, most_voxels_in_hand, run_in_lanes
 from segsuite.engines.outcome import AS_USUAL, BatchOptions, Outcome, ignore
 from segsuite.engines.overlap import Conveyor

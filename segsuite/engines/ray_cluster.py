@@ -20,7 +20,7 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from segsuite.engines.failures import Step, reason_of
-from segsuite.engines.inputs import InputCase
+from segsuite.engines.input_case import InputCase
 from segsuite.engines.ledger import Ledger
 from segsuite.engines.parcels import Made, Parcel, deliver, make_of, pack
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_model, predict_cases

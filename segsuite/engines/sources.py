@@ -7,7 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
-from segsuite.engines.inputs import InputCase
+from segsuite.engines.input_case import InputCase
 
 __all__ = ["is_mark_of", "mark_of", "source_of"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segsuite.engines.failures import Step, reason_of
-from segsuite.engines.inputs import InputCase
+from segsuite.engines.input_case import InputCase
 from segsuite.files import make_folder
 from segsuite.service.worker import DONE
 

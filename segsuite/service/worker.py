@@ -9,7 +9,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from segsuite.engines.inputs import InputCase
+from segsuite.engines.input_case import InputCase
 from segsuite.engines.prediction import BatchOptions, open_model, predict_cases
 from segsuite.engines.segmentation import Predictor
 from segsuite.errors import ModelError

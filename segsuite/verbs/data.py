@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from segsuite.data.checking import Finding, check_manifest, labels_per_case
-from segsuite.data.importers import import_folder
 from segsuite.data.label_table import read_label_table
 from segsuite.data.locate import find_data_root
 from segsuite.data.manifest import Manifest, read_manifest, write_manifest
@@ -15,40 +14,10 @@ from segsuite.data.splits import fold_table, split_by_patient, split_by_site
 from segsuite.engines.inputs import find_inputs
 from segsuite.errors import InputError, ManifestError
 from segsuite.files import make_folder
-from segsuite.shipped import find_manifest
+from segsuite.verbs.importing import import_data
+from segsuite.verbs.masks import relative_to
 
 __all__ = ["check", "import_data", "mask", "split"]
-
-
-def import_data(folder: Path, out: Path, *, like: str | None = None, workers: int = 1, **options: Any) -> Manifest:
-    """Make a manifest of a folder; see ``data.importers.import_folder``.
-
-    Where the layout does not name the labels, they are taken from the manifest ``like``, else the integers found in the
-    masks are named ``label_<n>``.
-
-    Args:
-        folder: The data.
-        out: The manifest to write.
-        like: A manifest, by file or shipped name, whose labels, channels, licence and source hold here too.
-        workers: Threads that read masks for their integers.
-        options: Of ``import_folder``.
-
-    Returns:
-        The manifest, as written.
-    """
-    manifest = import_folder(folder, **options)
-    root = folder if folder.is_dir() else folder.parent
-    make_folder(out.resolve().parent)
-    update: dict[str, Any] = {"data_root": _relative_to(root.resolve(), out.resolve().parent)}
-    if like is not None:
-        known = read_manifest(find_manifest(like))
-        update |= {key: getattr(known, key) for key in ("labels", "channels", "licence", "source", "label_mapping")}
-    elif not manifest.structures and any(case.label for case in manifest.cases):
-        found = {value for values in labels_per_case(manifest, root, workers=workers).values() for value in values}
-        update["labels"] = {"background": 0, **{f"label_{value}": value for value in sorted(found - {0})}}
-    written = manifest.model_copy(update=update)
-    write_manifest(out, written)
-    return written
 
 
 def check(
@@ -141,7 +110,7 @@ def mask(manifest_path: Path, masks: Path, out: Path, *, data_root: Path | None 
     names = read_label_table(labels or masks / "labels.tsv")
     rows = {
         part: [
-            case.model_copy(update={"label": _relative_to(made[case.case_id].resolve(), root), "labelled": None})
+            case.model_copy(update={"label": relative_to(made[case.case_id].resolve(), root), "labelled": None})
             for case in getattr(manifest, part)
         ]
         for part in ("training", "test")
@@ -155,17 +124,7 @@ def _write_changed(manifest: Manifest, source: Path, target: Path, **update: Any
     updated = manifest.model_copy(update=update)
     if target.resolve().parent != source.resolve().parent:
         root = (source.parent / (manifest.data_root or ".")).resolve()
-        updated = updated.model_copy(update={"data_root": _relative_to(root, target.resolve().parent)})
+        updated = updated.model_copy(update={"data_root": relative_to(root, target.resolve().parent)})
     make_folder(target.resolve().parent)
     write_manifest(target, updated)
     return updated
-
-
-def _relative_to(path: Path, start: Path) -> str:
-    """The path from a folder, through ``..`` where needed; absolute where nothing is shared but the root."""
-    shared = [a for a, b in zip(path.parts, start.parts, strict=False) if a == b]
-    common = Path(*shared) if shared else Path()
-    if len(common.parts) <= 1 or not path.is_relative_to(common) or not start.is_relative_to(common):
-        return path.as_posix()
-    up = [".."] * len(start.relative_to(common).parts)
-    return Path(*up, path.relative_to(common)).as_posix() or "."

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from segsuite.engines.inputs import InputCase, find_inputs, take_shard, with_attributes
+from segsuite.engines.inputs import InputCase, SearchOptions, search_inputs, take_shard, with_attributes
 from segsuite.engines.isolation import predict_isolated
-from segsuite.engines.model_folder import read_model_folder
+from segsuite.engines.model_folder import ModelFolder, read_model_folder
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_model, predict_cases
 from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.segmentation import Predictor
 from segsuite.errors import OutputError, SettingsError
 from segsuite.files import make_folder, write_text
 from segsuite.outputs import require_outputs_apart
+from segsuite.volumes.archives import WorkFolder
+from segsuite.volumes.finding import SeriesChoice
 
 __all__ = ["open_predictor", "predict"]
 
@@ -34,6 +38,8 @@ def predict(
     save_probabilities: bool = False,
     save_regions: bool = False,
     series_uid: str | None = None,
+    series_description: str | None = None,
+    unpack: bool = True,
     attributes: Path | None = None,
     overrides: Sequence[str] = (),
     force: bool = False,
@@ -44,14 +50,15 @@ def predict(
     cluster: RayOptions | None = None,
     choose: Callable[[Sequence[InputCase]], list[InputCase]] = list,
     stop: Callable[[], bool] = lambda: False,
-    on_start: Callable[[int], None] | None = None,
+    on_start: Callable[[int], None] = lambda _: None,
     on_case: Callable[[str, str], None] = ignore,
+    on_left_out: Callable[[Counter[str]], None] = lambda _: None,
 ) -> Outcome:
     """Segment files, folders or a manifest with a model folder.
 
     Args:
         model: Model or run folder.
-        inputs: Files, folders, DICOM folders, manifests.
+        inputs: Files, folders, DICOM folders or files, zip and tar archives, manifests.
         out: Where the masks go.
         data_root: For manifests.
         fold: For manifests, only this fold.
@@ -59,7 +66,9 @@ def predict(
         overwrite: Do again what is done.
         save_probabilities: Also write one volume per class, or region.
         save_regions: Also write one mask per region.
-        series_uid: For DICOM folders with several series: which one.
+        series_uid: Of DICOM series, only this one.
+        series_description: Of DICOM series, only those whose description fits this pattern.
+        unpack: Whether zip and tar archives are looked into.
         attributes: Table with a column ``case`` and what else is known of each case.
         overrides: ``key=value`` of how the model is applied.
         force: Segment also what the model takes for another kind of image.
@@ -72,6 +81,7 @@ def predict(
         stop: When true, the case in hand is finished and the rest is left.
         on_start: Called with the number of cases.
         on_case: Called with case id and result.
+        on_left_out: Called with what else the inputs hold, by kind.
 
     Returns:
         Counts and failures.
@@ -81,38 +91,54 @@ def predict(
         OutputError: A mask would take the place of something that is read, or lie outside ``out``; nothing is written then.
     """
     folder = read_model_folder(model)
+    _require_regions(folder, save_regions=save_regions)
+    opened = partial(open_predictor, device=device, overrides=tuple(overrides), threads=threads)
+    with WorkFolder(out) as work:
+        found = search_inputs(
+            inputs,
+            n_channels=len(folder.description["channels"]),
+            data_root=data_root,
+            fold=fold,
+            where=SearchOptions(SeriesChoice(series_uid, series_description), out, work if unpack else None),
+        )
+        on_left_out(found.left_out)
+        every = found.cases if attributes is None else with_attributes(found.cases, attributes)
+        cases = choose(take_shard(every, shard))
+        _require_apart(cases, every, [*(path for path in inputs if path.is_file()), *([attributes] if attributes else [])], out)
+        if not cases:
+            return Outcome(0, 0, {})
+        on_start(len(cases))
+        _write_labels(folder.labels, out)
+        options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force, save_regions)
+        load = partial(opened, folder.path)
+        how: dict[str, Any] = {"stop": stop, "on_case": on_case}
+        if cluster is not None:
+            from segsuite.engines.ray_cluster import predict_on_ray  # Ray is an extra
+
+            on_node = _for_nodes(folder.path.resolve(), opened, cluster)
+            return predict_on_ray(cases, on_node, out, options, cluster=cluster, time_limit_s=time_limit_s, **how)
+        if isolate:
+            return predict_isolated(cases, load, out, options, time_limit_s=time_limit_s, **how)
+        return predict_cases(cases, open_model(load), out, options, **how)
+
+
+def _for_nodes(model: Path, opened: Callable[[Path], Predictor], cluster: RayOptions) -> Callable[[], Predictor]:
+    from segsuite.engines.parcels import SentModel
+
+    return SentModel(model, opened) if cluster.files == "sent" else partial(opened, model)
+
+
+def _require_regions(folder: ModelFolder, *, save_regions: bool) -> None:
     if save_regions and folder.regions is None:
         raise SettingsError(
             f"--save-regions must have a model that was trained on regions, got {folder.path}, whose structures are "
             f"{sorted(folder.labels)}. Leave it away: the mask holds them all."
         )
-    opened = partial(open_predictor, device=device, overrides=tuple(overrides), threads=threads)
-    cases = find_inputs(inputs, n_channels=len(folder.description["channels"]), data_root=data_root, fold=fold)
-    if attributes is not None:
-        cases = with_attributes(cases, attributes)
-    chosen = choose(take_shard(cases, shard))
-    _require_apart(chosen, cases, [*(path for path in inputs if path.is_file()), *([attributes] if attributes else [])], out)
-    cases = chosen
-    if not cases:
-        return Outcome(0, 0, {})
-    if on_start is not None:
-        on_start(len(cases))
-    table = "".join(f"{value}\t{name}\n" for name, value in folder.labels.items())
-    write_text(make_folder(out) / LABELS_FILE, f"index\tname\n{table}")
-    options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force, save_regions)
-    if cluster is not None:
-        from segsuite.engines.parcels import SentModel
-        from segsuite.engines.ray_cluster import predict_on_ray  # Ray is an extra
 
-        place = folder.path.resolve()
-        on_node = SentModel(place, opened) if cluster.files == "sent" else partial(opened, place)
-        return predict_on_ray(
-            cases, on_node, out, options, cluster=cluster, time_limit_s=time_limit_s, stop=stop, on_case=on_case
-        )
-    load = partial(opened, folder.path)
-    if isolate:
-        return predict_isolated(cases, load, out, options, time_limit_s=time_limit_s, stop=stop, on_case=on_case)
-    return predict_cases(cases, open_model(load), out, options, stop=stop, on_case=on_case)
+
+def _write_labels(labels: Mapping[str, int], out: Path) -> None:
+    table = "".join(f"{value}\t{name}\n" for name, value in labels.items())
+    write_text(make_folder(out) / LABELS_FILE, f"index\tname\n{table}")
 
 
 def _require_apart(chosen: Sequence[InputCase], cases: Sequence[InputCase], tables: Sequence[Path], out: Path) -> None:

@@ -37,7 +37,7 @@ def watch(
 
     Args:
         model: Model or run folder.
-        inbox: Images and DICOM folders, at any depth; need not be there yet.
+        inbox: Images and DICOM folders, at any depth; need not be there yet. Archives in it are left out.
         out: Where the masks go; must not lie in the inbox.
         poll_s: Seconds between looks.
         settle_s: A file that changed less than so many seconds ago may still be being written.
@@ -59,7 +59,7 @@ def watch(
     n_done, n_skipped, failures = 0, 0, dict[str, str]()
     while not stop():
         try:
-            outcome = predict(model, [inbox], out, choose=arrived.ready, stop=stop, on_case=on_case, **how)
+            outcome = predict(model, [inbox], out, choose=arrived.ready, unpack=False, stop=stop, on_case=on_case, **how)
         except VolumeError:  # nothing there yet
             outcome = Outcome(0, 0, {})
         n_done, n_skipped = n_done + outcome.n_done, n_skipped + outcome.n_skipped

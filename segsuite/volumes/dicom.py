@@ -2,65 +2,166 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.pixels.processing import apply_modality_lut
 
 from segsuite.errors import VolumeError
 from segsuite.shapes import Affine, FloatArray
+from segsuite.volumes.dicom_frames import Frame, frames_of
+from segsuite.volumes.dicom_headers import read_dataset
+from segsuite.volumes.dicom_pixels import stored_pixels
+from segsuite.volumes.dicom_series import Series, series_at
 
-__all__ = ["affine_of_slices", "read_dicom_series", "read_slices"]
+__all__ = ["Stack", "affine_of_slices", "grid_of_series", "read_series"]
 
 MAX_GAP_DEVIATION = 0.05
 """Slice distances may differ from their median by this share; a missing slice differs by 1."""
+SPACING_DEVIATION = 1e-3
+"""The pixel spacings of two slices may differ by this share: they are written with few digits."""
 MAX_TILT_DEGREES = 0.5
 """Angle between the stacking direction and the slice normal; a tilted gantry is far above."""
 
 
-def read_dicom_series(folder: Path, *, series_uid: str | None = None) -> tuple[NDArray[np.float32], Affine]:
-    """The voxels and the affine of one series; see ``read_slices``."""
-    voxels, affine, _ = read_slices(folder, series_uid=series_uid)
-    return voxels, affine
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """A series as one volume.
+
+    Attributes:
+        voxels: Intensities (i, j, k) after slope and intercept of each slice.
+        affine: To RAS+ mm.
+        frames: The pictures along k.
+        notes: What was assumed.
+    """
+
+    voxels: NDArray[np.float32]
+    affine: Affine
+    frames: list[Frame]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> list[Path]:
+        """The files along k; an enhanced file is there once."""
+        return list(dict.fromkeys(frame.path for frame in self.frames))
 
 
-def read_slices(folder: Path, *, series_uid: str | None = None) -> tuple[NDArray[np.float32], Affine, list[Path]]:
-    """The voxels and the affine of one series, and which file holds which slice.
+def read_series(path: Path, *, series_uid: str | None = None) -> Stack:
+    """One series as a volume.
 
     Args:
-        folder: Holds the slices directly.
+        path: A folder with the slices, or a file of the series.
         series_uid: Which series, if the folder holds several.
 
     Returns:
-        Intensities (i, j, k) after rescale slope and intercept, the affine to RAS+ mm, and the files along k.
+        Voxels and where they lie.
 
     Raises:
-        VolumeError: No series, several without a choice, mixed orientation, missing or doubled slices, gantry tilt.
+        VolumeError: No series, several without a choice, a slice that cannot be read or has no spacing, colour, slices of
+            different size or spacing, mixed orientation, missing or doubled slices, gantry tilt.
     """
-    found = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    if not found:
-        raise VolumeError(f"{folder} must hold the slices of a DICOM series, got none. Point to the folder with them.")
-    if series_uid is None and len(found) > 1:
-        listed = ", ".join(found)
-        raise VolumeError(f"{folder} must hold one series, got {len(found)}: {listed}. Choose one with --series-uid.")
-    uid = series_uid or found[0]
-    if uid not in found:
-        raise VolumeError(f"{folder} must hold series {uid}, got: {', '.join(found)}.")
-    files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)
-    slices = [_read_slice(name) for name in files]
-    positions = np.array([position for _, position, _, _ in slices])
-    orientations = np.array([orientation for _, _, orientation, _ in slices])
-    shapes = {pixels.shape for pixels, _, _, _ in slices}
-    if len(shapes) > 1:
-        raise VolumeError(f"{folder}: the slices of series {uid} must have one size, got {sorted(shapes)}.")
-    order, affine = affine_of_slices(positions, orientations, slices[0][3], where=f"{folder}, series {uid}")
-    return np.stack([slices[index][0] for index in order], axis=-1), affine, [Path(files[index]) for index in order]
+    series = series_at(path, series_uid=series_uid)
+    frames: list[Frame] = []
+    stored: list[NDArray[Any]] = []
+    for file in series.files:
+        data = read_dataset(file, pixels=True)
+        own = frames_of(data, file)
+        frames += own
+        stored += list(_looked_up(stored_pixels(data, file), data, file))
+    order, affine, notes = _ordered(frames, _where(path, series))
+    voxels = np.empty((*reversed(frames[0].size), len(order)), dtype=np.float32)
+    for k, index in enumerate(order):
+        voxels[..., k] = _rescaled(stored[index], frames[index]).T
+    return Stack(voxels, affine, [frames[index] for index in order], notes)
+
+
+def grid_of_series(path: Path) -> tuple[tuple[int, int, int], Affine]:
+    """Shape and affine of a series, from its headers.
+
+    Args:
+        path: As in ``read_series``.
+
+    Returns:
+        (i, j, k), and the affine to RAS+ mm.
+
+    Raises:
+        VolumeError: As ``read_series``, but for the pixels.
+    """
+    series = series_at(path)
+    frames = [frame for file in series.files for frame in frames_of(read_dataset(file, pixels=False), file)]
+    order, affine, _ = _ordered(frames, _where(path, series))
+    rows, columns = frames[0].size
+    return (columns, rows, len(order)), affine
+
+
+def _where(path: Path, series: Series) -> str:
+    return f"{path}, series {series.uid or 'without SeriesInstanceUID'}"
+
+
+def _looked_up(pixels: NDArray[Any], data: Dataset, file: Path) -> NDArray[Any]:
+    """Stored numbers, or what a table makes of them where the file has one in place of slope and intercept."""
+    if "ModalityLUTSequence" not in data or "RescaleSlope" in data:
+        return pixels
+    try:
+        return np.asarray(apply_modality_lut(pixels, data))
+    except (ValueError, TypeError, AttributeError, IndexError, KeyError, NotImplementedError) as error:
+        raise VolumeError(f"{file} must have a readable ModalityLUTSequence, got: {error}. Export it again.") from error
+
+
+def _rescaled(picture: NDArray[Any], frame: Frame) -> NDArray[np.float32]:
+    if (frame.slope, frame.intercept) == (1.0, 0.0):
+        return picture.astype(np.float32)
+    return (picture * np.float64(frame.slope) + frame.intercept).astype(np.float32)
+
+
+def _ordered(frames: Sequence[Frame], where: str) -> tuple[list[int], Affine, tuple[str, ...]]:
+    """The order of the pictures, the affine, and what was assumed."""
+    sizes = Counter(frame.size for frame in frames)
+    if len(sizes) > 1:
+        odd = next(frame for frame in frames if frame.size == sizes.most_common()[-1][0])
+        named = ", ".join(f"{columns} x {rows} ({count})" for (rows, columns), count in sizes.most_common())
+        raise VolumeError(f"{where}: the slices must have one size, got {named}, for example {odd.name}. Split the series first.")
+    spacings = np.array([frame.spacing_mm for frame in frames])
+    middle = np.median(spacings, axis=0)
+    if (off := np.abs(spacings / middle - 1).max(axis=1)).max() > SPACING_DEVIATION:
+        odd, odd_mm = frames[int(off.argmax())], spacings[int(off.argmax())]
+        raise VolumeError(
+            f"{where}: the slices must have one PixelSpacing, got {odd_mm[1]:g} x {odd_mm[0]:g} mm in {odd.name} where others "
+            f"have {middle[1]:g} x {middle[0]:g} mm. Export the series again."
+        )
+    notes = tuple(dict.fromkeys(frame.note for frame in frames if frame.note))
+    first = frames[0]
+    if len(frames) == 1:
+        if not first.thickness_mm or first.thickness_mm <= 0:
+            raise VolumeError(
+                f"{where} must have two slices or more, or one with a SliceThickness, got one without: its size is not known."
+            )
+        notes += (f"one slice: its thickness, {first.thickness_mm:g} mm, is taken as the distance of slices",)
+    order, affine = affine_of_slices(
+        np.array([frame.position for frame in frames]),
+        np.array([frame.orientation for frame in frames]),
+        first.spacing_mm,
+        where=where,
+        names=[frame.name for frame in frames],
+        thickness_mm=first.thickness_mm,
+    )
+    return order, affine, notes
 
 
 def affine_of_slices(
-    positions: FloatArray, orientations: FloatArray, pixel_spacing_mm: tuple[float, float], *, where: str
+    positions: FloatArray,
+    orientations: FloatArray,
+    pixel_spacing_mm: tuple[float, float],
+    *,
+    where: str,
+    names: Sequence[str] = (),
+    thickness_mm: float | None = None,
 ) -> tuple[list[int], Affine]:
     """The order of slices along their normal, and the affine to RAS+.
 
@@ -69,6 +170,8 @@ def affine_of_slices(
         orientations: ImageOrientationPatient, (slices, 6).
         pixel_spacing_mm: Distance between columns, then between rows (along i, then j).
         where: Names the series in messages.
+        names: Of the slices, for messages.
+        thickness_mm: Of a single slice, which has no distance to another.
 
     Returns:
         Slice numbers in order, and the affine (4, 4) for arrays (column, row, slice).
@@ -78,27 +181,31 @@ def affine_of_slices(
 
     Source: DICOM PS3.3 C.7.6.2.1.1.
     """
-    if len(positions) < 2:
+    if len(positions) < 2 and not thickness_mm:
         raise VolumeError(f"{where} must have at least two slices, got {len(positions)}.")
     if np.abs(orientations - orientations[0]).max() > 1e-3:
         count = len(np.unique(np.round(orientations, 3), axis=0))
         raise VolumeError(f"{where} must have one orientation, got {count} (a localiser?). Split the series first.")
-    along_i, along_j = orientations[0, :3], orientations[0, 3:]
-    normal = np.cross(along_i, along_j)
+    normal = np.cross(orientations[0, :3], orientations[0, 3:])
     heights = positions @ normal
+    if len(positions) == 1 and thickness_mm:
+        return [0], _affine(orientations[0], pixel_spacing_mm, normal * thickness_mm, positions[0])
+    named = list(names) or [f"slice {number + 1}" for number in range(len(heights))]
     order = [int(index) for index in np.argsort(heights)]
     gaps = np.diff(heights[order])
     step = float(np.median(gaps))
     if step <= 1e-4 or gaps.min() < step * 0.5:
         raise VolumeError(
             f"{where} must have one slice per position, got {int((gaps < 0.5 * max(step, 1e-4)).sum())} doubled of "
-            f"{len(heights)} (several time points or echoes?). Split the series first."
+            f"{len(heights)} (several time points or echoes?), for example {_pair(gaps.argmin(), order, named)}. "
+            "Split the series first."
         )
     if np.abs(gaps - step).max() > MAX_GAP_DEVIATION * step:
         at = int(np.abs(gaps - step).argmax())
         raise VolumeError(
             f"{where} must have evenly spaced slices, got a gap of {gaps[at]:.2f} mm after slice {at + 1} of "
-            f"{len(heights)} where the others are {step:.2f} mm apart. Export the series again with all slices."
+            f"{len(heights)}, between {_pair(at, order, named)}, where the others are {step:.2f} mm apart. "
+            "Export the series again with all slices."
         )
     travel = positions[order[-1]] - positions[order[0]]
     tilt = np.degrees(np.arccos(np.clip(travel @ normal / np.linalg.norm(travel), -1, 1)))
@@ -107,23 +214,18 @@ def affine_of_slices(
             f"{where} must be stacked along its slice normal, got a gantry tilt of {tilt:.1f} degrees. "
             "Correct the tilt by resampling before using this series."
         )
+    return order, _affine(orientations[0], pixel_spacing_mm, travel / (len(order) - 1), positions[order[0]])
+
+
+def _affine(orientation: FloatArray, pixel_spacing_mm: tuple[float, float], step: FloatArray, origin: FloatArray) -> Affine:
+    """Voxel to RAS+ mm, of directions and places in LPS."""
     affine = np.eye(4)
-    affine[:3, 0] = along_i * pixel_spacing_mm[0]
-    affine[:3, 1] = along_j * pixel_spacing_mm[1]
-    affine[:3, 2] = travel / (len(order) - 1)
-    affine[:3, 3] = positions[order[0]]
-    return order, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    affine[:3, 0] = orientation[:3] * pixel_spacing_mm[0]
+    affine[:3, 1] = orientation[3:] * pixel_spacing_mm[1]
+    affine[:3, 2] = step
+    affine[:3, 3] = origin
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
-def _read_slice(name: str) -> tuple[NDArray[np.float32], list[float], list[float], tuple[float, float]]:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(name)
-    reader.LoadPrivateTagsOff()
-    try:
-        image: Any = reader.Execute()
-        position = [float(value) for value in reader.GetMetaData("0020|0032").split("\\")]
-        orientation = [float(value) for value in reader.GetMetaData("0020|0037").split("\\")]
-    except RuntimeError as error:
-        raise VolumeError(f"{name} must be a complete DICOM slice with position and orientation, got: {error}") from error
-    pixels = sitk.GetArrayFromImage(image).astype(np.float32)
-    return pixels.reshape(pixels.shape[-2:]).T, position, orientation, image.GetSpacing()[:2]
+def _pair(at: int | np.integer[Any], order: Sequence[int], names: Sequence[str]) -> str:
+    return f"{names[order[int(at)]]} and {names[order[int(at) + 1]]}"

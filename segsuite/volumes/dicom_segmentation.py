@@ -20,7 +20,7 @@ import segsuite
 from segsuite.errors import OutputError, VolumeError
 from segsuite.files import write_atomically
 from segsuite.shapes import LabelMap
-from segsuite.volumes.dicom import read_slices
+from segsuite.volumes.dicom import read_series
 from segsuite.volumes.grid import Grid, back_to_grid
 from segsuite.volumes.orders import reordered
 from segsuite.volumes.volume import Volume
@@ -83,8 +83,8 @@ def write_dicom_segmentation(
         GridError: The mask lies on another grid than the series.
         OutputError: The file cannot be written, or does not read back equal.
     """
-    voxels, affine, files = read_slices(series, series_uid=series_uid)
-    grid = Grid(voxels.shape, affine)
+    stack = read_series(series, series_uid=series_uid)
+    grid = Grid(stack.voxels.shape, stack.affine)
     mask = reordered(mask, grid, names=(str(series), str(mask.path)))
     present = [int(value) for value in np.unique(mask.labels) if value]
     if not present:
@@ -96,7 +96,7 @@ def write_dicom_segmentation(
     for number, value in enumerate(present, start=1):
         numbered[mask.labels == value] = number
     described = [_described(number, structures[value], made_by) for number, value in enumerate(present, start=1)]
-    slices = [pydicom.dcmread(file) for file in files]
+    slices = [pydicom.dcmread(file, force=True) for file in stack.files]
     with warnings.catch_warnings():
         # the patient's name is as the scanner wrote it; highdicom would like it in parts
         warnings.filterwarnings("ignore", message=".*unlikely to represent the intended person name.*")

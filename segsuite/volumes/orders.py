@@ -7,7 +7,7 @@ all 48 orders are one and the same input. Voxels are only exchanged, never inter
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -150,8 +150,7 @@ def upright(volume: Volume) -> tuple[Volume, Order]:
     order, grid = order_to_upright(volume.grid), upright_grid(volume.grid)
     if order.is_identity and np.array_equal(grid.affine, volume.grid.affine) and volume.array.flags.c_contiguous:
         return volume, order
-    moved = np.ascontiguousarray(order.applied(volume.array))
-    return Volume(moved, grid, volume.path, notes=volume.notes, sides_known=volume.sides_known), order
+    return replace(volume, array=np.ascontiguousarray(order.applied(volume.array)), grid=grid, header={}), order
 
 
 def order_onto(source: Grid, target: Grid, *, names: tuple[str, str]) -> Order:
@@ -199,8 +198,8 @@ def reordered(volume: Volume, like: Grid, *, names: tuple[str, str]) -> Volume:
     order = order_onto(volume.grid, like, names=names)
     if order.is_identity:
         return volume
-    moved, grid = np.ascontiguousarray(order.applied(volume.array)), order.applied_grid(volume.grid)
-    return Volume(moved, grid, volume.path, notes=volume.notes, sides_known=volume.sides_known)
+    array = np.ascontiguousarray(order.applied(volume.array))
+    return replace(volume, array=array, grid=order.applied_grid(volume.grid), header={})
 
 
 def upright_mask(mask: Volume, image: Grid, *, names: tuple[str, str]) -> Volume:
@@ -218,4 +217,4 @@ def upright_mask(mask: Volume, image: Grid, *, names: tuple[str, str]) -> Volume
         GridError: It lies on another grid.
     """
     array = order_to_upright(image).applied(reordered(mask, image, names=names).array)
-    return Volume(np.ascontiguousarray(array), upright_grid(image), mask.path)
+    return replace(mask, array=np.ascontiguousarray(array), grid=upright_grid(image), header={})

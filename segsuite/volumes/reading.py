@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segsuite.errors import GridError, InputError, VolumeError
+from segsuite.errors import GridError, VolumeError
 from segsuite.shapes import Affine, Image
-from segsuite.volumes.dicom import read_dicom_series
-from segsuite.volumes.formats.content import Content, open_content
-from segsuite.volumes.formats.description import Description
-from segsuite.volumes.formats.endings import ENDINGS, header_of_pair, image_ending, is_image
-from segsuite.volumes.formats.freesurfer import describe_mgh, is_mgh
-from segsuite.volumes.formats.metaimage import describe_metaimage, is_metaimage
-from segsuite.volumes.formats.nifti import describe_nifti, is_nifti
-from segsuite.volumes.formats.nrrd import describe_nrrd, is_nrrd
+from segsuite.volumes.dicom_files import is_dicom
+from segsuite.volumes.formats.endings import image_ending, is_image
+from segsuite.volumes.formats.opening import described
 from segsuite.volumes.grid import Grid
 from segsuite.volumes.label_values import whole_labels
 from segsuite.volumes.orders import reordered
@@ -37,27 +31,15 @@ __all__ = [
     "read_segments",
     "read_stored",
     "read_volume",
+    "stored_shape",
 ]
-
-_FORMATS = (
-    (is_nrrd, describe_nrrd),
-    (is_nifti, describe_nifti),
-    (is_metaimage, describe_metaimage),
-    (is_mgh, describe_mgh),
-)
-_OTHERS = (
-    (b"<", "text such as a web page"), (b"\x89PNG", "a PNG picture"), (b"\xff\xd8\xff", "a JPEG picture"),
-    (b"PK", "a zip archive"),
-    (b"II*\0", "a TIFF picture"), (b"MM\0*", "a TIFF picture"), (b"\x89HDF", "an HDF5 file"), (b"{", "a JSON file"),
-    (b"CDF", "a NetCDF file (MINC 1)"), (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself"),
-)  # fmt: skip
 
 
 def read_volume(path: Path, *, n_channels: int = 1, series_uid: str | None = None) -> Volume:
     """One image from a NIfTI, NRRD or MHA file, or from a folder with a DICOM series.
 
     Args:
-        path: File, or folder with the slices of a series.
+        path: File, or folder with the slices of a series, or one of its files.
         n_channels: How many channels the file must hold. A 4-D file is accepted only if its fourth axis is this long.
         series_uid: For a folder with several series: which one.
 
@@ -69,11 +51,14 @@ def read_volume(path: Path, *, n_channels: int = 1, series_uid: str | None = Non
         VolumeError: Unreadable, truncated, or not one image of ``n_channels``.
         GridError: Zero spacing or a broken affine.
     """
-    if path.is_dir():
-        array, affine = read_dicom_series(path, series_uid=series_uid)
-        _require_channels(array.shape, path, n_channels)
-        return Volume(_as_channels(array), Grid(array.shape[:3], affine), path)
-    with _described(path) as found:
+    if _is_series(path):
+        from segsuite.volumes.dicom import read_series  # pydicom takes a third of a second
+
+        stack = read_series(path, series_uid=series_uid)
+        _require_channels(stack.voxels.shape, path, n_channels)
+        channels = _as_channels(stack.voxels)
+        return Volume(channels, _grid(stack.voxels.shape[:3], stack.affine, path), path, notes=stack.notes)
+    with described(path) as found:
         _require_channels(found.shape, path, n_channels)
         grid = _grid(found.shape[:3], found.affine, path)
         channels = _as_channels(found.voxels()).astype(np.float32, copy=False)
@@ -94,7 +79,7 @@ def read_stored(path: Path) -> tuple[NDArray[Any], Grid]:
         VolumeError: Unreadable, truncated, or not one image.
         GridError: Zero spacing or a broken affine.
     """
-    with _described(path) as found:
+    with described(path) as found:
         _require_channels(found.shape, path, 1)
         return _as_channels(found.voxels())[0], _grid(found.shape[:3], found.affine, path)
 
@@ -143,7 +128,7 @@ def read_labels(path: Path, *, mapping: dict[int, int] | None = None, segment_or
         VolumeError: Unreadable, not 3-D, overlapping segments, or values that are no whole numbers in [0, 65535].
         GridError: Zero spacing or a broken affine.
     """
-    with _described(path) as found:
+    with described(path) as found:
         segments = segments_of(found.segments, path)
         layered = len(found.shape) == 4 and (bool(segments) or image_ending(path) == ".seg.nrrd")
         _require_channels(found.shape, path, found.shape[3] if layered else 1)
@@ -169,7 +154,7 @@ def read_segments(path: Path) -> list[Segment]:
         FileNotFoundError: Nothing is there.
         VolumeError: Unreadable.
     """
-    with _described(path) as found:
+    with described(path) as found:
         return segments_of(found.segments, path)
 
 
@@ -189,6 +174,27 @@ def read_segment_names(path: Path) -> dict[int, str]:
     return {one.value: one.name for one in sorted(read_segments(path), key=lambda one: one.value)}
 
 
+def stored_shape(path: Path) -> tuple[int, ...]:
+    """The axes of a file as its header has them, trailing ones of a single voxel left out beyond the third.
+
+    Args:
+        path: As in ``read_stored``.
+
+    Returns:
+        For example (128, 128, 40) or (64, 64, 30, 200).
+
+    Raises:
+        FileNotFoundError: Nothing is there.
+        VolumeError: Unreadable.
+        GridError: A placement that cannot be.
+    """
+    with described(path) as found:
+        axes = list(found.shape)
+    while len(axes) > 3 and axes[-1] == 1:
+        axes.pop()
+    return tuple(axes)
+
+
 def holds_fractions(path: Path) -> bool:
     """Whether a file's number format is a float, from the header alone.
 
@@ -200,7 +206,7 @@ def holds_fractions(path: Path) -> bool:
         VolumeError: Unreadable.
         GridError: A placement that cannot be.
     """
-    with _described(path) as found:
+    with described(path) as found:
         return found.dtype.kind == "f"
 
 
@@ -218,55 +224,16 @@ def read_grid(path: Path) -> Grid:
         VolumeError: Unreadable.
         GridError: Zero spacing or a broken affine.
     """
-    if path.is_dir():
-        return read_volume(path).grid
-    with _described(path) as found:
+    if _is_series(path):
+        from segsuite.volumes.dicom import grid_of_series
+
+        return _grid(*grid_of_series(path), path)
+    with described(path) as found:
         return _grid(found.shape[:3], found.affine, path)
 
 
-@contextmanager
-def _described(path: Path) -> Iterator[Description]:
-    """What a file's header says, and the file open to read its voxels; every fault is one that names the file."""
-    if not path.exists():
-        raise FileNotFoundError(f"{path} must be an image file, but nothing is there. Check the path and --data-root.")
-    try:
-        with open_content(_with_header(path)) as content, np.errstate(all="ignore"):
-            yield _describe(content)
-    except (InputError, FileNotFoundError):
-        raise
-    except MemoryError as error:
-        raise VolumeError(f"{path} must fit into memory, but it does not. Close other programs or crop it.") from error
-    except (ValueError, ArithmeticError, LookupError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise VolumeError(f"{path} must have a readable header, got: {reason}. Export it again.") from error
-
-
-def _describe(content: Content) -> Description:
-    start, path = content.start(), content.path
-    for is_format, describe in _FORMATS:
-        if is_format(start):
-            return describe(content)
-    if not image_ending(path):
-        raise VolumeError(
-            f"{path} must end in one of {', '.join(ENDINGS)}, or be a folder with a DICOM series, got `{path.name}`."
-        )
-    what = next((name for mark, name in _OTHERS if start.startswith(mark)), "")
-    what = "a DICOM file: give the folder with the series" if start[128:132] == b"DICM" else what
-    raise content.damaged(f"it begins like {what or 'no image: NIfTI, NRRD, MetaImage and MGH are read'}")
-
-
-def _with_header(path: Path) -> Path:
-    """The file to begin with: of a pair, the header."""
-    if not image_ending(path).startswith(".img"):
-        return path
-    header = header_of_pair(path)
-    if header is None:
-        with open_content(path) as content:
-            if is_nifti(content.start()):
-                return path
-        wanted = path.with_suffix(".hdr").name
-        raise VolumeError(f"{path} must have its header beside it, but there is no {wanted}. Copy both files of the pair.")
-    return header
+def _is_series(path: Path) -> bool:
+    return path.is_dir() or (not image_ending(path) and is_dicom(path))
 
 
 def _require_channels(shape: tuple[int, ...], path: Path, n_channels: int) -> None:

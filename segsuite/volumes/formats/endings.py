@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from segsuite.volumes.dicom_files import holds_dicom
+
 __all__ = [
     "ENDINGS",
     "NIFTI_ENDINGS",
@@ -66,7 +68,7 @@ def is_image(path: Path) -> bool:
     Of a pair (``a.hdr`` and ``a.img``) the header counts, so that it is one image and not two.
     """
     if path.is_dir():
-        return any(part.suffix.lower() in (".dcm", ".ima") for part in path.iterdir())
+        return holds_dicom(path)
     ending = image_ending(path)
     if not ending or path.name.startswith("."):
         return False

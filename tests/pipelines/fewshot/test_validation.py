@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from pipelines.fewshot.predictor import FewshotPredictor, load_predictor
@@ -38,6 +41,19 @@ def test_scores_are_those_of_the_masks_and_supports_are_left_out(predictor: Fews
     mask = predictor.segment(read_volume(image), Request()).mask
     expected = dice_score(mask == 5, read_labels(reference).labels == 5)
     assert next(row["dice"] for row in rows if row["case"] == "phantom_0000") == pytest.approx(expected, nan_ok=True)
+
+
+def test_references_whose_files_store_the_axes_in_another_order_score_the_same(
+    predictor: FewshotPredictor, fewshot_run: RunFolder, tmp_path: Path
+) -> None:
+    cohort = fewshot_run.root / "cohort"
+    expected = list(measured_dice(predictor, cohort / "manifest.json", data_root=None, fold=None))
+    shutil.copytree(cohort, tmp_path / "turned")
+    for path in (tmp_path / "turned" / "labels").iterdir():
+        turned = nib.load(path).as_reoriented(np.array([[1, 1], [2, -1], [0, -1]]))
+        nib.save(nib.Nifti1Image.from_bytes(turned.to_bytes()), path)
+    found = list(measured_dice(predictor, tmp_path / "turned" / "manifest.json", data_root=None, fold=None))
+    np.testing.assert_equal(found, expected)  # of which some are nan
 
 
 def test_a_manifest_without_the_structure_or_cases_is_refused(

@@ -9,8 +9,9 @@ import pytest
 from segsuite.errors import VolumeError
 from segsuite.volumes.dicom import affine_of_slices
 from segsuite.volumes.grid import network_grid, resample
-from segsuite.volumes.reading import read_volume
+from segsuite.volumes.reading import read_grid, read_volume
 from segsuite.volumes.volume import Volume
+from tests.slices import enhanced_data, expected_volume, save, save_series, slice_data
 
 AXIAL = np.array([1.0, 0, 0, 0, 1, 0])
 
@@ -45,6 +46,69 @@ def test_slices_are_ordered_along_their_normal() -> None:
 def test_series_that_are_no_volume_are_refused(positions: np.ndarray, orientations: np.ndarray, message: str) -> None:
     with pytest.raises(VolumeError, match=message):
         affine_of_slices(positions, orientations, (0.5, 0.5), where="series 1.2.3")
+
+
+class TestMadeUpSeries:
+    def test_slices_lie_where_they_say(self, tmp_path: Path) -> None:
+        found = read_volume(save_series(tmp_path))
+        np.testing.assert_array_equal(found.array[0], expected_volume())
+        expected = [[-0.5, 0, 0, -5], [0, -0.6, 0, -7], [0, 0, 3, 0], [0, 0, 0, 1]]
+        np.testing.assert_allclose(found.grid.affine, expected)
+        for again in (read_grid(tmp_path), read_volume(tmp_path / "IM0002").grid):
+            assert again.shape == found.grid.shape
+            np.testing.assert_array_equal(again.affine, found.grid.affine)
+
+    def test_a_class_that_has_no_spacing_by_the_standard_has_that_of_its_files(self, tmp_path: Path) -> None:
+        for number, kind in enumerate(["1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.1", "1.2.826.0.1.3680043.9.9999"]):
+            found = read_volume(save_series(tmp_path / str(number), SOPClassUID=kind))
+            assert found.spacing_mm == pytest.approx((0.5, 0.6, 3.0))
+
+    def test_each_slice_has_its_own_slope(self, tmp_path: Path) -> None:
+        for number in range(4):
+            save(slice_data(number, RescaleSlope=number + 1, RescaleIntercept=-number), tmp_path / str(number))
+        expected = expected_volume() * np.arange(1, 5) - np.arange(4)
+        np.testing.assert_allclose(read_volume(tmp_path).array[0], expected)
+
+    def test_an_enhanced_file_is_the_volume_of_its_frames(self, tmp_path: Path) -> None:
+        save(enhanced_data(4, slopes=[1.0, 2.0, 1.0, 0.5]), tmp_path / "E")
+        found = read_volume(tmp_path)
+        expected = (expected_volume() * [1, 2, 1, 0.5] - [0, 1, 2, 3])[..., ::-1]
+        np.testing.assert_allclose(found.array[0], expected)
+        np.testing.assert_allclose(found.grid.affine[:3, 3], [-5, -7, 0])
+        assert found.spacing_mm == pytest.approx((0.5, 0.6, 3.0))
+        np.testing.assert_array_equal(read_grid(tmp_path / "E").affine, found.grid.affine)
+
+    def test_one_slice_is_as_thick_as_it_says(self, tmp_path: Path) -> None:
+        found = read_volume(save_series(tmp_path / "s", n_slices=1))
+        assert (found.grid.shape, found.spacing_mm) == ((14, 10, 1), pytest.approx((0.5, 0.6, 3.0)))
+        assert found.notes == ("one slice: its thickness, 3 mm, is taken as the distance of slices",)
+        with pytest.raises(VolumeError, match="one with a SliceThickness, got one without"):
+            read_volume(save_series(tmp_path / "t", n_slices=1, SliceThickness=None))
+
+    def test_spacings_that_differ_are_refused_by_name(self, tmp_path: Path) -> None:
+        save_series(tmp_path)
+        save(slice_data(2, PixelSpacing=[0.6, 0.7]), tmp_path / "IM0002")
+        with pytest.raises(VolumeError, match=r"one PixelSpacing, got 0.6 x 0.7 mm in IM0002 where others have 0.6 x 0.5"):
+            read_volume(tmp_path)
+
+    def test_sizes_that_differ_are_refused_by_name(self, tmp_path: Path) -> None:
+        save_series(tmp_path)
+        save(slice_data(2, Rows=7, Columns=20), tmp_path / "IM0002")
+        with pytest.raises(VolumeError, match=r"one size, got 14 x 10 \(3\), 20 x 7 \(1\), for example IM0002"):
+            read_volume(tmp_path)
+
+    @pytest.mark.parametrize("number", [1, 4])
+    def test_a_truncated_first_or_last_slice_fails_the_series(self, tmp_path: Path, number: int) -> None:
+        path = save_series(tmp_path) / f"IM{number:04d}"
+        path.write_bytes(path.read_bytes()[:-100])
+        with pytest.raises(VolumeError, match=rf"{path.name} must hold 280 bytes of pixels .* got 180"):
+            read_volume(tmp_path)
+
+    def test_two_slices_at_one_position_are_named(self, tmp_path: Path) -> None:
+        save_series(tmp_path)
+        save(slice_data(2, SOPInstanceUID="1.2.3"), tmp_path / "IM0009")
+        with pytest.raises(VolumeError, match="got 1 doubled of 5 .*for example IM0002 and IM0009"):
+            read_volume(tmp_path)
 
 
 @pytest.mark.data

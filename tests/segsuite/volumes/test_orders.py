@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -75,13 +77,15 @@ def test_memory_laid_out_otherwise_is_made_the_same() -> None:
 
 def test_a_mask_in_another_order_is_brought_onto_its_image_without_interpolation() -> None:
     for order in (LPS, ASL):
-        mask = Volume(order.applied(ARRAY[:1]), order.applied_grid(RAS))
+        mask = Volume(order.applied(ARRAY[:1]), order.applied_grid(RAS), Path("mask.nii"), notes=("odd",), sides_known=False)
         found = reordered(mask, RAS, names=NAMES)
         assert np.array_equal(found.array, ARRAY[:1])
         np.testing.assert_allclose(found.grid.affine, RAS.affine, atol=1e-12)
         beside = upright_mask(mask, LPS.applied_grid(RAS), names=NAMES)
         assert np.array_equal(beside.array, ARRAY[:1])
         assert order_to_upright(beside.grid).is_identity
+        assert (found.notes, found.path, found.sides_known) == (mask.notes, mask.path, False)
+        assert upright(mask)[0].notes == beside.notes == mask.notes
     same = Volume(ARRAY[:1], RAS)
     assert reordered(same, RAS, names=NAMES) is same
 

@@ -1,0 +1,1 @@
+"""Manifests made of what people have, one module per layout."""

@@ -1,0 +1,86 @@
+"""Whose scan a case is, as far as folders tell: the scans of one patient must not be trained on and scored at once."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+
+from segsuite.data.importing.found import ImportFinding
+from segsuite.data.importing.words import is_session_word, is_split_word, read_name
+from segsuite.data.manifest import Case, Manifest
+from segsuite.errors import ManifestError
+
+__all__ = ["patients_by_folder", "with_patient_pattern"]
+
+GROUP_WORDS = re.compile(
+    r"(site|cent(er|re)|hospital|clinic|cohort|group|class|scanner|vendor|healthy|controls?|diseased|benign|malignant|normal)s?([_-]?\w{1,2})?",
+    re.IGNORECASE,
+)
+
+
+def patients_by_folder(images: Mapping[str, str]) -> tuple[dict[str, str], list[ImportFinding]]:
+    """Patients of a folder without a rule of naming: the folders that hold several scans.
+
+    Folders of sessions (``ses-1``, ``2021``, ``baseline``), modalities, sites and parts (``train``) are no patients. Where no
+    folder tells, scans of one name in several of them (``CT/p1``, ``MR/p1``) are one patient's.
+
+    Args:
+        images: Case id to the relative path of its (first) image.
+
+    Returns:
+        Case id to patient, for the cases that something is known of, and what to tell.
+    """
+    keys = {case_id: _patient_folders(read_name(path).folders) for case_id, path in images.items()}
+    sizes = Counter(keys.values())
+    if len(sizes) > 1 and max(size for key, size in sizes.items() if key) > 1:
+        found = {case_id: "/".join(key) for case_id, key in keys.items() if key}
+        patients = sorted(set(found.values()))
+        message = f"Scans of one folder are taken as one patient's: {len(found)} scans. Another rule: --patient-pattern."
+        return found, [ImportFinding("note", "patients by folder", tuple(patients), message)]
+    stems = Counter(read_name(path).bare for path in images.values())
+    found = {case_id: read_name(path).bare for case_id, path in images.items() if stems[read_name(path).bare] > 1}
+    found = {case_id: stem for case_id, stem in found.items() if stem and not keys[case_id]}
+    if not found:
+        return {}, []
+    message = "Scans of one name in several folders are taken as one patient's. Another rule: --patient-pattern."
+    return found, [ImportFinding("note", "patients by name", tuple(sorted(set(found.values()))), message)]
+
+
+def _patient_folders(folders: tuple[str, ...]) -> tuple[str, ...]:
+    kept = [part for part in folders if not is_split_word(part)]
+    while kept and is_session_word(kept[-1]):
+        kept.pop()
+    return tuple(kept) if any(not GROUP_WORDS.fullmatch(part) for part in kept) else ()
+
+
+def with_patient_pattern(manifest: Manifest, pattern: str) -> Manifest:
+    """Patients by the user's rule.
+
+    Args:
+        manifest: The cases.
+        pattern: Regular expression with one group, searched in the relative path of a case's first image, then, where that has
+            no match, in its case id.
+
+    Returns:
+        The same cases with their patients.
+
+    Raises:
+        ManifestError: No regular expression, or a case that it does not match.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ManifestError(f"The patient pattern must be a regular expression, got `{pattern}`: {error}.") from error
+
+    def with_patient(case: Case) -> Case:
+        match = expression.search(case.images[0]) or expression.search(case.case_id)
+        if not match or not match.groups() or not match.group(1):
+            raise ManifestError(
+                f"The patient pattern must match every case with one (group), got `{pattern}` for {case.images[0]} "
+                f"(case {case.case_id})."
+            )
+        return case.model_copy(update={"patient_id": match.group(1)})
+
+    rows = {part: [with_patient(case) for case in getattr(manifest, part)] for part in ("training", "test")}
+    return manifest.model_copy(update=rows)

@@ -1,0 +1,163 @@
+"""Which image files lie below a folder: links are followed, loops end, and what cannot be taken is told."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from segsuite.data.importing.found import ImportFinding
+from segsuite.errors import InputError, ManifestError
+from segsuite.volumes.reading import image_ending, is_image, stored_shape
+
+__all__ = ["COMBINED_MARK", "Tree", "axes_of", "list_tree", "matches", "without_four_dimensional"]
+
+COMBINED_MARK = "combined.json"
+"""File of a folder of masks that `manifest import` or `combine` made: no source of the next import."""
+PASSED_OVER = ("lost+found", "__MACOSX")
+MOST_LINKS_TO_A_FOLDER = 50
+"""Folders that all link to each other would be walked for ever."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What lies below a folder.
+
+    Attributes:
+        root: The folder.
+        paths: Image files and folders of DICOM slices, relative to it, POSIX, sorted; links to nothing among them.
+        findings: What could not be looked into, and what was passed over.
+    """
+
+    root: Path
+    paths: tuple[str, ...]
+    findings: tuple[ImportFinding, ...] = ()
+
+
+@dataclass
+class _Walk:
+    paths: list[str] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    unseen: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    ours: list[str] = field(default_factory=list)
+
+
+def list_tree(root: Path, *, leave_out: Sequence[str] = ()) -> Tree:
+    """Find the images below a folder; hidden files and folders are passed over.
+
+    Args:
+        root: Where to look, at any depth.
+        leave_out: Globs of relative paths (or of names, where they have no ``/``) that are passed over.
+
+    Returns:
+        Paths and findings.
+
+    Raises:
+        ManifestError: A glob of ``leave_out`` that no file matches: it would do nothing.
+    """
+    walk = _Walk()
+    used: set[str] = set()
+
+    def wanted(relative: str) -> bool:
+        hits = [glob for glob in leave_out if matches(relative, glob)]
+        used.update(hits)
+        walk.left_out.extend([relative] if hits else [])
+        return not hits
+
+    _look(root, walk, wanted)
+    if idle := [glob for glob in leave_out if glob not in used]:
+        raise ManifestError(f"--leave-out must match files of {root}, got `{idle[0]}`, which matches none.")
+    return Tree(root, tuple(sorted(walk.paths)), tuple(_findings(root, walk)))
+
+
+def _look(root: Path, walk: _Walk, wanted: Callable[[str], bool]) -> None:
+    chains: dict[str, tuple[str, ...]] = {}
+    visits: Counter[str] = Counter()
+
+    def cannot_list(error: OSError) -> None:
+        walk.unseen.append(Path(error.filename).relative_to(root).as_posix())
+
+    for here, folders, files in os.walk(root, followlinks=True, onerror=cannot_list):
+        real, above = os.path.realpath(here), chains.get(os.path.dirname(here), ())  # noqa: PTH120 - as os.walk has it
+        visits[real] += 1
+        if real in above or visits[real] > MOST_LINKS_TO_A_FOLDER:  # a link back to a folder that this one lies in
+            folders.clear()
+            continue
+        if COMBINED_MARK in files:
+            walk.ours.append(Path(here).relative_to(root).as_posix())
+            folders.clear()
+            continue
+        chains[here] = (*above, real)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in PASSED_OVER)
+        if here != str(root) and any(name.lower().endswith((".dcm", ".ima")) for name in files):
+            if wanted(relative := Path(here).relative_to(root).as_posix()):
+                walk.paths.append(relative)
+            files = [name for name in files if image_ending(Path(name))]
+        for path in (Path(here) / name for name in files if not name.startswith(".")):
+            if not is_image(path):
+                walk.others["".join(path.suffixes[-1:]).lower() or "no ending"] += 1
+            elif wanted(relative := path.relative_to(root).as_posix()):
+                walk.paths.append(relative)
+
+
+def _findings(root: Path, walk: _Walk) -> Iterable[ImportFinding]:
+    if walk.unseen:
+        yield ImportFinding("error", "folders that cannot be listed", tuple(sorted(walk.unseen)), "Change their permissions.")
+    if walk.left_out:
+        yield ImportFinding("note", "left out as asked", tuple(sorted(walk.left_out)), "They match --leave-out.")
+    if walk.ours:
+        yield ImportFinding("note", "masks that an import combined", tuple(sorted(walk.ours)), "They are made of others here.")
+    dangling = [path for path in walk.paths if not (root / path).exists()]
+    if dangling:
+        yield ImportFinding(
+            "error", "links to files that are not there", tuple(sorted(dangling)), "Get the content (such as `datalad get`)."
+        )
+
+
+def matches(relative: str, glob: str) -> bool:
+    """Whether a relative path matches a glob; one without ``/`` is one of names."""
+    return fnmatch.fnmatchcase(relative if "/" in glob else relative.rsplit("/", 1)[-1], glob)
+
+
+def axes_of(path: Path) -> tuple[int, ...]:
+    """The shape of an image by its header, trailing axes of length 1 left out.
+
+    Args:
+        path: The file.
+
+    Returns:
+        For example (128, 128, 40) or (64, 64, 30, 200); empty where the header cannot be read, which checking tells.
+    """
+    try:
+        return stored_shape(path)
+    except (InputError, OSError):
+        return ()
+
+
+def without_four_dimensional(
+    root: Path, images: Sequence[str], *, n_channels: int | None = None
+) -> tuple[list[str], list[ImportFinding]]:
+    """Images that can be a case: time series and diffusion volumes are none.
+
+    Args:
+        root: The data set's folder.
+        images: Relative paths.
+        n_channels: How long a fourth axis may be that holds channels; ``None``: none may.
+
+    Returns:
+        Those that remain, and what to tell of the others.
+    """
+    found = {path: axes_of(root / path) for path in images if image_ending(Path(path)) and (root / path).is_file()}
+    more = [path for path, axes in found.items() if len(axes) > 3 and axes[3:] != (n_channels,)]
+    if not more:
+        return list(images), []
+    shape = " x ".join(map(str, found[more[0]]))
+    message = (
+        f"They have more than three axes ({shape} for the first), such as a time series, and are no cases. If the fourth axis "
+        "is channels, declare `channels` in a manifest or dataset.json of your own."
+    )
+    return [path for path in images if path not in set(more)], [ImportFinding("note", "4-D images", tuple(more), message)]

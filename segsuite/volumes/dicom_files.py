@@ -1,0 +1,103 @@
+"""Which files are DICOM by their first bytes, without a library: folders are looked through with it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["PREAMBLE_BYTES", "DicomFile", "candidates", "holds_dicom", "is_dicom"]
+
+ENDINGS = (".dcm", ".ima", ".dicom")
+PREAMBLE_BYTES = 128
+OTHER_ENDINGS = (
+    ".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img.gz", ".mgz", ".mgh", ".png", ".json", ".tsv", ".csv",
+)  # fmt: skip
+"""Files that are not opened to see whether they are DICOM."""
+_FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
+"""How a file without preamble begins: group 2 or 8, in either byte order."""
+
+
+@dataclass(frozen=True)
+class DicomFile:
+    """One file.
+
+    Attributes:
+        path: Where it is.
+        series_uid: Empty where an anonymiser removed it.
+        object_uid: Of the file; copies have the same.
+        number: Of the series; empty if unknown.
+        description: Of the series; empty where it could name the patient.
+        no_scan: What it is instead of (a part of) a scan; empty for a scan.
+        localiser: Whether it says that it is a survey picture.
+    """
+
+    path: Path
+    series_uid: str
+    object_uid: str
+    number: str
+    description: str
+    no_scan: str = ""
+    localiser: bool = False
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file's first bytes, or its ending, say DICOM. Anything but a regular file is none and is not opened.
+
+    Args:
+        path: Any path.
+
+    Returns:
+        True for a file that begins like DICOM, and for one that ends in ``.dcm``, ``.ima`` or ``.dicom``.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+        if path.suffix.lower() in ENDINGS:
+            return True
+        with path.open("rb") as stream:
+            start = stream.read(PREAMBLE_BYTES + 4)
+    except OSError:
+        return False
+    if start[PREAMBLE_BYTES:] == b"DICM":
+        return True
+    # without preamble: a group's first elements, with an explicit type or with a short length in its place
+    return start[:2] in _FIRST_GROUPS and len(start) > 16 and _begins_like_a_data_set(start)
+
+
+def _begins_like_a_data_set(start: bytes) -> bool:
+    order: Any = "big" if start[:2] == b"\x00\x08" else "little"
+    element = int.from_bytes(start[2:4], order)
+    explicit = start[4:6].isalpha() and start[4:6].isupper()
+    length = int.from_bytes(start[6:8] if explicit else start[4:8], order)
+    return element <= 0x0100 and (explicit or length <= 256)
+
+
+def candidates(folder: Path) -> list[Path]:
+    """Files of a folder that may be DICOM by their names.
+
+    Args:
+        folder: Any folder; one that cannot be listed holds none.
+
+    Returns:
+        In the order of their names; hidden files are left out.
+    """
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return []
+    return [folder / name for name in names if not name.startswith(".") and not name.lower().endswith(OTHER_ENDINGS)]
+
+
+def holds_dicom(folder: Path) -> bool:
+    """Whether a file of the folder itself is DICOM by its first bytes or its ending.
+
+    Args:
+        folder: Any folder; one that cannot be listed holds none.
+
+    Returns:
+        True at the first such file.
+    """
+    return any(is_dicom(path) for path in candidates(folder))

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+
+from segsuite.data.importing.patients import patients_by_folder, with_patient_pattern
+from segsuite.data.manifest import Case, Manifest
+from segsuite.errors import ManifestError
+
+
+def patients(*paths: str) -> list[str | None]:
+    found, _ = patients_by_folder({path: f"{path}.nii.gz" for path in paths})
+    return [found.get(path) for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (("P0/2020_img", "P0/2021_img", "P1/2020_img"), ["P0", "P0", "P1"]),
+        (("P0/2020/img", "P0/2021/img", "P1/2020/img"), ["P0", "P0", "P1"]),
+        (("A/P0/ses-1/t1", "A/P0/ses-2/t1", "B/P0/ses-1/t1"), ["A/P0", "A/P0", "B/P0"]),
+        (("images/P0/a", "images/P0/b", "images/P1/a"), ["P0", "P0", "P1"]),
+        (("train/images/P0/a", "train/images/P0/b", "test/images/P1/a"), ["P0", "P0", "P1"]),
+        (("P0/CT/img", "P0/MR/img", "P1/CT/img"), ["P0", "P0", "P1"]),
+        (("CT/p1", "MR/p1", "CT/p2"), ["p1", "p1", None]),
+        (("P0/img", "P1/img"), [None, None]),
+        (("a", "b"), [None, None]),
+        (("images/a", "images/b"), [None, None]),
+        (("siteA/p1", "siteA/p2", "siteB/p3"), [None, None, None]),
+        (("healthy/p1", "healthy/p2", "diseased/p3"), [None, None, None]),
+    ],
+    ids=lambda value: str(value[0]),
+)
+def test_folders_of_several_scans_are_patients(paths: tuple[str, ...], expected: list[str | None]) -> None:
+    assert patients(*paths) == expected
+
+
+def test_a_pattern_sees_the_whole_path() -> None:
+    rows = [Case(image="P0/2020_img.nii.gz"), Case(image="P0/2021_img.nii.gz"), Case(image="P1/2020.nii.gz")]
+    manifest = with_patient_pattern(Manifest(name="m", training=rows[:2], test=rows[2:]), r"^([^/]+)/")
+    assert [case.patient_id for case in manifest.cases] == ["P0", "P0", "P1"]
+
+
+def test_a_pattern_of_the_case_id_still_does() -> None:
+    manifest = Manifest(name="m", training=[Case(image="imagesTr/s1_a_0000.nii.gz", case_id="s1_a")])
+    assert with_patient_pattern(manifest, "^(s1)_").training[0].patient_id == "s1"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"), [("(", "must be a regular expression"), ("(x)", "must match every case"), ("P", "one .group")]
+)
+def test_a_pattern_that_does_not_do_is_named(pattern: str, message: str) -> None:
+    with pytest.raises(ManifestError, match=message):
+        with_patient_pattern(Manifest(name="m", training=[Case(image="P0/a.nii")]), pattern)

@@ -126,7 +126,7 @@ class Bank:
                 "label": structure.label,
                 "session": structure.session,
                 "largest_component": structure.largest_component,
-                "supports": [{"digest": support.digest, "voxels": int(support.counts[0])} for support in structure.supports],
+                "supports": [_described(support) for support in structure.supports],
             }
             for structure in self.structures
         ]
@@ -163,11 +163,16 @@ class Bank:
                 if sorted(parts) != sorted(PARTS):
                     name, found = entry["name"], sorted(parts)
                     raise ModelError(f"The model must hold what `{name}` was made from, got {found}. Copy it again.")
-                supports.append(from_tensors(parts, support["digest"]))
+                supports.append(from_tensors(parts, support["digest"], scan=support.get("scan", "")))
             structures.append(
                 Structure(entry["name"], int(entry["label"]), int(entry["session"]), tuple(supports), entry["largest_component"])
             )
         return Bank(tuple(structures))
+
+
+def _described(support: SupportStatistics) -> dict[str, Any]:
+    scan = {"scan": support.scan} if support.scan else {}
+    return {"digest": support.digest, "voxels": int(support.counts[0]), **scan}
 
 
 def is_novel(name: str) -> bool:

@@ -48,6 +48,7 @@ class SupportStatistics:
         inside: Sample of features, (n, C), float16.
         outside: Sample of features, (m, C), float16.
         digest: Content hash of image and mask.
+        scan: What the model knows the image by; empty where it knows no scans.
     """
 
     counts: Array
@@ -57,6 +58,7 @@ class SupportStatistics:
     inside: NDArray[np.float16]
     outside: NDArray[np.float16]
     digest: str
+    scan: str = ""
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """All arrays by name."""
@@ -228,9 +230,9 @@ def expected_dice(kernel: Kernel, supports: Sequence[SupportStatistics]) -> floa
     return 2 * hits / max(hits + float(outside[chosen].sum()) + float(inside.sum()), 1e-12)
 
 
-def from_tensors(tensors: Mapping[str, NDArray[Any]], digest: str) -> SupportStatistics:
+def from_tensors(tensors: Mapping[str, NDArray[Any]], digest: str, *, scan: str = "") -> SupportStatistics:
     """The inverse of ``SupportStatistics.tensors``."""
-    return SupportStatistics(**{name: np.asarray(tensors[name]) for name in tensors}, digest=digest)
+    return SupportStatistics(**{name: np.asarray(tensors[name]) for name in tensors}, digest=digest, scan=scan)
 
 
 def _scored(kernel: Kernel, supports: Sequence[SupportStatistics]) -> tuple[Array, Array, Array]:

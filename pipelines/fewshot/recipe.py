@@ -97,7 +97,7 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
         doing=lambda: "base training",
     )
     if rank() == 0:
-        _export(settings, run, cohort, preprocessing, arguments, module, taught, validation, windows, base, minutes)
+        _export(settings, run, cohort, preprocessing, arguments, module, taught, validation, windows, base, minutes, plan.sided)
 
 
 def _split_classes(novel: Sequence[str], cohort: Cohort) -> tuple[list[int], list[int]]:
@@ -236,6 +236,7 @@ def _export(
     windows: WindowInference,
     base: Sequence[int],
     minutes: float,
+    sided: Sequence[str],
 ) -> None:
     """Write the base model, and on top of it the model with the structures that the settings ask to register."""
     average = module.average.module.eval()
@@ -265,6 +266,7 @@ def _export(
             **settings.kernels.model_dump(),
         },
         training={"minutes": round(minutes, 2), "steps": int(module.global_step), "validation_dice": scores},
+        sided_labels=sided,
     )
     description |= {"labels": labels, "class_labels": class_labels, "kernels": [], "hidden": list(settings.novel)}
     description |= {"rule": settings.features.rule, "flipped_axes": list(module.augmentation.mirror_axes)}

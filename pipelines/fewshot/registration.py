@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,15 @@ from pipelines.fewshot.predictor import FewshotPredictor
 from segsuite.data.transforms import prepare_image
 from segsuite.engines.model_card import model_card
 from segsuite.engines.model_folder import ModelFolder, write_model_folder
-from segsuite.engines.planning import names_a_side
+from segsuite.engines.seen_scans import mark_of_scan, with_later_scans
+from segsuite.engines.sides import names_a_side
 from segsuite.errors import OutputError, SettingsError, VolumeError
 from segsuite.files import hash_of_file, hash_of_json
 from segsuite.volumes.grid import Grid, resample
 from segsuite.volumes.orders import reordered, upright
 from segsuite.volumes.reading import read_channels, read_labels
 from segsuite.volumes.volume import Volume, require_varied
+from segsuite.volumes.voxel_hash import voxel_hash
 
 __all__ = [
     "Support",
@@ -154,7 +156,8 @@ def changed_model(model: ModelFolder, bank: Bank, out: Path) -> ModelFolder:
     labels = {name: value for name, value in model.labels.items() if name not in before}
     labels |= {structure.name: structure.label for structure in bank.structures}
     plain = {key: value for key, value in model.description.items() if key not in ("format", "weights")}
-    description = {**plain, "labels": labels, "kernels": bank.describe()}
+    marks = [support.scan for structure in bank.structures for support in structure.supports]
+    description = with_later_scans({**plain, "labels": labels, "kernels": bank.describe()}, marks)
     card = model_card(description, remarks=_remarks(bank))
     return write_model_folder(out, weights={**weights, **bank.tensors()}, description=description, card=card)
 
@@ -190,6 +193,7 @@ def support_statistics(
             "Give the right --value-in-mask."
         )
     _require_near(volume, predictor, where, force=force)
+    mark = mark_of_scan(predictor.model.description, voxel_hash(volume))
     scan, order = upright(volume)
     image, grid = prepare_image(scan, predictor.preprocessing)
     inside = _on_network(order.applied(drawn), scan.grid, grid)
@@ -207,7 +211,8 @@ def support_statistics(
         return np.where(known[at], np.tensordot(directions, features, axes=1).argmax(axis=0), -1)
 
     rows = feature_rows(predictor.network.network, image, predictor.windows(predictor.model))
-    return collect_statistics(rows, inside, called, n_base=len(directions) - 1, digest=digest, where=where)
+    found = collect_statistics(rows, inside, called, n_base=len(directions) - 1, digest=digest, where=where)
+    return replace(found, scan=mark)
 
 
 def hash_of_voxels(drawn: NDArray[np.bool_]) -> str:

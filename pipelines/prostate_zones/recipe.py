@@ -31,6 +31,7 @@ from segsuite.engines.model_predictor import model_of_pipeline
 from segsuite.engines.processes import rank
 from segsuite.engines.run_folder import RunFolder
 from segsuite.engines.shares import class_shares
+from segsuite.engines.sides import mirrored_in_prepared, sided_names, why_not_mirrored
 from segsuite.errors import ModelError, SettingsError, closest_hint
 from segsuite.pipeline import Runtime
 
@@ -38,7 +39,7 @@ __all__ = ["train"]
 
 NAME = "prostate_zones"
 LEFT_RIGHT = 0
-"""The only axis along which a prostate may be mirrored."""
+"""The only axis along which a prostate may be mirrored; not where zones are told apart by side."""
 N_GUARD_CASES = 3
 
 
@@ -58,9 +59,13 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     training, held_out = cohort.prepare(preprocessing, tell=runtime.tell)
     require_order(training, cohort.class_labels, cohort.class_names)
     unlabelled = cohort.prepare_unlabelled(preprocessing) if settings.co_training.unlabelled_share > 0 else []
-    windows = _windows(settings, len(cohort.class_labels), device)
+    mirrored = mirrored_in_prepared(training, cohort.class_names, preprocessing.spacing_mm or (1.0, 1.0, 1.0))
+    sided = sided_names(list(cohort.class_names.values()), mirrored)
+    if sided:
+        runtime.tell(f"no left-right flips: {why_not_mirrored(sided, mirrored)}", 0.0)
+    windows = _windows(settings, len(cohort.class_labels), device, is_sided=bool(sided))
     validation = held_out[: settings.training.validation_cases]
-    module = _module(settings, arguments, cohort, windows, training, validation, start)
+    module = _module(settings, arguments, cohort, windows, training, validation, start, is_sided=bool(sided))
     minutes = fit_on_patches(
         module,
         _patches(settings, preprocessing, cohort, training, unlabelled),
@@ -74,7 +79,7 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     )
     if rank() > 0:
         return
-    _export(settings, run, cohort, preprocessing, arguments, module, validation, windows, minutes)
+    _export(settings, run, cohort, preprocessing, arguments, module, validation, windows, minutes, sided)
 
 
 def _start(path: str, cohort: Cohort) -> ModelFolder:
@@ -127,6 +132,8 @@ def _module(
     training: Sequence[PreparedCase],
     validation: Sequence[PreparedCase],
     start: ModelFolder | None,
+    *,
+    is_sided: bool,
 ) -> ZoneModule:
     torch.manual_seed(settings.seed)
     chosen, stage = settings.training, settings.co_training
@@ -143,13 +150,17 @@ def _module(
         second_stage=SecondStage(**stage.model_dump(exclude={"unlabelled_share"})),
         loss=chosen.loss,
         learned_weights=chosen.learned_weights,
-        augmentation=IntensityAugmentation().scaled(settings.augmentation.intensity, mirror_axes=(LEFT_RIGHT,)),
+        augmentation=IntensityAugmentation().scaled(settings.augmentation.intensity, mirror_axes=_mirror_axes(is_sided)),
         guard_cases=(validation or training)[:N_GUARD_CASES],
         windows=windows,
         structures=cohort.class_names,
         seed=settings.seed,
         **as_settings_say(settings.training.model_dump()),
     )
+
+
+def _mirror_axes(is_sided: bool) -> tuple[int, ...]:
+    return () if is_sided else (LEFT_RIGHT,)
 
 
 def _patches(
@@ -181,12 +192,12 @@ def _patches(
     )
 
 
-def _windows(settings: Settings, n_classes: int, device: torch.device) -> WindowInference:
+def _windows(settings: Settings, n_classes: int, device: torch.device, *, is_sided: bool) -> WindowInference:
     return WindowInference(
         patch_size=settings.image.patch_size,
         n_classes=n_classes,
         overlap=settings.inference.overlap,
-        mirror_axes=(LEFT_RIGHT,) if settings.inference.mirror else (),
+        mirror_axes=_mirror_axes(is_sided) if settings.inference.mirror else (),
         precision=choose_precision(settings.training.precision, device),
         device=device,
         gives_probabilities=True,
@@ -204,6 +215,7 @@ def _export(
     validation: list[PreparedCase],
     windows: WindowInference,
     minutes: float,
+    sided: Sequence[str],
 ) -> None:
     """Write the model folder: the averaged weights, of the best validation if training could stop early."""
     best = run.checkpoints / BEST
@@ -229,6 +241,7 @@ def _export(
             "post_processing": inference.post_processing,
             "uncertainty": inference.uncertainty,
         },
+        sided_labels=sided,
         training={
             "minutes": round(minutes, 2),
             "steps": int(module.global_step),

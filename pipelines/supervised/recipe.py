@@ -195,5 +195,6 @@ def _export(
             "largest_component": [index if isinstance(index, str) else cohort.class_labels[index] for index in reduced],
         },
         training={"minutes": round(minutes, 2), "steps": int(module.global_step), "validation_dice": scores},
+        sided_labels=plan.sided,
     )
     write_model_folder(run.model, weights=average.state_dict(), description=description, card=model_card(description))

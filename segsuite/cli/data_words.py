@@ -1,4 +1,4 @@
-"""Words about data: manifest import, check, split, mask; plan; cache gc; dicomseg."""
+"""Words about data: manifest import, check, split; plan; cache gc; dicomseg."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from segsuite.cli import mask_words
+from segsuite.cli.mask_words import tell_findings
 from segsuite.cli.options import DataRoot, Device, Json, Quiet, Seed, Verbose, Workers, worker_count
-from segsuite.cli.terminal import case_progress, print_json, print_problem, print_table, say
+from segsuite.cli.terminal import case_progress, print_json, print_table, say
 from segsuite.errors import SettingsError
 from segsuite.extras import require_extra
 
@@ -27,6 +29,7 @@ cache_app = typer.Typer(help="Prepared cases on disk.", epilog="Example: segsuit
 
 def add_to(app: typer.Typer) -> None:
     """Register the words."""
+    mask_words.add_to(manifest_app)
     app.add_typer(manifest_app, name="manifest")
     app.add_typer(cache_app, name="cache")
     app.command("plan", epilog="Example: segsuite plan M.json")(plan)
@@ -92,8 +95,7 @@ def _tell_import(out: Path, manifest: Any, findings: list[Any], *, as_json: bool
         counts = {"cases": len(manifest.cases), "labelled": n_labelled, "patients": n_patients, "test": len(manifest.test)}
         told = [asdict(finding) for finding in findings]
         print_json({"manifest": str(out), **counts, "labels": manifest.labels, "findings": told})
-    for finding in findings:
-        (print_problem if finding.severity == "error" else say)(f"{finding.severity}: {finding}")
+    tell_findings(findings)
     training = f" ({len(manifest.test)} of them for testing)" if manifest.test else ""
     say(
         f"{out}: {len(manifest.cases)} cases{training}, {n_labelled} labelled, {n_patients} patients, labels {manifest.labels}. "
@@ -168,25 +170,6 @@ def split(
     print_table(list(table[0]), [list(row.values()) for row in table])
     if not stratified and by == "patient":
         say("The labels could not be read: split by patient, site and group only. Give --data-root to stratify by label.")
-
-
-@manifest_app.command("mask", epilog="Example: segsuite manifest mask M.json --masks gland_masks --out M_gland.json")
-def mask(
-    manifest: Path,
-    masks: Annotated[Path, typer.Option("--masks", help="What `segsuite predict MODEL MANIFEST` wrote.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The manifest to write.")],
-    labels: Annotated[
-        Path | None, typer.Option("--labels", help="Table of their integers; default: labels.tsv beside them.")
-    ] = None,
-    data_root: DataRoot = None,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Take the masks that a model made as the labels of a manifest's cases: an organ to train within."""
-    from segsuite.verbs.data import mask as run_mask
-
-    made = run_mask(manifest, masks, out, data_root=data_root, labels=labels)
-    say(f"{out}: {len(made.cases)} cases, labels {', '.join(made.structures.values())}")
 
 
 def plan(

@@ -17,10 +17,12 @@ __all__ = [
     "Device",
     "Fold",
     "Json",
+    "OutOfFold",
     "Quiet",
     "Seed",
     "SeriesDescription",
     "SeriesUid",
+    "Strict",
     "Verbose",
     "Workers",
     "parse_fold",
@@ -47,12 +49,14 @@ DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder that 
 Device = Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.")]
 Fold = Annotated[str | None, typer.Option("--fold", help="Fold number; for train also: all, none.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine output on standard output.")]
+OutOfFold = Annotated[bool, typer.Option("--out-of-fold", help="Of --fold all: each scan by the member that has not seen it.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Problems only.", callback=_quiet)]
 Seed = Annotated[int, typer.Option("--seed", help="Everything random depends on it.")]
 SeriesDescription = Annotated[
     str | None, typer.Option("--series-description", help="Of DICOM series, only those whose description fits: '*t2*'.")
 ]
 SeriesUid = Annotated[str | None, typer.Option("--series-uid", help="Of DICOM series, only this one.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse what is unlike the model's training data.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also the log of libraries.", callback=_verbose)]
 Workers = Annotated[int | None, typer.Option("--workers", "-j", min=0, help="Processes or threads; default: from the cores.")]
 

@@ -14,9 +14,11 @@ from segsuite.cli.options import (
     Device,
     Fold,
     Json,
+    OutOfFold,
     Quiet,
     SeriesDescription,
     SeriesUid,
+    Strict,
     Verbose,
     Workers,
     parse_fold,
@@ -130,6 +132,8 @@ def predict(
     attributes: Attributes = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of `inference` in model.json.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Segment also what looks like another kind of image.")] = False,
+    strict: Strict = False,
+    out_of_fold: OutOfFold = False,
     isolate: Annotated[bool, typer.Option("--isolate/--no-isolate", help="So that a crash or a hang costs one case.")] = True,
     time_limit: Annotated[float | None, typer.Option("--time-limit", min=1, help="Seconds for one case.")] = None,
     watched: Annotated[bool, typer.Option("--watch", help="The input is a folder: segment what arrives in it.")] = False,
@@ -145,7 +149,7 @@ def predict(
 
     SIGTERM finishes the case in hand.
     """
-    _check_words(inputs, isolate=isolate, time_limit=time_limit, watched=watched)
+    _check_words(inputs, isolate=isolate, time_limit=time_limit, watched=watched, out_of_fold=out_of_fold, engine=engine)
     if isolate and engine is None and not dry_run:
         _start_early(context)
     from segsuite.engines.inputs import parse_shard
@@ -164,15 +168,19 @@ def predict(
         "series_description": series_description,
         "attributes": attributes,
         "force": force,
+        "strict": strict,
         "isolate": isolate,
         "time_limit_s": time_limit,
         "cluster": parse_engine(engine),
     }
-    outcome, left_out = _predicted(model, inputs, out, how, watched=watched)
+    outcome, left_out = _predicted(model, inputs, out, how, watched=watched, out_of_fold=out_of_fold)
     _show_outcome(outcome, out, left_out, as_json=as_json)
 
 
-def _predicted(model: Path, inputs: list[Path], out: Path, how: dict[str, Any], *, watched: bool) -> tuple[Any, Counter[str]]:
+def _predicted(
+    model: Path, inputs: list[Path], out: Path, how: dict[str, Any], *, watched: bool, out_of_fold: bool
+) -> tuple[Any, Counter[str]]:
+    from segsuite.verbs.out_of_fold import predict_out_of_fold
     from segsuite.verbs.predicting import predict as run_predict
     from segsuite.verbs.spreading import watch
 
@@ -182,12 +190,17 @@ def _predicted(model: Path, inputs: list[Path], out: Path, how: dict[str, Any], 
         if watched:
             say(f"watching {inputs[0]}")
             return watch(model, inputs[0], out, **how), left_out
-        return run_predict(model, inputs, out, on_start=progress.start, on_left_out=left_out.update, **how), left_out
+        run = predict_out_of_fold if out_of_fold else run_predict
+        return run(model, inputs, out, on_start=progress.start, on_left_out=left_out.update, **how), left_out
 
 
-def _check_words(inputs: list[Path], *, isolate: bool, time_limit: float | None, watched: bool) -> None:
+def _check_words(
+    inputs: list[Path], *, isolate: bool, time_limit: float | None, watched: bool, out_of_fold: bool, engine: str | None
+) -> None:
     if time_limit is not None and not isolate:
         raise SettingsError("--time-limit must have a process that can be ended, got --no-isolate. Leave that away.")
+    if out_of_fold and (watched or engine is not None):
+        raise SettingsError("--out-of-fold must go over scans that are there, on this machine: leave --watch and --engine away.")
     if watched and len(inputs) != 1:
         raise SettingsError(f"--watch must have one folder, got {len(inputs)} inputs.")
 
@@ -250,6 +263,8 @@ def _show_forecast(model: Path, inputs: list[Path], how: dict[str, Any], *, as_j
 
 
 def _show_outcome(outcome: Any, out: Path, left_out: Counter[str], *, as_json: bool) -> NoReturn:
+    from segsuite.engines.first_look import remarks
+    from segsuite.engines.ledger import read_ledger
     from segsuite.volumes.finding import left_out_text
 
     if as_json:
@@ -258,6 +273,8 @@ def _show_outcome(outcome: Any, out: Path, left_out: Counter[str], *, as_json: b
     if text := left_out_text(left_out):
         say(text)
     say(f"{out}: {outcome.n_done} done, {outcome.n_skipped} were done before, {len(outcome.failures)} failed")
+    for sentence in remarks(read_ledger(out)):
+        say(f"note: {sentence}")
     if outcome.n_done:
         how = f"the network ({outcome.computed_by})" if outcome.computed_by else "the network"
         say(f"{how} was busy {outcome.busy_share:.0%} of the time, otherwise it waited for reading or writing")

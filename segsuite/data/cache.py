@@ -6,6 +6,7 @@ kill leaves nothing that looks complete.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from segsuite.data.cache_quota import IMAGE_FILE, ImageOnDemand, Room, keep_with
 from segsuite.data.checking import require_declared
 from segsuite.data.locate import image_paths, label_path
 from segsuite.data.manifest import Case, Manifest
+from segsuite.data.scan_profile import profile_of
 from segsuite.data.transforms import Preprocessing, prepare_image, prepare_labels, prepared_grid
 from segsuite.errors import OutputError
 from segsuite.files import hash_of_file, hash_of_json, make_folder, write_json
@@ -33,7 +35,8 @@ from segsuite.seeding import keyed_generator
 from segsuite.volumes.grid import Grid
 from segsuite.volumes.orders import upright, upright_mask
 from segsuite.volumes.reading import read_channels, read_grid, read_labels
-from segsuite.volumes.volume import require_varied
+from segsuite.volumes.volume import Volume, require_varied
+from segsuite.volumes.voxel_hash import voxel_hash
 
 __all__ = ["CacheForecast", "Cleared", "PreparedCase", "as_classes", "clear_cache", "forecast_cache", "prepare_cases"]
 
@@ -42,6 +45,8 @@ CACHE_VERSION = 2
 FOREGROUND_SAMPLES = 2000
 """Voxels remembered per label for foreground patches."""
 STALE_SECONDS = 86_400
+CONTENT_FILE = "content.json"
+"""Of an entry: hashes of what its case is."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,12 @@ class PreparedCase:
         """(i, j, k) class indices, -1 where nothing is scored; ``None`` for an unlabelled case."""
         path = self.folder / "label.npy"
         return np.load(path, mmap_mode="r") if path.is_file() else None
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """Hashes of its voxels, ``image`` (however files store them) and ``label`` (prepared), and the image's ``profile``."""
+        found: dict[str, Any] = json.loads((self.folder / CONTENT_FILE).read_text(encoding="utf-8"))
+        return found
 
     @cached_property
     def foreground(self) -> NDArray[np.int32]:
@@ -172,6 +183,10 @@ def prepare_cases(
                 room.take(folder)
         elif room is None and not (folder / IMAGE_FILE).is_file():
             make_image(folder, case, manifest.n_channels, data_root, preprocessing)
+        if not (folder / CONTENT_FILE).is_file():  # made by an earlier version
+            volume = read_channels(image_paths(case, data_root), n_channels=manifest.n_channels)
+            label = np.load(folder / "label.npy", mmap_mode="r") if case.label else None
+            write_json(folder / CONTENT_FILE, _content(volume, label))
         os.utime(folder)  # what was used last goes last
         return PreparedCase(case, folder, on_demand=on_demand)
 
@@ -267,15 +282,22 @@ def _fill(folder: Path, case: Case, manifest: Manifest, data_root: Path, preproc
     if case.label is not None:
         arrays["label"] = _read_label(case, manifest, data_root, volume.grid, grid)
         arrays["foreground"] = _sample_foreground(arrays["label"], manifest)
+    content = _content(volume, arrays.get("label"))
     temporary = make_folder(folder.parent / f".tmp-{uuid.uuid4().hex}")
     try:
         for name, array in arrays.items():
             np.save(temporary / f"{name}.npy", array)
+        write_json(temporary / CONTENT_FILE, content)
         temporary.replace(folder)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if not folder.is_dir():  # else another process was faster, and its copy is the same
             raise OutputError(f"The cache {folder} must be writable, got: {error}. Choose another --cache-dir.") from error
+
+
+def _content(volume: Volume, label: NDArray[Any] | None) -> dict[str, Any]:
+    found: dict[str, Any] = {"image": voxel_hash(volume), "profile": profile_of(volume)}
+    return found if label is None else found | {"label": hashlib.blake2b(np.ascontiguousarray(label).data).hexdigest()[:32]}
 
 
 def _read_label(case: Case, manifest: Manifest, data_root: Path, image_grid: Grid, grid: Grid) -> NDArray[Any]:

@@ -12,12 +12,12 @@ from typing import Literal, TypeVar
 from segsuite.data.locate import image_paths, label_path
 from segsuite.data.manifest import Case, Manifest
 from segsuite.errors import InputError, ManifestError
-from segsuite.files import hash_of_file
 from segsuite.volumes.grid import Grid
 from segsuite.volumes.labels import labels_present
 from segsuite.volumes.orders import order_onto
 from segsuite.volumes.reading import read_channels, read_labels
 from segsuite.volumes.volume import Volume, require_varied
+from segsuite.volumes.voxel_hash import voxel_hash
 
 __all__ = ["CaseFacts", "Finding", "check_case", "check_manifest", "labels_per_case", "require_declared", "require_unleaked"]
 
@@ -95,7 +95,7 @@ def check_case(case: Case, manifest: Manifest, data_root: Path) -> CaseFacts:
     facts = CaseFacts(case)
     volume = _attempt(facts, "image", lambda: read_channels(image_paths(case, data_root), n_channels=manifest.n_channels))
     if volume is not None:
-        facts.image_hash = "".join(hash_of_file(path) for path in image_paths(case, data_root))
+        facts.image_hash = voxel_hash(volume)
         facts.grid = volume.grid
         _attempt(facts, "intensities", lambda: require_varied(volume, case=case.case_id))
         low, high = PLAUSIBLE_SPACING_MM
@@ -214,7 +214,7 @@ def _duplicates(facts: Sequence[CaseFacts]) -> list[Finding]:
             continue
         ids = ", ".join(case.case_id for case in cases)
         leaks = len({case.fold for case in cases}) > 1 or len({case.patient_id for case in cases}) > 1
-        message = f"The same image content under {len(cases)} case ids. Keep one, or give them one patient_id."
+        message = f"The same voxels under {len(cases)} case ids, whatever the files say. Keep one, or give them one patient_id."
         findings.append(Finding("error" if leaks else "warning", "same image twice", ids, message))
     return findings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from segsuite.errors import ManifestError
 from segsuite.files import hash_of_json
 from segsuite.seeding import keyed_generator
 from segsuite.volumes.labels import label_counts
+from segsuite.volumes.mirrored import mirrored_labels, places_of_labels
 from segsuite.volumes.orders import upright, upright_mask
 from segsuite.volumes.reading import read_channels, read_labels
 
@@ -53,6 +54,7 @@ class Fingerprint:
     least_intensity: list[float]
     label_ml: dict[str, float]
     label_share: dict[str, float]
+    mirrored: list[list[str]] = field(default_factory=list)
 
     @property
     def median_shape(self) -> tuple[float, ...]:
@@ -123,6 +125,7 @@ def take_fingerprint(
         least_intensity=[min(item["least"][channel] for item in facts) for channel in range(manifest.n_channels)],
         label_ml={name: round(float(np.median(ml)), 3) if ml else 0.0 for name, ml in volumes.items()},
         label_share={name: round(len(ml) / len(facts), 3) for name, ml in volumes.items()},
+        mirrored=_mirrored(facts, manifest),
     )
 
 
@@ -143,9 +146,15 @@ def _look(case: Case, manifest: Manifest, data_root: Path) -> dict[str, Any]:
         "samples": [channel.ravel()[inside] for channel in volume.array],
         "scale": [float(np.percentile(channel, 99.5)) for channel in volume.array],
         "least": [float(channel.min()) for channel in volume.array],
+        "places": places_of_labels(volume.array[0], labels, volume.spacing_mm),
         "zero_share": float((volume.array[0] == 0).mean()),
         "ml": {value: float(counts[value]) * stored.grid.voxel_ml for value in manifest.structures if value < len(counts)},
     }
+
+
+def _mirrored(facts: list[dict[str, Any]], manifest: Manifest) -> list[list[str]]:
+    known = [{value: place for value, place in item["places"].items() if value in manifest.structures} for item in facts]
+    return [[manifest.structures[value] for value in pair] for pair in mirrored_labels(known)]
 
 
 def _intensities(facts: list[dict[str, Any]], channel: int) -> dict[str, float]:

@@ -28,6 +28,7 @@ from segsuite.engines.processes import (
     world_size,
 )
 from segsuite.engines.run_folder import RunFolder
+from segsuite.engines.split_record import require_apart, require_same_cases, require_same_content
 from segsuite.errors import SettingsError
 from segsuite.shipped import find_manifest
 from segsuite.volumes.regions import Regions
@@ -51,6 +52,7 @@ class Cohort:
         cache_dir: Where prepared cases are.
         workers: Processes or threads beside the main one.
         cache_bytes: That prepared images may take on disk; ``None``: all that there is.
+        record: The run's ``split.json``, where the content of the cases is kept; ``None``: nowhere.
     """
 
     manifest: Manifest
@@ -61,6 +63,7 @@ class Cohort:
     cache_dir: Path
     workers: int
     cache_bytes: int | None = None
+    record: Path | None = None
 
     @property
     def class_labels(self) -> tuple[int, ...]:
@@ -93,7 +96,10 @@ class Cohort:
         Returns:
             Prepared cases whose ``label`` is ``None``.
         """
-        return self._prepare(self.unlabelled, preprocessing) if self.unlabelled else []
+        prepared = self._prepare(self.unlabelled, preprocessing) if self.unlabelled else []
+        if self.record is not None:
+            require_same_content(self.record, {"unlabelled": prepared})
+        return prepared
 
     def prepare(self, preprocessing: Preprocessing, *, tell: Tell) -> tuple[list[PreparedCase], list[PreparedCase]]:
         """Training and held-out cases in the cache.
@@ -104,10 +110,18 @@ class Cohort:
 
         Returns:
             Training and held-out cases.
+
+        Raises:
+            ManifestError: The same image on both sides.
+            OutputError: The run began with other images or masks.
         """
         tell(f"preparing {len(self.training) + len(self.held_out)} cases", 0.0)
         both = self._prepare([*self.training, *self.held_out], preprocessing)
-        return both[: len(self.training)], both[len(self.training) :]
+        training, held_out = both[: len(self.training)], both[len(self.training) :]
+        require_apart(training, held_out)
+        if self.record is not None:
+            require_same_content(self.record, {"training": training, "held_out": held_out})
+        return training, held_out
 
     def _prepare(self, cases: list[Case], preprocessing: Preprocessing) -> list[PreparedCase]:
         return prepare_cases(
@@ -146,6 +160,7 @@ def open_cohort(
     Raises:
         SettingsError: Neither a manifest nor a phantom.
         ManifestError: No such fold, or a patient on both sides.
+        OutputError: The run began with another split.
     """
     if data["phantom"] is not None:
         path = run.root / "cohort" / "manifest.json"
@@ -164,10 +179,11 @@ def open_cohort(
     root = find_data_root(manifest, path, None if data["data_root"] is None else Path(data["data_root"]))
     training, held_out = manifest.split(data["fold"], labelled=labelled)
     require_unleaked(training, held_out)
+    require_same_cases(run.split, training, held_out)
     cache_dir = run.root / "cache" if data["cache_dir"] is None else Path(data["cache_dir"])
     chosen = default_workers() if workers is None else workers
     cache_bytes = None if data.get("cache_gb") is None else int(data["cache_gb"] * 1e9)
-    return Cohort(manifest, root, data["fold"], training, held_out, cache_dir, chosen, cache_bytes)
+    return Cohort(manifest, root, data["fold"], training, held_out, cache_dir, chosen, cache_bytes, run.split)
 
 
 def patch_loader(dataset: PatchDataset, *, batch_size: int, steps_per_epoch: int, workers: int) -> DataLoader[Any]:

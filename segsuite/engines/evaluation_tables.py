@@ -22,6 +22,7 @@ __all__ = ["CALIBRATION_COLUMNS", "CASE_COLUMNS", "METRIC_COLUMNS", "EvaluationT
 METRIC_COLUMNS = ("case", "patient_id", "label_index", "label_name", "metric", "value", "unit", "status")
 CASE_COLUMNS = (
     "case", "patient_id", "diagonal_mm", "predicted", "reference", "image", "reason", "missing", "undeclared", "notes",
+    "in_training",
 )  # fmt: skip
 CALIBRATION_COLUMNS = ("case", "label_name", "bin", "n_voxels", "probability", "positives")
 METRICS, CASES, CALIBRATION = "metrics_per_case.csv", "cases.csv", "calibration.csv"
@@ -87,7 +88,7 @@ class EvaluationTables:
         )
         files = [_from_folder(file, self.folder) for file in (pair.predicted, pair.reference, pair.image)]
         known = [pair.attributes.get(name, "") for name in self.attributes]
-        said = (case.reason, case.missing, "; ".join(case.undeclared), "; ".join(case.notes))
+        said = (case.reason, case.missing, "; ".join(case.undeclared), "; ".join(case.notes), "yes" if pair.in_training else "")
         self._tables[CASES].write([(*who, f"{case.diagonal_mm:.3f}", *files, *said, *known)])
         for name, calibration in case.calibrations.items():
             counts = zip(calibration.n_voxels, calibration.probability, calibration.positives, strict=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from segsuite.data.manifest import case_name
+from segsuite.engines.channel_files import ChannelGroup, group_channels
 from segsuite.engines.input_case import InputCase
 from segsuite.engines.ledger import read_ledger
 from segsuite.errors import VolumeError
@@ -17,6 +17,7 @@ from segsuite.volumes.dicom_files import is_dicom
 from segsuite.volumes.dicom_series import look_into
 from segsuite.volumes.finding import Found, SeriesChoice, find_images
 from segsuite.volumes.formats.endings import image_ending, mask_name, without_ending
+from segsuite.volumes.mask_likeness import looks_like_mask
 from segsuite.volumes.writing import SIDE_VOLUMES
 
 __all__ = ["SearchOptions", "cases_at"]
@@ -76,7 +77,10 @@ def _of_dicom_file(path: Path) -> InputCase:
 
 
 def _in_folder(folder: Path, n_channels: int, options: SearchOptions) -> tuple[list[InputCase], Counter[str]]:
-    search = find_images(folder, choice=options.choice, leave_out=_ours(folder, options.out), archive_endings=ARCHIVE_ENDINGS)
+    ours = _ours(folder, options.out)
+    search = find_images(
+        folder, choice=options.choice, leave_out=lambda path: ours(path) or _mask(path), archive_endings=ARCHIVE_ENDINGS
+    )
     cases, left_out = _grouped(search.images, folder.resolve().name, n_channels), search.left_out
     for archive in search.archives:
         found, rest = _in_archive(archive, n_channels, options)
@@ -97,7 +101,7 @@ def _in_archive(archive: Found, n_channels: int, options: SearchOptions) -> tupl
     except (VolumeError, PermissionError) as error:
         problem = str(error) if isinstance(error, VolumeError) else f"{archive.path} must be readable, got: permission denied."
         return [InputCase(prefix, (archive.path,), f"{prefix}.nii.gz", problem=problem)], Counter()
-    search = find_images(folder, choice=options.choice)
+    search = find_images(folder, choice=options.choice, leave_out=_mask)
     below = [Found(one.path, f"{prefix}/{one.relative}".rstrip("/"), one.is_series, one.problem) for one in search.images]
     cases = _grouped(below, stem, n_channels)
     places = ((case, "\n".join(str(archive.path / image.relative_to(folder)) for image in case.images)) for case in cases)
@@ -110,25 +114,34 @@ def _copied(case: InputCase, source: str) -> InputCase:
 
 def _grouped(images: Sequence[Found], name: str, n_channels: int) -> list[InputCase]:
     """One case per image, or per group of files that differ in the number of their channel only."""
-    groups: dict[str, list[Found]] = {}
-    for image in images:
-        single = n_channels == 1 or image.is_series
-        groups.setdefault(image.relative if single else re.sub(r"_00\d\d(?=\.)", "", image.relative), []).append(image)
-    return [_case(relative or name, sorted(found, key=lambda one: one.path)) for relative, found in groups.items()]
+    series = [image for image in images if image.is_series]
+    files = {image.relative: image for image in images if not image.is_series}
+    groups = group_channels({relative: image.path for relative, image in files.items()}, n_channels=n_channels)
+    problems = {image.path: image.problem for image in files.values()}
+    cases = [_of_series(image, image.relative or name) for image in series] + [_of_files(group, problems) for group in groups]
+    place = {image.path: number for number, image in enumerate(images)}
+    return sorted(cases, key=lambda case: min(place[path] for path in case.images))
 
 
-def _case(relative: str, found: Sequence[Found]) -> InputCase:
-    paths = tuple(image.path for image in found)
-    problem = next((image.problem for image in found if image.problem), "")
-    if found[0].is_series:
-        return InputCase(relative, paths, f"{relative}.nii.gz", problem=problem)
-    place = Path(relative)
-    return InputCase("/".join((*place.parent.parts, case_name(place.name))), paths, _output_name(relative), problem=problem)
+def _of_series(image: Found, relative: str) -> InputCase:
+    return InputCase(relative, (image.path,), f"{relative}.nii.gz", problem=image.problem)
+
+
+def _of_files(group: ChannelGroup, problems: Mapping[Path, str]) -> InputCase:
+    place = Path(group.name)
+    case_id = "/".join((*place.parent.parts, case_name(place.name)))
+    problem = next((problems[path] for path in group.files if problems[path]), group.problem)
+    return InputCase(case_id, group.files, _output_name(group.name), problem=problem)
 
 
 def _output_name(relative: str) -> str:
     """The image's own name where such files are written; a pair's and a name without an ending gets ``.nii.gz``."""
     return mask_name(relative)
+
+
+def _mask(path: Path) -> str:
+    """Scans and their masks often lie side by side."""
+    return "mask" if image_ending(path) and looks_like_mask(path) else ""
 
 
 def _ours(top: Path, out: Path | None) -> Callable[[Path], str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from segsuite.data.scan_profile import common_profile
 from segsuite.data.transforms import Preprocessing
 from segsuite.engines.cohort import Cohort
 from segsuite.engines.run_folder import versions
+from segsuite.engines.seen_scans import training_scans
+from segsuite.engines.split_record import recorded_scans
 from segsuite.volumes.regions import Regions
 
 __all__ = ["describe", "model_card"]
@@ -21,6 +25,7 @@ def describe(
     network: dict[str, Any],
     inference: dict[str, Any],
     training: dict[str, Any],
+    sided_labels: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The content of ``model.json``: enough to predict without anything else.
 
@@ -32,6 +37,7 @@ def describe(
         network: Arguments of the network's constructor.
         inference: How it is applied; what a user may override.
         training: Facts of the training: ``minutes``, ``steps``, ``validation_dice`` by structure.
+        sided_labels: Labels that tell left from right.
 
     Returns:
         JSON values.
@@ -52,10 +58,20 @@ def describe(
             "fold": cohort.fold,
             "training_cases": [case.case_id for case in cohort.training],
             "held_out_cases": [case.case_id for case in cohort.held_out],
+            **_scans(cohort, sided_labels),
         },
         "training": training,
         "versions": versions(),
     }
+
+
+def _scans(cohort: Cohort, sided_labels: Sequence[str]) -> dict[str, Any]:
+    """What a model keeps of the scans that it learned from: to know them again, and others of their kind."""
+    hashes, profiles = ([], []) if cohort.record is None else recorded_scans(cohort.record)
+    found = training_scans(hashes)
+    if profiles:
+        found["fingerprint"] = common_profile(profiles)
+    return found | ({"sided_labels": list(sided_labels)} if sided_labels else {})
 
 
 def model_card(description: dict[str, Any], *, remarks: str = "") -> str:

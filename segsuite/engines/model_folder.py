@@ -21,7 +21,7 @@ from segsuite.volumes.regions import Regions
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ModelFolder", "read_model_folder", "write_ensemble", "write_model_folder"]
+__all__ = ["ModelFolder", "descriptions_in", "read_model_folder", "write_ensemble", "write_model_folder"]
 
 FORMAT = 1
 SHARED = ("pipeline", "labels", "preprocessing", "channels", "regions", "regions_class_order")
@@ -186,6 +186,21 @@ def read_model_folder(folder: Path) -> ModelFolder:
     if not members:
         _check_weights(model)
     return model
+
+
+def descriptions_in(folder: Path) -> list[dict[str, Any]]:
+    """The description of a single model, or those of an ensemble's members; nothing is checked, and no weights are read.
+
+    Args:
+        folder: Model or run folder.
+
+    Returns:
+        Contents of ``model.json``.
+    """
+    place = folder if (folder / DESCRIPTION_FILE).is_file() else folder / "model"
+    description: dict[str, Any] = json.loads((place / DESCRIPTION_FILE).read_text(encoding="utf-8"))
+    members = [place / name for name in description.get("members", [])]
+    return [found for member in members for found in descriptions_in(member)] or [description]
 
 
 def _check_weights(model: ModelFolder) -> None:

@@ -30,6 +30,7 @@ class Pair:
         reference_files: Structure to its file, where the reference is a folder with a file per structure.
         predicted_files: The same of the prediction.
         reason: Why there is no prediction; empty if there is one.
+        in_training: Whether the model that predicted it is known to have learned from this scan.
     """
 
     case_id: str
@@ -44,6 +45,7 @@ class Pair:
     reference_files: Mapping[str, Path] = field(default_factory=dict)
     predicted_files: Mapping[str, Path] = field(default_factory=dict)
     reason: str = ""
+    in_training: bool = False
 
     @property
     def files(self) -> list[Path]:

@@ -7,7 +7,6 @@ there, and spend a smaller budget where only a CPU is.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,10 +17,11 @@ from segsuite.data.transforms import Normalisation, Preprocessing
 from segsuite.engines.cohort import Cohort
 from segsuite.engines.processes import Tell, wait_for_first
 from segsuite.engines.run_folder import RunFolder
+from segsuite.engines.sides import sided_names, why_not_mirrored
 from segsuite.files import write_json
 from segsuite.networks.unet import least_multiple
 
-__all__ = ["Plan", "make_plan", "names_a_side", "plan_once"]
+__all__ = ["Plan", "make_plan", "plan_once"]
 
 ANISOTROPY = 3.0
 """An axis this many times coarser than the finest, in spacing and in voxels, counts as through-plane."""
@@ -30,7 +30,6 @@ LEAST_FEATURE_SIZE = 4
 MOST_STAGES = 6
 LEAST_SHARE = 0.85
 """A planned patch is rounded down to what the strides allow if so much of every axis stays."""
-SIDE_WORDS = {"left", "right", "l", "r", "lh", "rh"}
 CT_SCALE_SPREAD = 3.0
 """Data sets of one scale (CT) have 99.5 % intensities within this factor of each other; MR does not."""
 
@@ -60,7 +59,7 @@ GPU = Resources(128**3, 2 * 128**3, 32, 320, "GPU")
 
 @dataclass(frozen=True)
 class Plan:
-    """All that the data decides. ``reasons`` has one sentence per choice."""
+    """All that the data decides. ``reasons`` has one sentence per choice; ``sided`` names labels that tell left from right."""
 
     dimensions: int
     spacing_mm: tuple[float, ...]
@@ -72,6 +71,7 @@ class Plan:
     strides: tuple[tuple[int, ...], ...]
     mirror_axes: tuple[int, ...] = ()
     reasons: dict[str, str] = field(default_factory=dict)
+    sided: tuple[str, ...] = ()
 
     @property
     def is_anisotropic(self) -> bool:
@@ -151,7 +151,8 @@ def make_plan(
     )
     scaling = _normalisation(fingerprint, normalisation, reasons)
     mirror = _mirror_axes(fingerprint, mirror_axes, reasons)
-    return Plan(dims, tuple(spacing), scaling, patch, batch, channels, kernels, strides, mirror, reasons)
+    sided = sided_names(list(fingerprint.label_ml), fingerprint.mirrored)
+    return Plan(dims, tuple(spacing), scaling, patch, batch, channels, kernels, strides, mirror, reasons, sided)
 
 
 def _dimensions(fingerprint: Fingerprint, given: int | None, reasons: dict[str, str]) -> int:
@@ -234,19 +235,13 @@ def _stages(
         size, now = np.ceil(size / np.asarray(stride)), now * np.asarray(stride)
 
 
-def names_a_side(name: str) -> bool:
-    """Whether a structure's name says left or right."""
-    return bool(SIDE_WORDS & set(re.split(r"[^a-z]+", name.lower())))
-
-
 def _mirror_axes(fingerprint: Fingerprint, given: tuple[int, ...] | None, reasons: dict[str, str]) -> tuple[int, ...]:
-    """Left and right may be swapped unless labels name a side; patients are never upside down or back to front."""
+    """Left and right may be swapped unless labels tell them apart; patients are never upside down or back to front."""
     if given is not None:
         reasons["mirror_axes"] = "given in the settings"
         return given
-    sided = [name for name in fingerprint.label_ml if names_a_side(name)]
-    if sided:
-        reasons["mirror_axes"] = f"none: `{sided[0]}` names a side, and a flip would make it the other one"
+    if why := why_not_mirrored(list(fingerprint.label_ml), fingerprint.mirrored):
+        reasons["mirror_axes"] = f"none: {why}"
         return ()
     reasons["mirror_axes"] = "left and right only: patients are never upside down or back to front"
     return (0,)

@@ -25,7 +25,7 @@ PACKAGES = (
 )  # fmt: skip
 
 
-UNTOUCHED = {"settings.json", "settings.yaml", "versions.json", "checkpoints"}
+UNTOUCHED = {"settings.json", "settings.yaml", "versions.json", "split.json", "checkpoints"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,11 @@ class RunFolder:
     def plan(self) -> Path:
         """What was planned from the data, with reasons."""
         return self.root / "plan.json"
+
+    @property
+    def split(self) -> Path:
+        """The cases that it began with, by content."""
+        return self.root / "split.json"
 
     @property
     def checkpoints(self) -> Path:
@@ -127,6 +132,7 @@ def open_run(root: Path, *, settings: dict[str, Any], settings_yaml: str, must_e
         names = sorted(path.name for path in root.iterdir())[:5]
         raise OutputError(f"{root} must be empty or a run, got a folder with {names}. Choose another --out.")
     make_folder(run.checkpoints)
+    run.split.unlink(missing_ok=True)  # of a start that came to nothing
     write_text(run.settings, settings_yaml)
     write_json(run.versions, versions())
     write_json(fixed, settings)

@@ -20,7 +20,7 @@ from segsuite.reports.statistics import mean_with_interval, median_with_interval
 __all__ = ["FEW_PATIENTS", "notes_on", "read_evaluation", "subgroups", "summarise", "write_summary"]
 
 MISSED = ("missed", "no prediction")
-SINCE_FIRST = {"missing", "undeclared", "notes"}
+SINCE_FIRST = {"missing", "undeclared", "notes", "in_training"}
 """Columns of ``cases.csv`` that the first version did not write."""
 N_NAMED = 5
 """Cases named in a note."""

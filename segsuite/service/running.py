@@ -18,7 +18,7 @@ from segsuite.service.app import Served, make_app
 from segsuite.service.desk import Desk
 from segsuite.service.limits import LOOPBACK, Limits, is_loopback
 from segsuite.service.worker import Worker
-from segsuite.verbs.predicting import open_predictor
+from segsuite.verbs.predicting import open_watchful
 
 __all__ = ["Door", "limits_of", "serve"]
 
@@ -70,7 +70,7 @@ def serve(
         SettingsError: Open to others and no token.
     """
     folder, limits = read_model_folder(model), limits_of(door)
-    load = partial(open_predictor, folder.path, device=device, overrides=tuple(overrides), threads=threads)
+    load = partial(open_watchful, folder.path, device=device, overrides=tuple(overrides), threads=threads)
     with (
         tempfile.TemporaryDirectory(prefix="segsuite_serve_") as root,
         closing(Worker(load, BatchOptions(), time_limit_s=door.time_limit_s)) as worker,

@@ -14,6 +14,7 @@ from segsuite.engines.evaluation_tables import CASE_COLUMNS, EvaluationTables
 from segsuite.engines.inputs import with_attributes
 from segsuite.engines.label_names import with_structures
 from segsuite.engines.pairing import Pair, Pairing, find_pairs
+from segsuite.engines.training_overlap import with_training_overlap
 from segsuite.errors import OutputError, SettingsError, closest_hint
 from segsuite.metrics.per_case import Scoring
 from segsuite.reports.conventions import CONVENTIONS_FILE
@@ -191,6 +192,7 @@ def _pairing(
     """The pairs with all that is known of cases and labels."""
     pairing = find_pairs(predictions, references, data_root=data_root, fold=fold)
     pairing = with_structures(pairing, None if labels is None else read_label_table(labels))
+    pairing = with_training_overlap(pairing)
     return pairing if attributes is None else replace(pairing, pairs=with_attributes(pairing.pairs, attributes))
 
 

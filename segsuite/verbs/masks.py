@@ -7,18 +7,18 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from segsuite.data.importing.found import ImportFinding
-from segsuite.data.importing.tree import COMBINED_MARK
+from segsuite.data.importing.tree import MADE_MARK
 from segsuite.errors import InputError, OutputError
 from segsuite.files import make_folder, write_json, write_text
 from segsuite.volumes.combining import combine_structures
 from segsuite.volumes.writing import write_mask
 
-__all__ = ["Combining", "Watch", "combine_cases", "each_case", "relative_to"]
+__all__ = ["Combining", "Watch", "claim_folder", "combine_cases", "each_case", "relative_to"]
 
 Made = TypeVar("Made")
 
@@ -87,6 +87,25 @@ def each_case(
     return made, [ImportFinding("error", kind, (case_id,), problem) for case_id, _, problem in attempts if problem]
 
 
+def claim_folder(folder: Path, content: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Make a folder for masks of ours, with a file that says so.
+
+    Args:
+        folder: Where masks will be written.
+        content: What the file says.
+        overwrite: Whether a folder that holds something else may be written into.
+
+    Raises:
+        OutputError: It holds something that was not made by this.
+    """
+    if folder.exists() and (
+        not folder.is_dir() or (any(folder.iterdir()) and not (folder / MADE_MARK).is_file() and not overwrite)
+    ):
+        raise OutputError(f"{folder} is there already and was not made by segsuite. Choose another --out, or give --overwrite.")
+    make_folder(folder)
+    write_json(folder / MADE_MARK, dict(content))
+
+
 def combine_cases(
     structures: Mapping[str, Mapping[str, Path]], folder: Path, *, values: Mapping[str, int], combining: Combining
 ) -> tuple[dict[str, Path], list[ImportFinding]]:
@@ -104,10 +123,7 @@ def combine_cases(
     Raises:
         OutputError: The folder is there and was not made by this.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / COMBINED_MARK).is_file() and not combining.overwrite:
-        raise OutputError(f"{folder} is there already and was not made by segsuite. Choose another --out, or give --overwrite.")
-    make_folder(folder)
-    write_json(folder / COMBINED_MARK, {"labels": dict(values), "order": list(combining.order)})
+    claim_folder(folder, {"labels": dict(values), "order": list(combining.order)}, overwrite=combining.overwrite)
     rows = "".join(f"{value}\t{name}\n" for name, value in sorted(values.items(), key=lambda item: item[1]))
     write_text(folder / "labels.tsv", f"index\tname\n0\tbackground\n{rows}")
 

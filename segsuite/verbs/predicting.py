@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from segsuite.engines.first_look import FirstLook
 from segsuite.engines.inputs import InputCase, SearchOptions, search_inputs, take_shard, with_attributes
 from segsuite.engines.isolation import predict_isolated
-from segsuite.engines.model_folder import ModelFolder, read_model_folder
+from segsuite.engines.model_folder import ModelFolder, descriptions_in, read_model_folder
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_model, predict_cases
 from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.segmentation import Predictor
@@ -20,7 +21,7 @@ from segsuite.outputs import require_outputs_apart
 from segsuite.volumes.archives import WorkFolder
 from segsuite.volumes.finding import SeriesChoice
 
-__all__ = ["open_predictor", "predict"]
+__all__ = ["open_predictor", "open_watchful", "predict"]
 
 LABELS_FILE = "labels.tsv"
 """Beside the masks: index and name of each label."""
@@ -43,6 +44,7 @@ def predict(
     attributes: Path | None = None,
     overrides: Sequence[str] = (),
     force: bool = False,
+    strict: bool = False,
     device: str = "auto",
     threads: int | None = None,
     isolate: bool = False,
@@ -72,6 +74,7 @@ def predict(
         attributes: Table with a column ``case`` and what else is known of each case.
         overrides: ``key=value`` of how the model is applied.
         force: Segment also what the model takes for another kind of image.
+        strict: Refuse what looks like another kind of image; else it is a note.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         threads: Of the network on a CPU; ``None``: one per core.
         isolate: In a process of its own, so that a case that kills it costs only itself.
@@ -92,15 +95,11 @@ def predict(
     """
     folder = read_model_folder(model)
     _require_regions(folder, save_regions=save_regions)
-    opened = partial(open_predictor, device=device, overrides=tuple(overrides), threads=threads)
+    opened = partial(open_watchful, device=device, overrides=tuple(overrides), threads=threads, strict=strict)
     with WorkFolder(out) as work:
-        found = search_inputs(
-            inputs,
-            n_channels=len(folder.description["channels"]),
-            data_root=data_root,
-            fold=fold,
-            where=SearchOptions(SeriesChoice(series_uid, series_description), out, work if unpack else None),
-        )
+        where = SearchOptions(SeriesChoice(series_uid, series_description), out, work if unpack else None)
+        n_channels = len(folder.description["channels"])
+        found = search_inputs(inputs, n_channels=n_channels, data_root=data_root, fold=fold, where=where)
         on_left_out(found.left_out)
         every = found.cases if attributes is None else with_attributes(found.cases, attributes)
         cases = choose(take_shard(every, shard))
@@ -147,6 +146,23 @@ def _require_apart(chosen: Sequence[InputCase], cases: Sequence[InputCase], tabl
     if len(outputs) <= len(chosen):
         raise OutputError(f"Each case must have a mask of its own, got {len(chosen)} cases for {len(outputs) - 1} names.")
     require_outputs_apart(outputs, [*(image for case in cases for image in case.images), *tables], inside=out)
+
+
+def open_watchful(model: Path, *, device: str, overrides: Sequence[str], threads: int | None, strict: bool = False) -> Predictor:
+    """The same as ``open_predictor``, for scans that come from anywhere: it looks at each first, and says what must be known.
+
+    Args:
+        model: Model or run folder.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        overrides: ``key=value`` of how it is applied.
+        threads: Of the network on a CPU; ``None``: one per core.
+        strict: Refuse what looks like another kind of image.
+
+    Returns:
+        The predictor.
+    """
+    predictor = open_predictor(model, device=device, overrides=overrides, threads=threads)
+    return FirstLook(predictor, descriptions_in(model), strict=strict)
 
 
 def open_predictor(model: Path, *, device: str, overrides: Sequence[str], threads: int | None) -> Predictor:

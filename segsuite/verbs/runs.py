@@ -12,6 +12,7 @@ from segsuite.engines.processes import Tell, default_workers, rank, world_size
 from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.run_folder import RunFolder, open_run
 from segsuite.engines.side_by_side import Job, run_side_by_side
+from segsuite.engines.split_record import require_same_manifest
 from segsuite.errors import ModelError, SettingsError
 from segsuite.pipeline import Pipeline, Runtime, find_pipeline
 from segsuite.reports.page import write_report
@@ -175,7 +176,9 @@ def _train_one(config: str, overrides: Sequence[str], out: Path | None, resume: 
     pipeline, settings = load_settings(config, overrides)
     root = out or Path("runs") / settings.name
     run = open_run(root, settings=settings.model_dump(mode="json"), settings_yaml=as_yaml(settings), must_exist=resume)
-    if not run.is_trained:
+    if run.is_trained:
+        require_same_manifest(run.split, settings.data.manifest, settings.data.fold)
+    else:
         pipeline.recipe.train(settings, run, runtime)
     if rank() == 0:
         write_report(run.root)

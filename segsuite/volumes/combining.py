@@ -12,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segsuite.errors import VolumeError, closest_hint
-from segsuite.shapes import Mask
+from segsuite.shapes import LabelMap, Mask
 from segsuite.volumes.labels import label_counts, labels_present
 from segsuite.volumes.orders import reordered
 from segsuite.volumes.reading import read_labels
 from segsuite.volumes.volume import Volume
 
-__all__ = ["CombinedStructures", "Overlap", "combine_structures"]
+__all__ = ["CombinedStructures", "Overlap", "combine_channels", "combine_structures"]
 
 LARGEST_LABEL = 65535
+DUST = 1e-4
+"""How far beyond 0 and 1 rounding may take a probability."""
 
 
 @dataclass(frozen=True)
@@ -124,3 +126,61 @@ def _decided(claims: Mapping[tuple[str, str], int], order: Sequence[str], files:
             f"({files[later]}, {files[earlier]}). Name both in the order, the one that wins later: {earlier},{later}"
         )
     return tuple(Overlap(later, earlier, count) for (later, earlier), count in claims.items())
+
+
+def combine_channels(
+    volume: Volume, values: Sequence[int], *, with_background: bool, threshold: float = 0.5, order: Sequence[int] = ()
+) -> LabelMap:
+    """One label map of a mask that has a channel per structure: 0 and 1 (one-hot), or probabilities.
+
+    Probabilities with a channel of the background: the largest wins, of equal ones the first. Without: the largest wins where
+    it reaches the threshold; the rest is background. One-hot channels must not share voxels unless the order says who wins.
+
+    Args:
+        volume: (channels, i, j, k), values from 0 to 1, or 0 and 255.
+        values: Integer of each channel, without that of the background.
+        with_background: Whether the first channel is the background.
+        threshold: See above; above 0, at most 1.
+        order: Integers that may overlap in one-hot channels; what is named later overwrites.
+
+    Returns:
+        Integers (i, j, k).
+
+    Raises:
+        VolumeError: Another number of channels, values outside 0 to 1, or overlaps that no order decides.
+    """
+    channels = np.asarray(volume.array, dtype=np.float32)
+    if len(channels) != len(values) + with_background:
+        wanted = f"{len(values)} structures{' and the background' if with_background else ''}"
+        raise VolumeError(f"{volume.path} must have a channel for each of {wanted}, got {len(channels)}.")
+    low, high = float(channels.min()), float(channels.max())
+    if high == 255.0 and bool(np.isin(channels, (0.0, 255.0)).all()):
+        channels, high = channels / 255.0, 1.0
+    if not (np.isfinite(low) and np.isfinite(high) and low >= -DUST and high <= 1 + DUST):
+        raise VolumeError(
+            f"{volume.path} must hold probabilities from 0 to 1, or 0 and 1, got {low:.4g} to {high:.4g}. Are these logits?"
+        )
+    structures = channels[1:] if with_background else channels
+    if bool(np.isin(channels, (0.0, 1.0)).all()):
+        return _of_one_hot(structures > 0, values, order, volume.path)
+    table = np.asarray([0, *values] if with_background else values, dtype=np.uint16)
+    winner = table[channels.argmax(axis=0)]
+    if not with_background:
+        winner[structures.max(axis=0) < threshold] = 0
+    return winner
+
+
+def _of_one_hot(structures: NDArray[np.bool_], values: Sequence[int], order: Sequence[int], path: Path | None) -> LabelMap:
+    combined: NDArray[Any] = np.zeros(structures.shape[1:], dtype=np.uint16)
+    ranked = sorted(range(len(values)), key=lambda number: order.index(values[number]) if values[number] in order else -1)
+    for number in ranked:
+        mask = structures[number]
+        beneath = sorted(set(np.unique(combined[mask]).tolist()) - {0})
+        if undecided := [value for value in beneath if value not in order or values[number] not in order]:
+            count = int((combined[mask] == undecided[0]).sum())
+            raise VolumeError(
+                f"{path}: channels of one label map must not share voxels unless an order says which wins, got labels "
+                f"{undecided[0]} and {values[number]} in {count} voxels. Name both in the order, the one that wins later."
+            )
+        combined[mask] = values[number]
+    return combined

@@ -318,7 +318,7 @@ def test_training_caches_are_equal_byte_for_byte(kind: str, tmp_path: Path) -> N
         return [*found, repr(fingerprint).encode()]
 
     expected = arrays(0)
-    assert len(expected) == 7
+    assert len(expected) == 9
     for number in orders(everything=kind == "odd"):
         assert arrays(number) == expected, number
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from segsuite.data.importing.words import Named, is_label_word, read_name, word_set
 from segsuite.errors import ManifestError
 
-__all__ = ["find_structures", "match_structures"]
+__all__ = ["find_structures", "is_in_mask_folder", "match_structures", "structure_files"]
 
 RATING_WORDS = word_set(
     "manual auto automatic final consensus rater reader observer annotator expert predicted prediction reference v version"
@@ -37,7 +37,7 @@ def find_structures(images: Sequence[str], masks: Sequence[str]) -> dict[str, di
         for stem in {image.bare, image.stem} - {""}:
             by_name[(*image.folders, stem)].add(image.path)
     groups: dict[str, dict[str, str]] = defaultdict(dict)
-    for mask in (mask for mask in map(read_name, masks) if _is_in_mask_folder(mask.path)):
+    for mask in (mask for mask in map(read_name, masks) if is_in_mask_folder(mask.path)):
         inside = of_folder.get(mask.folders, []) if mask.folders else []
         owners = by_name.get(mask.folders) or ({inside[0].path} if len(inside) == 1 else set())
         if len(owners) == 1:
@@ -45,7 +45,8 @@ def find_structures(images: Sequence[str], masks: Sequence[str]) -> dict[str, di
     return dict(groups) if _are_structures(groups) else {}
 
 
-def _is_in_mask_folder(path: str) -> bool:
+def is_in_mask_folder(path: str) -> bool:
+    """Whether one of the folders of a relative path says mask: ``s1/segmentations/liver.nii.gz``."""
     return any(is_label_word(word) for part in path.split("/")[:-1] for word in re.split(r"[_\-. ]+", part) if word)
 
 
@@ -84,28 +85,46 @@ def match_structures(pattern: str, images: Sequence[str], paths: Sequence[str]) 
     Raises:
         ManifestError: No ``{structure}``, nothing matches, or a file that belongs to no or several images.
     """
+    owners: dict[str, set[str]] = defaultdict(set)
+    for image in images:
+        for name in _names_of(image):
+            owners[name].add(image)
+    found: dict[str, dict[str, str]] = {}
+    for case, files in structure_files(pattern, paths).items():
+        own = owners.get(case, set())
+        if len(own) != 1:
+            told, path = ", ".join(sorted(own)[:3]) or "none", next(iter(files.values()))
+            raise ManifestError(f"--structures must find one image for each mask, got `{case}` of {path}, which fits {told}.")
+        found.setdefault(next(iter(own)), {}).update(files)
+    return found
+
+
+def structure_files(pattern: str, paths: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Masks by case and structure, as a pattern of the user's reads them.
+
+    Args:
+        pattern: As in ``match_structures``; without ``{case}`` the folder is the case.
+        paths: Files that may match.
+
+    Returns:
+        Case to structure to mask.
+
+    Raises:
+        ManifestError: No ``{structure}``, nothing matches, or a structure twice in a case.
+    """
     if "{structure}" not in pattern:
         raise ManifestError(
             f"--structures must hold {{structure}}, such as labels/{{case}}/{{structure}}.nii.gz, got `{pattern}`."
         )
     expression = re.compile(_expression(pattern))
-    owners: dict[str, set[str]] = defaultdict(set)
-    for image in images:
-        for name in _names_of(image):
-            owners[name].add(image)
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for path in paths:
         if not (match := expression.fullmatch(path)):
             continue
         case = match["case"] if "case" in expression.groupindex else path.rpartition("/")[0]
-        own = owners.get(case, set())
-        if len(own) != 1:
-            told = ", ".join(sorted(own)[:3]) or "none"
-            raise ManifestError(f"--structures must find one image for each mask, got `{case}` of {path}, which fits {told}.")
-        image = next(iter(own))
-        if other := found[image].get(match["structure"]):
-            raise ManifestError(f"--structures must find each structure once a case, got {other} and {path} for {image}.")
-        found[image][match["structure"]] = path
+        if other := found[case].get(match["structure"]):
+            raise ManifestError(f"--structures must find each structure once a case, got {other} and {path} for {case}.")
+        found[case][match["structure"]] = path
     if not found:
         raise ManifestError(f"--structures must match masks, got `{pattern}`, which matches none of {len(paths)} files.")
     return dict(found)

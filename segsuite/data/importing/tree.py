@@ -13,10 +13,10 @@ from segsuite.data.importing.found import ImportFinding
 from segsuite.errors import InputError, ManifestError
 from segsuite.volumes.reading import image_ending, is_image, stored_shape
 
-__all__ = ["COMBINED_MARK", "Tree", "axes_of", "list_tree", "matches", "without_four_dimensional"]
+__all__ = ["MADE_MARK", "Tree", "axes_of", "list_tree", "matches", "without_four_dimensional"]
 
-COMBINED_MARK = "combined.json"
-"""File of a folder of masks that `manifest import` or `combine` made: no source of the next import."""
+MADE_MARK = "made_by_segsuite.json"
+"""File of a folder of masks that `manifest import`, `combine` or `resample` made: no source of the next import."""
 PASSED_OVER = ("lost+found", "__MACOSX")
 MOST_LINKS_TO_A_FOLDER = 50
 """Folders that all link to each other would be walked for ever."""
@@ -87,7 +87,7 @@ def _look(root: Path, walk: _Walk, wanted: Callable[[str], bool]) -> None:
         if real in above or visits[real] > MOST_LINKS_TO_A_FOLDER:  # a link back to a folder that this one lies in
             folders.clear()
             continue
-        if COMBINED_MARK in files:
+        if MADE_MARK in files:
             walk.ours.append(Path(here).relative_to(root).as_posix())
             folders.clear()
             continue
@@ -110,7 +110,7 @@ def _findings(root: Path, walk: _Walk) -> Iterable[ImportFinding]:
     if walk.left_out:
         yield ImportFinding("note", "left out as asked", tuple(sorted(walk.left_out)), "They match --leave-out.")
     if walk.ours:
-        yield ImportFinding("note", "masks that an import combined", tuple(sorted(walk.ours)), "They are made of others here.")
+        yield ImportFinding("note", "masks that segsuite made", tuple(sorted(walk.ours)), "They are made of others here.")
     dangling = [path for path in walk.paths if not (root / path).exists()]
     if dangling:
         yield ImportFinding(

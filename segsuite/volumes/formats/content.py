@@ -31,6 +31,8 @@ from segsuite.volumes.formats.unpacking import (
 __all__ = ["Content", "open_content", "size_text"]
 
 START_BYTES = 4096
+PIECE_BYTES = 1 << 16
+"""Of what is read to be passed over or joined: a buffer of the size asked for is made before anything comes."""
 
 
 @contextmanager
@@ -174,7 +176,7 @@ class Content:
         """
         missing = count
         while missing > 0:
-            part = self.up_to(min(missing, CHUNK_BYTES))
+            part = self.up_to(min(missing, PIECE_BYTES))
             if not part:
                 raise self.truncated(count - missing, count, what=what)
             missing -= len(part)
@@ -188,10 +190,13 @@ class Content:
         Raises:
             VolumeError: More, or damaged.
         """
-        found = self.up_to(limit + 1)
-        if len(found) > limit:
-            raise self.damaged(f"more than {limit} bytes follow where the header allows so many")
-        return found
+        parts, count = [], 0
+        while part := self.up_to(PIECE_BYTES):
+            parts.append(part)
+            count += len(part)
+            if count > limit:
+                raise self.damaged(f"more than {limit} bytes follow where its header allows no more")
+        return b"".join(parts)
 
     def voxels(self, shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
         """The next bytes as an array, the first axis running fastest.

@@ -17,12 +17,14 @@ from pipelines.fewshot.supports import supports_of_manifest
 from segsuite.data.phantoms.anatomy import SURROUNDINGS, ZONES
 from segsuite.engines.model_folder import read_model_folder
 from segsuite.engines.run_folder import RunFolder
+from segsuite.engines.seen_scans import has_seen
 from segsuite.engines.segmentation import Request
 from segsuite.errors import SettingsError
 from segsuite.pipeline import Runtime
 from segsuite.verbs.predicting import predict
 from segsuite.verbs.runs import train
 from segsuite.volumes.reading import read_labels, read_volume
+from segsuite.volumes.voxel_hash import voxel_hash
 
 pytestmark = pytest.mark.slow
 HERE = Runtime(device="cpu", workers=0)
@@ -72,6 +74,16 @@ def test_every_session_keeps_the_network(fewshot_run: RunFolder) -> None:
         assert all(np.array_equal(tensors[0][name].numpy(), later[name].numpy()) for name in base)
     sessions = [entry["session"] for entry in read_model_folder(fewshot_run.model).description["kernels"]]
     assert sessions == [1, 2]
+
+
+def test_a_scan_that_a_structure_was_registered_from_is_known_as_learned_from(fewshot_run: RunFolder) -> None:
+    """Whether it was in the base training or not."""
+    base, model = (read_model_folder(fewshot_run.root / name).description for name in ("base_model", "model"))
+    supports = {support["scan"] for entry in model["kernels"] for support in entry["supports"]}
+    assert supports == set(model["data"]["training_scans"]["later_hashes"])
+    assert "later_hashes" not in base["data"]["training_scans"]
+    known = sum(has_seen(model, voxel_hash(read_volume(image(fewshot_run, number)))) for number in range(6))
+    assert known == len({*base["data"]["training_scans"]["hashes"], *supports})
 
 
 def test_forgetting_gives_the_same_bytes_as_before(fewshot_run: RunFolder, tmp_path: Path) -> None:

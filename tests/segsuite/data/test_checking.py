@@ -75,6 +75,27 @@ def test_all_findings_are_reported_not_the_first(tmp_path: Path, write_nifti: Wr
     assert [f.severity for f in findings] == sorted(f.severity for f in findings)
 
 
+def test_a_copy_stored_in_another_way_is_found_as_the_same_image(tmp_path: Path, write_nifti: Write) -> None:
+    """Compressed again, along other axes, as another type: the bytes differ, the scan does not."""
+    turn = np.array(
+        [[0, 0, 1, 0], [-1, 0, 0, 2], [0, 1, 0, 0], [0, 0, 0, 1]], dtype=float
+    )  # its voxel (i, j, k) is (k, 2 - i, j)
+    copies = {
+        "a.nii.gz": (IMAGE, np.eye(4)),
+        "b.nii": (IMAGE, np.eye(4)),
+        "c.nii": (IMAGE.astype(np.int16), np.eye(4)),
+        "d.nii": (np.flip(IMAGE, 1).transpose(1, 2, 0), turn),
+        "e.nii": (IMAGE[::-1], np.eye(4)),
+    }
+    for name, (array, affine) in copies.items():
+        write_nifti(tmp_path / name, array, affine)
+    cases = [Case(image=name, case_id=name[0], fold=number) for number, name in enumerate(copies)]
+    findings, _ = check_manifest(manifest_of(*cases), tmp_path)
+    assert [(finding.severity, finding.kind, finding.case) for finding in findings] == [
+        ("error", "same image twice", "a, b, c, d")
+    ]
+
+
 def test_declared_but_never_seen(tmp_path: Path, write_nifti: Write) -> None:
     write_nifti(tmp_path / "i.nii", IMAGE)
     write_nifti(tmp_path / "l.nii", LABEL)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import zipfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from segsuite.engines.input_search import PLAIN_SEARCH, SearchOptions, cases_at
@@ -133,3 +135,21 @@ def test_channels_are_files_but_never_series(tmp_path: Path) -> None:
     save_series(tmp_path / "s_0001.x", series="b")
     found = cases_at(tmp_path, n_channels=2, options=SearchOptions())[0]
     assert [(case.case_id, len(case.images)) for case in found] == [("a", 2), ("s_0000.x", 1), ("s_0001.x", 1)]
+
+
+def test_scans_and_masks_in_one_folder_and_a_case_without_one_of_its_channels(
+    write_nifti: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The masks were segmented as scans, and ``_0002`` was taken for the missing ``_0001``."""
+    scan = np.random.default_rng(0).gamma(2.0, 90.0, (30, 30, 20)).astype(np.int16)
+    for name in ("image_1", "image_2"):
+        write_nifti(tmp_path / "one" / f"{name}.nii.gz", scan)
+        write_nifti(tmp_path / "one" / f"{name.replace('image', 'label')}.nii.gz", (scan > 400).astype(np.uint8))
+    cases, left_out = cases_at(tmp_path / "one", n_channels=1, options=SearchOptions())
+    assert [case.case_id for case in cases] == ["image_1", "image_2"]
+    assert left_out == {"mask": 2}
+    for name in ("ok_0000", "ok_0001", "gap_0000", "gap_0002"):
+        write_nifti(tmp_path / "two" / f"{name}.nii.gz", scan)
+    gap, whole = cases_at(tmp_path / "two", n_channels=2, options=SearchOptions())[0]
+    assert (gap.case_id, whole.case_id, whole.problem) == ("gap", "ok", "")
+    assert "got gap_0000.nii.gz, gap_0002.nii.gz: _0001 missing and _0002 too much" in gap.problem

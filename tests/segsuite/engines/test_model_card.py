@@ -16,3 +16,7 @@ def test_model_folder_tells_all_that_prediction_and_people_need(tiny_run: RunFol
     card = (tiny_run.model / "README.md").read_text()
     assert "| 1 | peripheral_zone |" in card
     assert "Not a medical device" in card
+    known = description["data"]
+    assert len(known["training_scans"]["hashes"]) == 4
+    assert known["fingerprint"]["planes"] == ["axial"]
+    assert "sided_labels" not in known

@@ -94,6 +94,16 @@ def test_sides_are_not_swapped_where_labels_name_them() -> None:
     assert make_plan(kidneys, on_gpu=False, mirror_axes=(0, 1)).mirror_axes == (0, 1)
 
 
+def test_unnamed_kidneys_are_not_swapped_either() -> None:
+    labels = {"label_2": 150.0, "label_3": 160.0, "label_1": 900.0}
+    plan = make_plan(replace(PROSTATE, label_ml=labels, mirrored=[["label_2", "label_3"]]), on_gpu=False)
+    assert plan.mirror_axes == ()
+    assert "none: `label_2` and `label_3` mirror each other in most cases" in plan.reasons["mirror_axes"]
+    assert plan.sided == ("label_2", "label_3")
+    assert make_plan(PROSTATE, on_gpu=False).sided == ()
+    assert Plan.from_json(plan.to_json()) == plan
+
+
 def test_json_round_trip() -> None:
     plan = make_plan(CT, on_gpu=True)
     assert Plan.from_json(plan.to_json()) == plan

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from segsuite.errors import GridError, VolumeError
-from segsuite.volumes.combining import Overlap, combine_structures
+from segsuite.volumes.combining import Overlap, combine_channels, combine_structures
+from segsuite.volumes.grid import Grid
+from segsuite.volumes.volume import Volume
 
 Write = Callable[..., Path]
 SHAPE = (4, 3, 2)
@@ -99,3 +102,38 @@ def test_what_is_wrong_is_said_before_a_file_is_read(
 ) -> None:
     with pytest.raises(VolumeError, match=message):
         combine_structures({name: tmp_path / f"{name}.nii.gz" for name in names}, values, order=order)
+
+
+class TestChannels:
+    def volume(self, *channels: list[float]) -> Volume:
+        array = np.asarray(channels, dtype=np.float32)[:, :, None, None]
+        return Volume(array, Grid(array.shape[1:], np.eye(4)), Path("p.nii.gz"))
+
+    def combined(self, *channels: list[float], **options: Any) -> list[int]:
+        options = {"with_background": False, **options}
+        return combine_channels(self.volume(*channels), [1, 5], **options).ravel().tolist()
+
+    def test_one_hot_with_and_without_background(self) -> None:
+        assert self.combined([0, 1, 0], [0, 0, 1]) == [0, 1, 5]
+        assert self.combined([1, 0, 0], [0, 1, 0], [0, 0, 1], with_background=True) == [0, 1, 5]
+        assert self.combined([0, 255, 0], [0, 0, 255]) == [0, 1, 5]
+
+    def test_channels_that_overlap_need_an_order(self) -> None:
+        with pytest.raises(VolumeError, match=r"p.nii.gz: channels .*labels 1 and 5 in 2 voxels"):
+            self.combined([1, 1, 0], [1, 1, 0])
+        assert self.combined([1, 1, 0], [0, 1, 0], order=[1, 5]) == [1, 5, 0]
+        assert self.combined([1, 1, 0], [0, 1, 0], order=[5, 1]) == [1, 1, 0]
+
+    def test_probabilities(self) -> None:
+        assert self.combined([0.6, 0.4, 0.1], [0.2, 0.45, 0.5]) == [1, 0, 5]
+        assert self.combined([0.6, 0.4, 0.1], [0.2, 0.45, 0.5], threshold=0.3) == [1, 5, 5]
+        assert self.combined([0.4, 0.3], [0.35, 0.3], [0.25, 0.4], with_background=True) == [0, 5]
+
+    @pytest.mark.parametrize("worst", [1.2, -3.0, 7.0, float("nan"), float("inf")])
+    def test_what_is_no_probability_is_refused(self, worst: float) -> None:
+        with pytest.raises(VolumeError, match=r"must hold probabilities from 0 to 1"):
+            self.combined([0.5, worst], [0.1, 0.2])
+
+    def test_another_number_of_channels(self) -> None:
+        with pytest.raises(VolumeError, match="a channel for each of 2 structures and the background, got 2"):
+            self.combined([0, 1], [1, 0], with_background=True)

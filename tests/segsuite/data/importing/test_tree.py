@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from segsuite.data.importing.tree import COMBINED_MARK, axes_of, list_tree, matches, without_four_dimensional
+from segsuite.data.importing.tree import MADE_MARK, axes_of, list_tree, matches, without_four_dimensional
 from segsuite.errors import ManifestError
 
 Touch = Callable[..., Path]
@@ -46,7 +46,7 @@ def test_what_is_left_out_is_told_and_idle_patterns_are_refused(tmp_path: Path, 
 
 
 def test_masks_that_an_import_made_are_no_source(tmp_path: Path, touch: Touch) -> None:
-    touch("s1/ct.nii.gz", "M_labels/s1_ct.nii.gz", f"M_labels/{COMBINED_MARK}")
+    touch("s1/ct.nii.gz", "M_labels/s1_ct.nii.gz", f"M_labels/{MADE_MARK}")
     tree = list_tree(tmp_path)
     assert tree.paths == ("s1/ct.nii.gz",)
     assert tree.findings[0].subjects == ("M_labels",)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segsuite.volumes.formats.endings import NIFTI_ENDINGS, image_ending, without_ending
+from segsuite.volumes.formats.endings import NIFTI_ENDINGS, image_ending
 from segsuite.volumes.formats.opening import described
 
 __all__ = ["looks_like_mask"]
@@ -38,7 +38,8 @@ def looks_like_mask(path: Path) -> bool:
         path: An image file.
 
     Returns:
-        True if it holds few values, all whole numbers from 0 up, and is named like a mask, or large enough to tell. False where it cannot be read: reading says why.
+        True if it holds few values, all whole numbers from 0 up, and is named like a mask, or large enough to tell.
+        False where it cannot be read: reading says why.
     """
     named = _is_named(path)
     try:
@@ -52,8 +53,7 @@ def looks_like_mask(path: Path) -> bool:
 
 
 def _is_named(path: Path) -> bool:
-    stem = without_ending(path.name).lower()
-    words = re.split(r"[^a-z]+", stem)
+    words = re.split(r"[^a-z]+", path.name.lower())
     return bool({*words, path.parent.name.lower()} & NAMES)
 
 

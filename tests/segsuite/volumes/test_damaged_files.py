@@ -111,7 +111,7 @@ def outcome(read: Callable[[Path], object], path: Path) -> object:
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-@pytest.mark.parametrize("rounds", [18, pytest.param(90, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [12, pytest.param(48, marks=pytest.mark.slow)])
 def test_every_damage_is_a_sentence_and_never_a_crash_or_a_wrong_image(tmp_path: Path, name: str, rounds: int) -> None:
     draw = np.random.default_rng([list(SAMPLES).index(name), rounds])
     path, content = tmp_path / name, SAMPLES[name]

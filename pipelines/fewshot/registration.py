@@ -21,8 +21,9 @@ from segsuite.engines.model_folder import ModelFolder, write_model_folder
 from segsuite.engines.seen_scans import mark_of_scan, with_later_scans
 from segsuite.engines.sides import names_a_side
 from segsuite.errors import OutputError, SettingsError, VolumeError
-from segsuite.files import hash_of_file, hash_of_json
+from segsuite.files import hash_of_json
 from segsuite.volumes.grid import Grid, resample
+from segsuite.volumes.image_files import hash_of_image
 from segsuite.volumes.orders import reordered, upright
 from segsuite.volumes.reading import read_channels, read_labels
 from segsuite.volumes.volume import Volume, require_varied
@@ -203,7 +204,7 @@ def support_statistics(
         known[:] = False
         known[:, :, chosen] = True
         inside = inside & known
-    digest = digest_of([hash_of_file(path) for path in support.images], hash_of_voxels(drawn), slices)
+    digest = digest_of([hash_of_image(path) for path in support.images], hash_of_voxels(drawn), slices)
     directions = predictor.base.directions.astype(np.float32)
 
     def called(features: NDArray[np.float32], at: slice) -> NDArray[np.int64]:

@@ -15,8 +15,8 @@ from segsuite.data.locate import find_data_root, image_paths, label_path
 from segsuite.data.manifest import read_manifest
 from segsuite.engines.segmentation import Request
 from segsuite.errors import ManifestError, closest_hint
-from segsuite.files import hash_of_file
 from segsuite.metrics.overlap import dice_score
+from segsuite.volumes.image_files import hash_of_image
 from segsuite.volumes.orders import reordered
 from segsuite.volumes.reading import read_channels, read_grid, read_labels
 
@@ -66,7 +66,7 @@ def measured_dice(
         stored = read_labels(mask, mapping=manifest.label_mapping)
         reference = reordered(stored, read_grid(images[0]), names=(str(images[0]), str(mask))).labels
         drawn = {s.name: reference == manifest.labels[s.name] for s in structures}
-        hashes = [hash_of_file(path) for path in images]
+        hashes = [hash_of_image(path) for path in images]
         own = {s.name for s in structures if _is_support(s, hashes, drawn[s.name])}
         found = None
         if len(own) < len(structures):

@@ -10,7 +10,7 @@ import typer
 
 from segsuite.cli import mask_words
 from segsuite.cli.mask_words import tell_findings
-from segsuite.cli.options import DataRoot, Device, Json, Quiet, Seed, Verbose, Workers, worker_count
+from segsuite.cli.options import DataRoot, Device, Json, Quiet, Seed, SeriesUid, Verbose, Workers, worker_count
 from segsuite.cli.terminal import case_progress, print_json, print_table, say
 from segsuite.errors import SettingsError
 from segsuite.extras import require_extra
@@ -228,13 +228,14 @@ def dicomseg(
     series: Annotated[
         Path | None, typer.Option("--series", help="The slices that the mask lies on; a folder of folders.")
     ] = None,
+    series_uid: SeriesUid = None,
     labels: Annotated[Path | None, typer.Option("--labels", help="Default: labels.tsv beside the masks.")] = None,
     made_by: Annotated[str, typer.Option("--made-by", help="The model, for the object's algorithm.")] = "segsuite",
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Masks as DICOM segmentations with coded names, for an archive; and back."""
-    require_extra("dicom", "highdicom", "pydicom", purpose="`segsuite dicomseg`")
+    require_extra("dicom", "highdicom", purpose="`segsuite dicomseg`")
     from segsuite.verbs.exchanging import export_masks, import_segmentation
 
     if source.suffix.lower() == ".dcm":
@@ -244,5 +245,6 @@ def dicomseg(
     if series is None:
         raise SettingsError("A mask must have --series, the folder of the slices that it was made from, got none.")
     table = labels or (source if source.is_dir() else source.parent) / "labels.tsv"
-    failures = export_masks(source, series, table, out, made_by=made_by, on_file=lambda name, result: say(f"{name}: {result}"))
+    how: dict[str, Any] = {"made_by": made_by, "series_uid": series_uid}
+    failures = export_masks(source, series, table, out, **how, on_file=lambda name, result: say(f"{name}: {result}"))
     raise typer.Exit(2 if failures else 0)

@@ -159,7 +159,7 @@ def compare(
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run folder, or one that holds evaluation/ or predictions/.")],
+    run: Annotated[Path, typer.Argument(help="A run or evaluation folder, or one that holds evaluation/ or predictions/.")],
     no_images: Annotated[bool, typer.Option("--no-images", help="Leave out pictures of cases, to share the page.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -175,7 +175,7 @@ def overlay(
     out: Annotated[Path, typer.Option("--out", "-o", help="PNG, PDF or SVG.")],
     mask: Annotated[Path | None, typer.Option("--mask", help="Drawn solid; maps that lie beside it are shown below.")] = None,
     reference: Annotated[Path | None, typer.Option("--reference", help="Drawn dashed.")] = None,
-    dpi: Annotated[int, typer.Option("--dpi", min=50, help="Dots per inch of a PNG.")] = 200,
+    dpi: Annotated[int, typer.Option("--dpi", min=50, max=1200, help="Dots per inch of a PNG.")] = 200,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:

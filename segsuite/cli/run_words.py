@@ -158,7 +158,7 @@ def predict(
     how: dict[str, Any] = {"data_root": data_root, "fold": parse_fold(fold), "shard": parse_shard(shard), "device": device}
     how |= {"overrides": set_ or (), "threads": workers}
     if dry_run:
-        _show_forecast(model, inputs, how, as_json=as_json)
+        _show_forecast(model, inputs, how, _where(out, series_uid, series_description), as_json=as_json)
         return
     how |= {
         "overwrite": overwrite,
@@ -248,16 +248,26 @@ def _say_waits(root: Path) -> None:
         )
 
 
-def _show_forecast(model: Path, inputs: list[Path], how: dict[str, Any], *, as_json: bool) -> None:
-    from segsuite.verbs.forecasting import forecast_prediction
+def _where(out: Path, series_uid: str | None, series_description: str | None) -> Any:
+    from segsuite.engines.inputs import SearchOptions
+    from segsuite.volumes.finding import SeriesChoice
 
-    found = forecast_prediction(model, inputs, **how)
+    return SearchOptions(SeriesChoice(series_uid, series_description), out)
+
+
+def _show_forecast(model: Path, inputs: list[Path], how: dict[str, Any], where: Any, *, as_json: bool) -> None:
+    from segsuite.verbs.forecasting import forecast_prediction
+    from segsuite.volumes.finding import left_out_text
+
+    found = forecast_prediction(model, inputs, **how, where=where)
     if as_json:
         print_json(found)
         return
     largest = found["largest"]
     print_table(("memory", "GB"), list(largest["memory_gb"].items()), title=f"{largest['case']}, {largest['shape']}, at its peak")
     say(f"{found['cases']} cases, {len(found['unreadable'])} of them unreadable")
+    if text := left_out_text(Counter(found["left_out"])):
+        say(text)
     say(f"peak memory  {found['peak_gb']:.2f} GB of {found['free_gb']:.2f} free")
     say(f"network      {found['network_minutes']:.1f} minutes, {found['window_seconds']:.3f} s a pass")
 

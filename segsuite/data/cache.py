@@ -33,6 +33,7 @@ from segsuite.errors import OutputError
 from segsuite.files import hash_of_file, hash_of_json, make_folder, write_json
 from segsuite.seeding import keyed_generator
 from segsuite.volumes.grid import Grid
+from segsuite.volumes.image_files import files_of_image, hash_of_image
 from segsuite.volumes.orders import upright, upright_mask
 from segsuite.volumes.reading import read_channels, read_grid, read_labels
 from segsuite.volumes.volume import Volume, require_varied
@@ -261,8 +262,9 @@ def _key(case: Case, manifest: Manifest, data_root: Path, cache_dir: Path, prepr
 
 def _remembered_hash(path: Path, cache_dir: Path) -> str:
     """Content hash, remembered under path, size and time so that an unchanged file is hashed once."""
-    if not path.exists() or path.is_dir():
-        return hash_of_file(path) if path.is_dir() else "absent"
+    files = files_of_image(path)
+    if files != [path]:
+        return hash_of_image(path) if files else "absent"
     state = path.stat()
     memo = cache_dir / "hashes" / f"{hash_of_json([str(path.resolve()), state.st_size, state.st_mtime_ns])[:32]}.json"
     if memo.is_file():

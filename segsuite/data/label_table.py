@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from segsuite.documents import read_json, read_table
 from segsuite.errors import ManifestError, closest_hint
 
 __all__ = ["read_label_table"]
+
+LARGEST_LABEL = 65535
+WHOLE_NUMBER = r"\d+(\.0+)?"
+"""Spreadsheets write 1 as 1.0."""
 
 
 def read_label_table(path: Path) -> dict[int, str]:
@@ -31,8 +36,10 @@ def read_label_table(path: Path) -> dict[int, str]:
         ManifestError: No such columns, or no table.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"The label table {path} must be a file, but nothing is there.")
+        came = "got a folder" if path.is_dir() else "but nothing is there"
+        raise FileNotFoundError(f"The label table {path} must be a file, {came}.")
     labels = _from_json(path) if path.suffix.lower() == ".json" else _from_columns(path)
+    _require_integers(labels, path)
     try:
         manifest = Manifest(name=path.stem, labels=_with_background(labels))
     except ValidationError as error:
@@ -59,6 +66,16 @@ def _from_columns(path: Path) -> dict[str, Any]:
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise ManifestError(f"{path} must name each structure by one integer, got `{twice[0]}` in several rows.")
     return {name: row[named["index"]] for name, row in zip(names, table.rows, strict=True)}
+
+
+def _require_integers(labels: dict[str, Any], path: Path) -> None:
+    """As the masks can hold them; `1_2` is no 12, although Python reads it so."""
+    by_integer = all(str(key).isdigit() for key in labels)
+    for name, value in ((value, key) if by_integer else (key, value) for key, value in labels.items()):
+        if not re.fullmatch(WHOLE_NUMBER, str(value).strip(), re.ASCII) or not 0 <= int(float(str(value))) <= LARGEST_LABEL:
+            raise ManifestError(f"{path} must give `{name}` a whole number from 0 to {LARGEST_LABEL}, got `{value}`.")
+        if not str(name).strip():
+            raise ManifestError(f"{path} must name the structure {value}, got no name.")
 
 
 def _with_background(labels: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from segsuite.engines.segmentation import Predictor, Request, Segmentation
 from segsuite.engines.sources import mark_of, source_of
 from segsuite.errors import InputError, VolumeError
 from segsuite.files import hash_of_file, hash_of_json, make_folder
+from segsuite.volumes.image_files import hash_of_image
 from segsuite.volumes.reading import read_channels
 from segsuite.volumes.regions import mask_of
 from segsuite.volumes.volume import Volume, require_varied
@@ -267,7 +268,7 @@ def _absent(found: Segmentation, structures: dict[int, str]) -> list[str]:
 
 def _hash_of_inputs(case: InputCase) -> str:
     """Content hash of all channels and of what is known; a file that is not there hashes as absent and fails when it is read."""
-    files = [hash_of_file(path) if path.exists() else "absent" for path in case.images]
+    files = [hash_of_image(path) if path.exists() else "absent" for path in case.images]
     return hash_of_json([files, case.attributes] if case.attributes else files)
 
 

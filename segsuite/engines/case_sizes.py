@@ -8,6 +8,7 @@ from pathlib import Path
 
 from segsuite.engines.input_case import InputCase
 from segsuite.errors import VolumeError
+from segsuite.volumes.image_files import files_of_image, is_series
 from segsuite.volumes.reading import read_grid
 
 __all__ = ["MOST_VOXELS_BESIDE", "n_voxels", "n_voxels_if_many", "require_ordinary_files"]
@@ -67,7 +68,7 @@ def n_voxels_if_many(case: InputCase) -> float:
     Raises:
         InputError: A header cannot be read.
     """
-    if not any(image.is_dir() for image in case.images):
+    if not any(map(is_series, case.images)):
         n_bytes = sum(image.stat().st_size for image in case.images if image.is_file())
         if n_bytes * MOST_COMPRESSION <= MOST_VOXELS_BESIDE:
             return 0
@@ -75,10 +76,12 @@ def n_voxels_if_many(case: InputCase) -> float:
 
 
 def _n_voxels_of_image(image: Path) -> float:
-    if image.is_dir():
-        return sum(part.stat().st_size for part in image.iterdir()) / DICOM_BYTES
+    if is_series(image):  # its headers would take as long as reading it
+        return sum(part.stat().st_size for part in files_of_image(image)) / DICOM_BYTES
     return math.prod(read_grid(image).shape)
 
 
 def _parts(image: Path) -> list[Path]:
-    return sorted(image.iterdir()) if image.is_dir() else []
+    if image.is_dir():
+        return sorted(image.iterdir())
+    return files_of_image(image) if is_series(image) else []

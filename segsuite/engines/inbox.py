@@ -8,6 +8,7 @@ from pathlib import Path
 
 from segsuite.engines.failures import Step, reason_of
 from segsuite.engines.input_case import InputCase
+from segsuite.volumes.image_files import files_of_image
 
 __all__ = ["Inbox"]
 
@@ -55,7 +56,9 @@ class Inbox:
 def _state(case: InputCase) -> State:
     """Empty where a file went away between listing and looking; what cannot be looked at is handed out to fail for its reason."""
     try:
-        files = [file for path in case.images for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+        files = [
+            file for path in case.images for file in (sorted(path.iterdir()) if path.is_dir() else files_of_image(path) or [path])
+        ]
         return tuple((str(file), status.st_size, status.st_mtime_ns) for file in files if (status := Path(file).stat()))
     except FileNotFoundError:
         return ()

@@ -57,6 +57,7 @@ def cases_at(path: Path, *, n_channels: int, options: SearchOptions) -> tuple[li
     Raises:
         VolumeError: A folder that cannot be listed, or an archive without a place to unpack it.
     """
+    path = path.resolve() if path.name in ("", "..") else path
     if path.is_dir():
         return _in_folder(path, n_channels, options)
     if is_archive(path):
@@ -95,7 +96,7 @@ def _in_archive(archive: Found, n_channels: int, options: SearchOptions) -> tupl
     prefix = (Path(archive.relative).parent / stem).as_posix()
     if options.work is None:
         return [], Counter({"archive": 1})
-    folder = options.work.place_for(archive.path)
+    here, folder = archive.path.resolve(), options.work.place_for(archive.path)
     try:
         hidden = unpack(archive.path, folder)
     except (VolumeError, PermissionError) as error:
@@ -104,7 +105,7 @@ def _in_archive(archive: Found, n_channels: int, options: SearchOptions) -> tupl
     search = find_images(folder, choice=options.choice, leave_out=_mask)
     below = [Found(one.path, f"{prefix}/{one.relative}".rstrip("/"), one.is_series, one.problem) for one in search.images]
     cases = _grouped(below, stem, n_channels)
-    places = ((case, "\n".join(str(archive.path / image.relative_to(folder)) for image in case.images)) for case in cases)
+    places = ((case, "\n".join(str(here / image.relative_to(folder)) for image in case.images)) for case in cases)
     return [_copied(case, source) for case, source in places], search.left_out + hidden
 
 

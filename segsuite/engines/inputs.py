@@ -20,7 +20,17 @@ from segsuite.errors import ManifestError, SettingsError, VolumeError
 from segsuite.volumes.finding import left_out_text
 from segsuite.volumes.formats.endings import image_ending, mask_name, without_ending
 
-__all__ = ["InputCase", "Inputs", "SearchOptions", "find_inputs", "parse_shard", "search_inputs", "take_shard", "with_attributes"]
+__all__ = [
+    "PLAIN_SEARCH",
+    "InputCase",
+    "Inputs",
+    "SearchOptions",
+    "find_inputs",
+    "parse_shard",
+    "search_inputs",
+    "take_shard",
+    "with_attributes",
+]
 
 
 Described = TypeVar("Described", "InputCase", Pair)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from segsuite.engines.pairs import NO_STRUCTURE, Pair, Pairing
 from segsuite.engines.structure_files import common_name
-from segsuite.errors import InputError
+from segsuite.errors import InputError, ManifestError
 from segsuite.volumes.labels import labels_present
 from segsuite.volumes.reading import image_ending, read_labels, read_segment_names
 
@@ -30,15 +30,20 @@ def with_structures(pairing: Pairing, table: Names | None = None) -> Pairing:
     Returns:
         Structures, and for each pair the mapping of both files onto them. Where neither a table nor the references name their
         labels, the structures are the integers found in the references, under the predictions' names where those have any.
+
+    Raises:
+        ManifestError: References that can be read, but hold no structure, and nothing that names any.
     """
     notes: dict[str, None] = dict.fromkeys(pairing.notes)
     own = {pair.case_id: _names_in(pair.reference) for pair in pairing.pairs}
     structures = dict(pairing.structures if table is None else table)
     if not structures:
-        structures = _found(pairing, own)
+        structures = _found(pairing, own) or dict(pairing.predicted_names)
         if pairing.predicted_names and all(name == f"label {value}" for value, name in structures.items()):
             structures = {value: pairing.predicted_names.get(value, name) for value, name in structures.items()}
             notes["the references do not name their labels: they bear the names of the predictions"] = None
+    if table is None:
+        pairing = replace(pairing, pairs=[_without_numbers(pair, pairing.predicted_names) for pair in pairing.pairs])
     match = _Matcher(structures)
     pairs = [_mapped(pair, pairing, own[pair.case_id], match, lambda text: notes.setdefault(text)) for pair in pairing.pairs]
     return replace(pairing, pairs=pairs, structures=structures, notes=list(notes))
@@ -70,6 +75,17 @@ def match_labels(own: Names, wanted: Names) -> tuple[dict[int, int], list[str]]:
         said = ", ".join(f"{value} is {name} and {wanted[value]}" for value, name in list(doubtful.items())[:N_NAMED])
         notes.append(f"labels whose names differ in predictions and references are taken by number: {said}")
     return mapping, notes
+
+
+def _without_numbers(pair: Pair, names: Names) -> Pair:
+    """A file per structure has names and no numbers: a prediction that has only numbers says nothing about it."""
+    if not pair.reference_files or pair.predicted is None or pair.predicted_files or names or _names_in(pair.predicted):
+        return pair
+    reason = (
+        f"{pair.predicted} must name its labels, because {pair.reference} has a file per structure. Put a labels.tsv beside the "
+        "predictions, or give --labels."
+    )
+    return replace(pair, predicted=None, reason=reason)
 
 
 class _Matcher:
@@ -127,12 +143,19 @@ def _found(pairing: Pairing, own: Mapping[str, Names]) -> dict[int, str]:
         for value, name in own[pair.case_id].items():
             if common_name(name) not in map(common_name, found.values()):
                 found[value if value not in found else max(found) + 1] = name
+    n_read = 0
     for pair in (pair for pair in pairing.pairs if not own[pair.case_id] and not pair.reference_files):
         try:
             present = labels_present(read_labels(pair.reference).array)
         except Exception:  # noqa: S112 - its case fails with the reason when it is measured
             continue
+        n_read += 1
         found |= {value: f"label {value}" for value in present if value and value not in found}
+    if n_read and not found and not pairing.predicted_names:
+        raise ManifestError(
+            f"The references must show what is to be scored, got {n_read} masks that hold nothing but 0. Name them with "
+            "--labels table.tsv."
+        )
     return dict(sorted(found.items()))
 
 

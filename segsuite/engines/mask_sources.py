@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from segsuite.data.label_table import read_label_table
@@ -11,9 +11,10 @@ from segsuite.data.locate import find_data_root, label_path
 from segsuite.data.manifest import case_name, read_manifest
 from segsuite.engines.pairs import Pair
 from segsuite.engines.structure_files import by_folder, structure_folders
-from segsuite.errors import ManifestError
+from segsuite.errors import InputError, ManifestError
 from segsuite.files import printable
 from segsuite.volumes.mask_files import MaskFiles, list_masks, mask_stem
+from segsuite.volumes.reading import read_labels
 
 __all__ = ["Predictions", "Reference", "References", "find_predictions", "find_references"]
 
@@ -141,11 +142,12 @@ def _of_manifest(references: Path, data_root: Path | None, fold: int | None) -> 
 
 def _of_folder(references: Path, masks: MaskFiles) -> References:
     notes = []
-    if masks.side_volumes:
-        notes.append(f"{_named(masks.side_volumes)} belong to masks beside them and are no references")
+    masks, side_volumes = _with_whole_numbers(masks)
+    if side_volumes:
+        notes.append(f"{_named(side_volumes)} belong to masks beside them and are no references")
     if folders := structure_folders(masks.masks, references):
         taken = {path for names in folders.values() for path in names.values()}
-        structures = dict(enumerate(dict.fromkeys(name for case in sorted(folders) for name in sorted(folders[case])), start=1))
+        structures = dict(enumerate(sorted({name for names in folders.values() for name in names}), start=1))
         notes.append(
             f"{references} is read as a folder per case with a file per structure: {len(folders)} cases, {len(structures)} "
             f"structures ({', '.join(list(structures.values())[:N_NAMED])}{', ...' if len(structures) > N_NAMED else ''})"
@@ -154,12 +156,37 @@ def _of_folder(references: Path, masks: MaskFiles) -> References:
             notes.append(f"{_named(left)} lie beside folders of masks and are no references")
         cases = [_folder_reference(references / name, printable(name), names) for name, names in sorted(folders.items())]
         return References([*cases, *_unseen(references, masks)], structures, None, tuple(notes))
+    if (
+        (alone := by_folder(masks.masks, references))
+        and len(alone) == 1
+        and len(masks.masks) == len(next(iter(alone.values()))) > 1
+    ):
+        name = next(iter(alone))
+        notes.append(
+            f"the {len(masks.masks)} masks in {references / name} are as many cases; if each is a structure of one, put them "
+            f"into {name}/segmentations"
+        )
     by_stem = _by_stem(masks.masks, references)
     _require_one_each(by_stem, references)
     cases = []
     for case_id, (path,) in by_stem.items():
         cases.append(Reference(Pair(case_id, case_id, path, None), (case_id,), (case_id.rsplit("/", 1)[-1],)))
     return References([*cases, *_unseen(references, masks)], _table_beside(references), None, tuple(notes))
+
+
+def _with_whole_numbers(masks: MaskFiles) -> tuple[MaskFiles, list[Path]]:
+    """A reference is a mask if it holds whole numbers, though it is called like a volume of another mask and stored as floats."""
+    wanted = [path for path in masks.side_volumes if _holds_labels(path)]
+    found = replace(masks, masks=sorted([*masks.masks, *wanted]))
+    return found, [path for path in masks.side_volumes if path not in wanted]
+
+
+def _holds_labels(path: Path) -> bool:
+    try:
+        read_labels(path)
+    except InputError:
+        return False
+    return True
 
 
 def _folder_reference(folder: Path, case_id: str, names: Mapping[str, Path]) -> Reference:

@@ -13,9 +13,10 @@ from segsuite.engines.structure_files import common_name
 from segsuite.errors import InputError, VolumeError
 from segsuite.files import printable
 from segsuite.shapes import FloatArray, LabelMap
+from segsuite.volumes.combining import structure_mask
 from segsuite.volumes.grid import Grid
 from segsuite.volumes.labels import label_counts
-from segsuite.volumes.mask_files import why_absent
+from segsuite.volumes.mask_files import mask_stem, why_absent
 from segsuite.volumes.orders import reordered
 from segsuite.volumes.reading import read_labels, read_volume
 from segsuite.volumes.volume import Volume
@@ -90,13 +91,8 @@ def read_part(path: Path, label: int, like: tuple[Grid, Path] | None = None) -> 
         GridError: On another grid.
     """
     volume = _read(path)
-    found = [value for value, n in enumerate(label_counts(volume.array)) if n and value]
-    if len(found) > 1:
-        raise VolumeError(
-            f"{path} must hold one structure (0 and one other value) as a file of a folder per case, got {found[:5]}. Give one "
-            "mask of all structures per case, or one mask of each."
-        )
-    array = np.where(volume.array > 0, np.array(label, dtype=np.uint8 if label <= 255 else np.uint16), 0)
+    mask = structure_mask(volume, mask_stem(path.name))
+    array: LabelMap = np.where(mask, np.array(label, dtype=np.uint8 if label <= 255 else np.uint16), 0)[None]
     volume = replace(volume, array=array)
     return volume if like is None else _on_grid(volume, *like)
 

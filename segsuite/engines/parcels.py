@@ -21,13 +21,11 @@ from segsuite.engines.segmentation import Predictor
 from segsuite.engines.sources import source_of
 from segsuite.files import make_folder, write_atomically
 from segsuite.volumes.formats.endings import without_ending
-from segsuite.volumes.reading import image_ending
+from segsuite.volumes.image_files import files_of_image
 from segsuite.volumes.writing import SIDE_VOLUMES
 
 __all__ = ["Made", "Parcel", "SentModel", "deliver", "make_of", "pack"]
 
-WITH_COMPANIONS = {".mhd", ".hdr", ".img", ".nhdr"}
-"""Endings of images whose voxels lie in another file of the same name."""
 Work = Callable[[list[InputCase], Path], tuple[dict[str, str], int]]
 """Cases and output folder to the result of each case, and how many were left."""
 
@@ -84,7 +82,7 @@ def pack(cases: Sequence[InputCase], ledger: Ledger) -> Parcel:
     for number, case in enumerate(cases):
         require_ordinary_files(case)
         for channel, image in enumerate(case.images):
-            for part in _files_of(image):
+            for part in files_of_image(image):
                 files[f"{_place(number, channel)}/{part.relative_to(image.parent).as_posix()}"] = part.read_bytes()
         line = ledger.lines.get(case.case_id)
         known = [ledger.owner(case.output), line]
@@ -198,14 +196,6 @@ def _place(number: int, channel: int) -> str:
 def _case_here(case: InputCase, number: int, folder: Path) -> InputCase:
     images = [folder / _place(number, channel) / image.name for channel, image in enumerate(case.images)]
     return replace(case, images=tuple(images))
-
-
-def _files_of(image: Path) -> list[Path]:
-    if image.is_dir():
-        return sorted(part for part in image.rglob("*") if part.is_file())
-    if image_ending(image) in WITH_COMPANIONS:
-        return sorted(path for path in image.parent.glob(f"{image.stem}.*") if path.is_file())
-    return [image] if image.is_file() else []
 
 
 def _outputs(out: Path) -> list[Path]:

@@ -15,12 +15,16 @@ __all__ = ["mirrored_in_prepared", "names_a_side", "sided_names", "why_not_mirro
 
 MOST_CASES = 50
 """More tell nothing new, and each is read as a whole."""
-SIDE_WORDS = {"left", "right", "l", "r", "lh", "rh"}
+SIDE_WORDS = {"left", "right"}
+SIDE_LETTERS = {"l", "r", "lh", "rh"}
+"""Alone: a vertebra is called L1."""
 
 
 def names_a_side(name: str) -> bool:
     """Whether a structure's name says left or right."""
-    return bool(SIDE_WORDS & set(re.split(r"[^a-z]+", name.lower())))
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()  # LeftKidney
+    words = re.split(r"[^a-z0-9]+", apart)
+    return bool(SIDE_LETTERS & {*words} or SIDE_WORDS & {word.strip("0123456789") for word in words})
 
 
 def why_not_mirrored(names: Sequence[str], mirrored: Sequence[Sequence[str]]) -> str:

@@ -19,6 +19,8 @@ LEAST_SHARED = 0.5
 """Share of the names that must occur in more than one folder: cases share structures, not scans."""
 N_LOOKED_INTO = 3
 """Folders whose masks are read to see whether each holds one structure; the others are checked when they are measured."""
+MOST_EXCEPTIONS = 0.5
+"""Share of the masks that must have one label each; more of several labels are whole cases."""
 MASK_FOLDERS = ("segmentations", "segmentation", "masks", "labels")
 """Folders inside a case's folder that belong to the layout and not to the case's name."""
 
@@ -66,7 +68,7 @@ def structure_folders(files: Sequence[Path], root: Path) -> dict[str, dict[str, 
     if len({re.sub(r"\d+", "#", name) for name in counts}) == 1 or (shared < LEAST_SHARED and not in_mask_folders):
         return {}
     looked_into = sorted(folders.values(), key=len, reverse=True)[:N_LOOKED_INTO]
-    return folders if all(_one_structure_each(list(names.values())) for names in looked_into) else {}
+    return folders if _one_structure_each([list(names.values()) for names in looked_into]) else {}
 
 
 def common_name(name: str) -> str:
@@ -81,18 +83,25 @@ def common_name(name: str) -> str:
     return re.sub(r"[\s_-]+", "_", name.strip().casefold())
 
 
-def _one_structure_each(files: Sequence[Path]) -> bool:
-    """Whether each file that can be read has at most one label, all on one grid."""
-    shapes = set()
-    for path in files:
-        try:
-            mask = read_labels(path)
-        except Exception:  # noqa: S112 - a damaged file tells nothing of the layout; it fails its case when it is measured
-            continue
-        shapes.add((mask.grid.shape, tuple(np.round(mask.grid.affine, 3).ravel())))
-        if len(set(labels_present(mask.array)) - {0}) > 1:
+def _one_structure_each(folders: Sequence[Sequence[Path]]) -> bool:
+    """Whether files have one label each, with few exceptions, and those of a folder one grid.
+
+    The exceptions, like files that cannot be read, fail their cases when they are measured.
+    """
+    n_read = n_single = 0
+    for files in folders:
+        grids = set()
+        for path in files:
+            try:
+                mask = read_labels(path)
+            except Exception:  # noqa: S112 - a damaged file tells nothing of the layout
+                continue
+            grids.add((mask.grid.shape, tuple(np.round(mask.grid.affine, 3).ravel())))
+            n_read += 1
+            n_single += len(set(labels_present(mask.array)) - {0}) <= 1
+        if len(grids) > 1:
             return False
-    return len(shapes) == 1
+    return n_single > MOST_EXCEPTIONS * n_read
 
 
 def files_of(folders: Mapping[str, Mapping[str, Path]], name: str) -> Mapping[str, Path]:

@@ -95,8 +95,10 @@ def write_exports(folder: Path, summary: Mapping[str, Any], measurements: pd.Dat
         measurements: One row per case, structure, metric.
         cases: One row per case.
     """
-    write_text(folder / "summary.md", as_markdown(summary))
-    write_text(folder / "summary.tex", as_latex(summary))
+    seen = int((cases["in_training"] == "yes").sum()) if "in_training" in cases else 0
+    caveat = f"{seen} of {len(cases)} cases were in the model's training." if seen else ""
+    write_text(folder / "summary.md", as_markdown(summary) + (f"\n{caveat}\n" if caveat else ""))
+    write_text(folder / "summary.tex", as_latex(summary) + (f"% {caveat}\n" if caveat else ""))
     write_json(folder / "nnunet_summary.json", nnunet_summary(measurements, cases))
 
 

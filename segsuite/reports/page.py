@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ from matplotlib.figure import Figure
 
 from segsuite.engines.run_folder import share_waited
 from segsuite.errors import InputError, OutputError
-from segsuite.files import hash_of_file, write_text
+from segsuite.files import hash_of_file
 from segsuite.reports.conventions import CONVENTIONS, CONVENTIONS_FILE, means_under
 from segsuite.reports.figures import agreement_of_volumes, overlap_against_volume, reliability, spread
 from segsuite.reports.overlays import COLOURS, as_data_uri, overlay_figure
-from segsuite.reports.rendering import metric_title, render
+from segsuite.reports.rendering import metric_title, render, write_page
 from segsuite.reports.sections import read_sections
 from segsuite.reports.tables import read_evaluation, summarise
 from segsuite.reports.viewer import LayeredCase, viewer_of, viewer_script
@@ -33,7 +34,7 @@ MAIN_METRICS = ("dice", "hd95", "assd", "masd", "surface_dice_1mm", "surface_dic
 
 
 def write_report(run: Path, *, images: bool = True, most_megabytes: float = 15.0) -> Path:
-    """``report.html`` of a run folder, or of a folder that holds ``evaluation/`` or ``predictions/``.
+    """``report.html`` of a run folder, of an evaluation, or of a folder that holds ``evaluation/`` or ``predictions/``.
 
     Args:
         run: The folder.
@@ -46,21 +47,38 @@ def write_report(run: Path, *, images: bool = True, most_megabytes: float = 15.0
     Raises:
         OutputError: There is nothing to report.
     """
-    parts = {
-        "sections": read_sections(run),
-        "history": _history(run / "history.csv"),
-        "evaluation": _evaluation(run / "evaluation", images=images, most_bytes=int(most_megabytes * 1e6) - PAGE_BYTES),
-        "predictions": _predictions(run / "predictions"),
-        "plan": _plan(run / "plan.json"),
-        "settings": _text(run / "settings.yaml"),
-        "versions": _versions(run / "versions.json"),
-        "model": _model(run / "model" / "model.json"),
+    evaluation = run if (run / "metrics_per_case.csv").is_file() else run / "evaluation"
+    most_bytes = int(most_megabytes * 1e6) - PAGE_BYTES
+    readers: dict[str, Callable[[], Any]] = {
+        "sections": lambda: read_sections(run),
+        "history": lambda: _history(run / "history.csv"),
+        "evaluation": lambda: _evaluation(evaluation, images=images, most_bytes=most_bytes),
+        "predictions": lambda: _predictions(run / "predictions"),
+        "plan": lambda: _plan(run / "plan.json"),
+        "settings": lambda: _text(run / "settings.yaml"),
+        "versions": lambda: _versions(run / "versions.json"),
+        "model": lambda: _model(run / "model" / "model.json"),
     }
+    parts = {name: _part(run, name, read) for name, read in readers.items()}
     if not any(parts.values()):
         raise OutputError(f"{run} must hold a training, predictions or an evaluation to report, got none of them.")
     text = render("report.html", name=run.resolve().name, **parts)
-    write_text(run / "report.html", text)
+    write_page(run / "report.html", text)
     return run / "report.html"
+
+
+def _part(run: Path, name: str, read: Callable[[], Any]) -> Any:
+    """What one file or folder of the run gives; one that was changed so that it cannot be read is named."""
+    try:
+        return read()
+    except InputError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, OSError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise OutputError(
+            f"The {name} of {run} must be as segsuite wrote it, got something else ({type(error).__name__}: {reason}). "
+            "Restore or remove it."
+        ) from error
 
 
 def _history(path: Path) -> dict[str, Any] | None:

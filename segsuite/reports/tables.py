@@ -20,14 +20,16 @@ from segsuite.reports.statistics import mean_with_interval, median_with_interval
 __all__ = ["FEW_PATIENTS", "notes_on", "read_evaluation", "subgroups", "summarise", "write_summary"]
 
 MISSED = ("missed", "no prediction")
+MEASUREMENT_COLUMNS = ("case", "patient_id", "label_index", "label_name", "metric", "value", "unit", "status")
+CASE_COLUMNS = ("case", "patient_id", "diagonal_mm", "predicted", "reference", "image", "reason")
 SINCE_FIRST = {"missing", "undeclared", "notes", "in_training"}
 """Columns of ``cases.csv`` that the first version did not write."""
 N_NAMED = 5
 """Cases named in a note."""
 MOST_NOTES = 20
 """Notes on files in a summary; the table holds all."""
-PLAIN_NUMBER = r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?"
-"""A number as people write amounts; ``012`` and ``1_2`` are names."""
+PLAIN_NUMBER = r"-?(0|[1-9]\d*)(\.\d+)?"
+"""A number as people write amounts; ``012``, ``1_2`` and ``1E5`` are names."""
 FEW_PATIENTS = 20
 """Below this an interval says little, and the report says so."""
 N_PARTS = 3
@@ -45,19 +47,29 @@ def read_evaluation(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         Measurements and cases.
 
     Raises:
-        VolumeError: The folder holds no evaluation.
+        VolumeError: The folder holds no evaluation, or tables that were changed so that they are none.
     """
     paths = folder / "metrics_per_case.csv", folder / "cases.csv"
     for path in paths:
         if not path.is_file():
             raise VolumeError(f"{folder} must hold {path.name}, got none. Run `segsuite evaluate` first.")
-    text = {"case": str, "patient_id": str, "label_name": str}
-    measurements = pd.read_csv(paths[0], dtype=text, keep_default_na=False, na_values={"value": ["nan"]})
-    cases = pd.read_csv(paths[1], dtype=str, keep_default_na=False)  # a site `012` or `1_2` is no number
-    cases["diagonal_mm"] = cases["diagonal_mm"].astype(float)
+    measurements = _read_table(paths[0], MEASUREMENT_COLUMNS, numbers={"value": float, "label_index": int})
+    cases = _read_table(paths[1], CASE_COLUMNS, numbers={"diagonal_mm": float})
     for name in SINCE_FIRST - set(cases.columns):  # a folder that an earlier version wrote
         cases[name] = cases["reason"].map(lambda reason: "prediction" if reason else "") if name == "missing" else ""
     return measurements, cases
+
+
+def _read_table(path: Path, columns: Sequence[str], *, numbers: Mapping[str, type]) -> pd.DataFrame:
+    """Everything but the numbers stays text: a site `012` or `1_2` is no number."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if absent := [name for name in columns if name not in table.columns]:
+            raise ValueError(f"no column `{absent[0]}`")
+        return table.assign(**{name: table[name].astype(kind) for name, kind in numbers.items()})
+    except (ValueError, OSError) as error:  # pandas' own and those of text that is no UTF-8 are such
+        reason = " ".join(str(error).split())
+        raise VolumeError(f"{path} must be a table as `segsuite evaluate` writes it, got: {reason}. Evaluate again.") from error
 
 
 def summarise(measurements: pd.DataFrame, cases: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:

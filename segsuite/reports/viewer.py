@@ -17,9 +17,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from segsuite.files import write_text
 from segsuite.reports.overlays import COLOURS
-from segsuite.reports.rendering import render
+from segsuite.reports.rendering import render, write_page
 from segsuite.volumes.cropping import bounding_box, enlarged_box
 from segsuite.volumes.labels import labels_present
 from segsuite.volumes.orders import reordered
@@ -113,7 +112,7 @@ def write_view(case: LayeredCase, names: Mapping[int, str], out: Path) -> Path:
     assert viewer is not None  # noqa: S101 - everything fits
     legend = {name: colour for mask in viewer["cases"][0]["masks"] for _, name, colour in mask["labels"]}
     page = render("view.html", name=case.name, viewer=viewer, niivue=viewer_script(), legend=list(legend.items()))
-    write_text(out, page)
+    write_page(out, page)
     return out
 
 

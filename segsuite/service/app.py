@@ -22,7 +22,7 @@ from segsuite.reports.rendering import render
 from segsuite.reports.viewer import LayeredCase, write_view
 from segsuite.service.desk import Desk, FullError, Job
 from segsuite.service.limits import Gate, Limits
-from segsuite.volumes.formats.endings import NIFTI_ENDINGS, without_ending
+from segsuite.service.uploads import ENDINGS_TAKEN, image_in, stem_of, taken_ending
 from segsuite.volumes.reading import image_ending, read_grid
 
 __all__ = ["Served", "make_app"]
@@ -163,14 +163,15 @@ class _Routes:
             )
         paths = []
         for number, file in enumerate(files):
-            ending = image_ending(Path(file.filename or ""))
-            if ending not in NIFTI_ENDINGS:
-                raise HTTPException(415, f"An image must be {' or '.join(NIFTI_ENDINGS)}, got `{file.filename}`.")
+            ending = taken_ending(file.filename or "")
+            if not ending:
+                raise HTTPException(415, f"An image must be {' or '.join(ENDINGS_TAKEN)}, got `{file.filename}`.")
             paths.append(folder / f"image_{number:04d}{ending}")
             with paths[-1].open("wb") as stream:
                 while chunk := await file.read(_CHUNK_BYTES):
                     stream.write(chunk)
             try:
+                paths[-1] = await asyncio.to_thread(image_in, paths[-1], most_voxels=self.limits.most_voxels)
                 n_voxels = math.prod((await asyncio.to_thread(read_grid, paths[-1])).shape)
             except Exception as error:
                 raise HTTPException(422, reason_of(error, Step.READING).replace(f"{folder}/", "")) from error
@@ -202,7 +203,7 @@ def _described(job: Job) -> dict[str, Any]:
 
 def _stem(name: str) -> str:
     """A client's file name without folder, ending and whatever might mean something to a shell."""
-    return re.sub(r"[^\w.-]", "_", without_ending(Path(name).name))
+    return re.sub(r"[^\w.-]", "_", stem_of(name))
 
 
 def _file(path: Path, stem: str) -> FileResponse:

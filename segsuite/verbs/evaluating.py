@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,11 +72,14 @@ class Measures:
             What the metrics need.
 
         Raises:
-            SettingsError: A word that names no structure.
+            SettingsError: A word that names no structure, or a number that is none or out of range.
         """
+        _require_numbers(self.tolerances_mm, option="--tolerance", unit="mm", least=0.0)
+        _require_numbers(self.size_edges_ml, option="--size", unit="ml", least=math.ulp(0.0))
+        _require_numbers([self.least_iou], option="--least-iou", unit="of 1", least=math.ulp(0.0), most=1.0)
         return Scoring(
             structures,
-            tuple(self.tolerances_mm),
+            tuple(dict.fromkeys(self.tolerances_mm)),
             ignore_label=ignore_label,
             instance_labels=_labels_named(self.instances, structures, option="--instances"),
             least_iou=self.least_iou,
@@ -156,7 +160,7 @@ def evaluate(
         SettingsError: A structure or an attribute that no case has.
         OutputError: ``out`` is an input, or holds somebody else's files of these names.
     """
-    measures = measures or Measures()
+    measures, by = measures or Measures(), tuple(dict.fromkeys(by))
     pairing = _pairing(predictions, references, data_root=data_root, fold=fold, labels=labels, attributes=attributes)
     pairs = pairing.pairs
     _require_known(by, pairs)
@@ -190,6 +194,11 @@ def _pairing(
     attributes: Path | None,
 ) -> Pairing:
     """The pairs with all that is known of cases and labels."""
+    manifests = [path.suffix.lower() == ".json" for path in (predictions, references)]
+    if fold is not None and not manifests[1]:
+        raise SettingsError(f"--fold must go with a manifest of references, got {references}. Leave it out, or give a manifest.")
+    if data_root is not None and not any(manifests):
+        raise SettingsError("--data-root must go with a manifest, got two folders. Leave it out, or give a manifest.")
     pairing = find_pairs(predictions, references, data_root=data_root, fold=fold)
     pairing = with_structures(pairing, None if labels is None else read_label_table(labels))
     pairing = with_training_overlap(pairing)
@@ -224,8 +233,16 @@ def _require_known(by: Sequence[str], pairs: Sequence[Pair]) -> None:
     for name in by:
         if name in CASE_COLUMNS:
             raise SettingsError(f"--by must name no column that cases.csv has already, got `{name}`. Rename the attribute.")
+        if not known:
+            raise SettingsError(f"--by must name an attribute of the cases, got `{name}`, but none is known. Give --attributes.")
         if name not in known:
             raise SettingsError(f"--by must name an attribute of the cases, got `{name}`. {closest_hint(name, known)}")
+
+
+def _require_numbers(values: Sequence[float], *, option: str, unit: str, least: float, most: float = math.inf) -> None:
+    for value in values:
+        if not (math.isfinite(value) and least <= value <= most):
+            raise SettingsError(f"{option} must be a number {'from' if least == 0 else 'above'} 0 {unit}, got {value:g}.")
 
 
 def _labels_named(words: Sequence[str], structures: Mapping[int, str], *, option: str) -> tuple[int, ...]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from segsuite.data.label_table import read_label_table
+from segsuite.engines.inputs import SearchOptions, search_inputs
 from segsuite.errors import InputError, VolumeError
 from segsuite.files import make_folder, write_text
+from segsuite.volumes.archives import WorkFolder
 from segsuite.volumes.dicom_segmentation import read_dicom_segmentation, write_dicom_segmentation
+from segsuite.volumes.finding import SeriesChoice
 from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.mask_files import list_masks
 from segsuite.volumes.reading import read_labels
@@ -20,16 +23,24 @@ __all__ = ["export_masks", "import_segmentation"]
 
 
 def export_masks(
-    masks: Path, series: Path, labels: Path, out: Path, *, made_by: str, on_file: Callable[[str, str], None] = lambda *_: None
+    masks: Path,
+    series: Path,
+    labels: Path,
+    out: Path,
+    *,
+    made_by: str,
+    series_uid: str | None = None,
+    on_file: Callable[[str, str], None] = lambda *_: None,
 ) -> dict[str, str]:
     """Masks as DICOM segmentations that refer to the series they were made from.
 
     Args:
-        masks: A mask, or a folder of masks that bear the names of their series' folders, as ``predict`` writes them.
-        series: The series' folder, or the folder of the series' folders.
+        masks: A mask, or a folder of masks that bear the names of their series, as ``predict`` writes them.
+        series: The series' folder or one of its files; for a folder of masks what ``predict`` was given.
         labels: Label table; ``labels.tsv`` beside the masks is one.
         out: A ``.dcm`` file, or a folder.
         made_by: The model, for the objects' algorithm.
+        series_uid: Of the series, only this one.
         on_file: Called with name and ``done`` or the reason of a failure.
 
     Returns:
@@ -41,21 +52,40 @@ def export_masks(
     """
     structures = read_label_table(labels)
     if masks.is_file():
-        write_dicom_segmentation(out, read_labels(masks), series, structures, made_by=made_by)
+        notes = write_dicom_segmentation(out, read_labels(masks), series, structures, made_by=made_by, series_uid=series_uid)
+        on_file(out.name, _done(notes))
         return {}
     found = list_masks(masks).masks
     if not found:
         raise VolumeError(f"{masks} must hold masks, got none.")
     failures = {}
-    for path in found:
-        name = without_ending(path.relative_to(masks).as_posix())
-        try:
-            make_folder((out / name).parent)
-            write_dicom_segmentation(out / f"{name}.dcm", read_labels(path), series / name, structures, made_by=made_by)
-        except (InputError, FileNotFoundError) as error:
-            failures[name] = str(error)
-        on_file(name, failures.get(name, "done"))
+    with WorkFolder(out) as work:
+        where = SearchOptions(SeriesChoice(series_uid), out, work)
+        known = {_stem(case.output): case.images[0] for case in search_inputs([series], n_channels=1, where=where).cases}
+        for path in found:
+            name, said = _stem(path.relative_to(masks).as_posix()), ""
+            try:
+                place = _place(name, known, series)
+                make_folder((out / name).parent)
+                said = _done(write_dicom_segmentation(out / f"{name}.dcm", read_labels(path), place, structures, made_by=made_by))
+            except (InputError, FileNotFoundError) as error:
+                said = failures[name] = str(error)
+            on_file(name, said)
     return failures
+
+
+def _place(name: str, known: Mapping[str, Path], series: Path) -> Path:
+    if name not in known:
+        raise VolumeError(f"{series} must hold a series {name}, got: {', '.join(sorted(known)[:5])}.")
+    return known[name]
+
+
+def _stem(name: str) -> str:
+    return without_ending(name)
+
+
+def _done(notes: Sequence[str]) -> str:
+    return f"done ({'; '.join(notes)})" if notes else "done"
 
 
 def import_segmentation(segmentation: Path, out: Path) -> dict[int, str]:

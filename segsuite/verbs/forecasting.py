@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from segsuite.engines.inputs import InputCase, find_inputs, take_shard
+from segsuite.engines.inputs import PLAIN_SEARCH, InputCase, SearchOptions, search_inputs, take_shard
 from segsuite.engines.machine import available_memory
 from segsuite.engines.memory import CaseForecast, forecast_case, measure_window
 from segsuite.engines.model_folder import read_model_folder
 from segsuite.engines.model_predictor import ModelPredictor
-from segsuite.errors import InputError, SettingsError
+from segsuite.errors import InputError, SettingsError, VolumeError
 from segsuite.verbs.predicting import open_predictor
+from segsuite.volumes.archives import WorkFolder
 from segsuite.volumes.grid import Grid
 from segsuite.volumes.reading import read_grid
 
@@ -31,6 +34,7 @@ def forecast_prediction(
     device: str = "auto",
     threads: int | None = None,
     overrides: Sequence[str] = (),
+    where: SearchOptions = PLAIN_SEARCH,
 ) -> dict[str, Any]:
     """Memory and time of a prediction, from the headers of the images and one real pass of the network.
 
@@ -43,10 +47,11 @@ def forecast_prediction(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         threads: Of the network on a CPU; ``None``: one per core.
         overrides: ``key=value`` of how the model is applied.
+        where: Which DICOM series, where the outputs would go.
 
     Returns:
-        ``cases``, ``unreadable`` (case to reason), ``largest`` (case, shape, memory by part in GB), ``peak_gb``, ``free_gb``,
-        ``network_minutes``, ``window_seconds``; JSON values.
+        ``cases``, ``left_out`` (kind to number), ``unreadable`` (case to reason), ``largest`` (case, shape, memory by part in
+        GB), ``peak_gb``, ``free_gb``, ``network_minutes``, ``window_seconds``; JSON values.
 
     Raises:
         SettingsError: A model that does not go over an image in windows.
@@ -55,12 +60,21 @@ def forecast_prediction(
     predictor = open_predictor(folder.path, device=device, overrides=overrides, threads=threads)
     if not isinstance(predictor, ModelPredictor):
         raise SettingsError(f"--dry-run must have a model that goes over an image in windows, got one of `{folder.pipeline}`.")
-    cases = take_shard(find_inputs(inputs, n_channels=predictor.n_channels, data_root=data_root, fold=fold), shard)
+    with WorkFolder(Path(tempfile.gettempdir())) as work:
+        found = search_inputs(
+            inputs, n_channels=predictor.n_channels, data_root=data_root, fold=fold, where=replace(where, work=work)
+        )
+        return _forecast(take_shard(found.cases, shard), predictor) | {"left_out": dict(found.left_out)}
+
+
+def _forecast(cases: Sequence[InputCase], predictor: ModelPredictor) -> dict[str, Any]:
     cost = measure_window(predictor)
     unreadable, seconds = dict[str, str](), 0.0
     largest: tuple[str, Grid, CaseForecast] | None = None
     for case in cases:
         try:
+            if case.problem:
+                raise VolumeError(case.problem)
             grid = read_grid(case.images[0])
         except (InputError, FileNotFoundError) as error:
             unreadable[case.case_id] = str(error)

@@ -167,7 +167,9 @@ def unpack(archive: Path, folder: Path, limits: UnpackLimits = UnpackLimits()) -
             raise OutputError(
                 f"{folder} must have the space for what {archive} holds, got: {error.strerror}. Free some."
             ) from error
-        lines = str(error).strip().splitlines() or [type(error).__name__]
+        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        if isinstance(error, tarfile.ReadError) and "could not be opened" in lines[0]:
+            lines = ["its content is neither"]
         encrypted = "password" in lines[0] or "encrypted" in lines[0]
         what = "an encrypted one" if encrypted else f"a damaged one ({lines[0].rstrip('.')[:150]})"
         raise VolumeError(f"{archive} must be a complete zip or tar archive, got {what}. Unpack it by hand.") from error

@@ -18,7 +18,7 @@ from segsuite.volumes.orders import reordered
 from segsuite.volumes.reading import read_labels
 from segsuite.volumes.volume import Volume
 
-__all__ = ["CombinedStructures", "Overlap", "combine_channels", "combine_structures"]
+__all__ = ["CombinedStructures", "Overlap", "combine_channels", "combine_structures", "structure_mask"]
 
 LARGEST_LABEL = 65535
 DUST = 1e-4
@@ -76,7 +76,7 @@ def combine_structures(files: Mapping[str, Path], values: Mapping[str, int], *, 
     empty = []
     for name in ranked:
         volume = first if name == ranked[0] else read_labels(files[name])
-        mask = _structure(reordered(volume, first.grid, names=(str(first.path), str(volume.path))), name)
+        mask = structure_mask(reordered(volume, first.grid, names=(str(first.path), str(volume.path))), name)
         counts = label_counts(combined[mask])
         claims |= {(name, names[int(value)]): int(counts[value]) for value in np.flatnonzero(counts) if value}
         combined[mask] = values[name]
@@ -104,7 +104,19 @@ def _require_values(files: Mapping[str, Path], values: Mapping[str, int], order:
         raise VolumeError(f"The order must name known structures, got `{strangers[0]}`. {closest_hint(strangers[0], values)}")
 
 
-def _structure(volume: Volume, name: str) -> Mask:
+def structure_mask(volume: Volume, name: str) -> Mask:
+    """Where the file of one structure is not 0.
+
+    Args:
+        volume: A label map.
+        name: Of the structure, for the message.
+
+    Returns:
+        Boolean (i, j, k).
+
+    Raises:
+        VolumeError: Several values beside 0.
+    """
     found = [value for value in labels_present(volume.array) if value]
     if len(found) > 1:
         raise VolumeError(

@@ -70,10 +70,9 @@ def read_series(path: Path, *, series_uid: str | None = None) -> Stack:
     frames: list[Frame] = []
     stored: list[NDArray[Any]] = []
     for file in series.files:
-        data = read_dataset(file, pixels=True)
-        own = frames_of(data, file)
+        own, pixels = _read_file(file)
         frames += own
-        stored += list(_looked_up(stored_pixels(data, file), data, file))
+        stored += list(pixels)
     order, affine, notes = _ordered(frames, _where(path, series))
     voxels = np.empty((*reversed(frames[0].size), len(order)), dtype=np.float32)
     for k, index in enumerate(order):
@@ -94,10 +93,32 @@ def grid_of_series(path: Path) -> tuple[tuple[int, int, int], Affine]:
         VolumeError: As ``read_series``, but for the pixels.
     """
     series = series_at(path)
-    frames = [frame for file in series.files for frame in frames_of(read_dataset(file, pixels=False), file)]
+    frames = [frame for file in series.files for frame in _read_places(file)]
     order, affine, _ = _ordered(frames, _where(path, series))
     rows, columns = frames[0].size
     return (columns, rows, len(order)), affine
+
+
+def _read_file(file: Path) -> tuple[list[Frame], NDArray[Any]]:
+    """The frames of a file, and their stored numbers."""
+    try:
+        data = read_dataset(file, pixels=True)
+        return frames_of(data, file), _looked_up(stored_pixels(data, file), data, file)
+    except (VolumeError, MemoryError):
+        raise
+    except Exception as error:  # a broken element raises what it likes, wherever it is looked at first
+        raise VolumeError(
+            f"{file} must be a readable DICOM slice, got: {type(error).__name__}. Export or copy it again."
+        ) from error
+
+
+def _read_places(file: Path) -> list[Frame]:
+    try:
+        return frames_of(read_dataset(file, pixels=False), file)
+    except (VolumeError, MemoryError):
+        raise
+    except Exception as error:
+        raise VolumeError(f"{file} must have a readable header, got: {type(error).__name__}. Export it again.") from error
 
 
 def _where(path: Path, series: Series) -> str:

@@ -6,6 +6,7 @@ import stat
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pydicom
@@ -56,7 +57,11 @@ def read_dataset(path: Path, *, pixels: bool) -> FileDataset:
         if not stat.S_ISREG(path.stat().st_mode):
             raise VolumeError(f"{path} must be a regular file, got a pipe, device or folder.")
         _require_small(path)
-        found = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True)
+        with path.open("rb") as stream:
+            found = pydicom.dcmread(
+                cast("BinaryIO", _Within(stream, path.stat().st_size)), stop_before_pixels=not pixels, force=True
+            )
+        found.filename = str(path)
         if not len(found):
             raise VolumeError(
                 f"{path} must be a DICOM file, got {path.stat().st_size} bytes without one element. Export it again."
@@ -70,6 +75,20 @@ def read_dataset(path: Path, *, pixels: bool) -> FileDataset:
     except Exception as error:  # pydicom lets through whatever a broken file provokes
         raise VolumeError(f"{path} must be a complete DICOM file, got: {_reason(error)}. Export it again.") from error
     return found
+
+
+class _Within:
+    """A file of which nobody reads more than there is, whatever length an element claims: memory would be taken for it."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self.stream, self.size = stream, size
+
+    def read(self, n_bytes: int = -1) -> bytes:
+        left = max(0, self.size - self.stream.tell())
+        return self.stream.read(left if n_bytes < 0 else min(n_bytes, left))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
 
 def _require_small(path: Path) -> None:

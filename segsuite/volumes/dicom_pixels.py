@@ -10,8 +10,9 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 from numpy.typing import NDArray
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import UID, ExplicitVRBigEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from segsuite.errors import VolumeError
 from segsuite.volumes.dicom_headers import text
@@ -24,6 +25,9 @@ DESCRIPTION = (
 )  # fmt: skip
 MOST_COMPRESSION = 1000
 """Bytes of a picture per byte that it takes in the file; beyond, only small pictures are believed."""
+ALLOWED_AFTER = (b"\xfc\xff\xfc\xff", b"\xff\xfc\xff\xfc", b"\xfa\xff\xfa\xff", b"\xff\xfa\xff\xfa")
+"""Padding and signatures, in either byte order, may follow the pixels."""
+UNDEFINED_LENGTH = 0xFFFFFFFF
 BELIEVED_BYTES = 64_000_000
 
 
@@ -70,12 +74,14 @@ def stored_pixels(data: FileDataset, path: Path) -> NDArray[Any]:
         raise VolumeError(
             f"{path} must hold pixels as whole numbers (PixelData), got none. It may be truncated: export it again."
         )
-    allocated, signed = _whole(data, "BitsAllocated", path, 16), _whole(data, "PixelRepresentation", path, 0)
+    _require_end(data, path)
+    allocated, signed = _whole(data, "BitsAllocated", path, 0), _whole(data, "PixelRepresentation", path, -1)
     stored = _whole(data, "BitsStored", path, allocated)
     high = _whole(data, "HighBit", path, stored - 1)
     if allocated not in (8, 16, 32) or not 1 <= stored <= high + 1 <= allocated or signed not in (0, 1):
         raise VolumeError(
-            f"{path} must store 8, 16 or 32 bits per pixel, got {allocated} bits of which {stored} up to bit {high} are used."
+            f"{path} must store whole numbers of 8, 16 or 32 bits, with or without sign, got {allocated} bits, {stored} of them "
+            f"used up to bit {high}, PixelRepresentation {signed if signed >= 0 else 'absent'}. Export it again."
         )
     syntax = UID(text(data.file_meta, "TransferSyntaxUID") or pydicom.uid.ImplicitVRLittleEndian)
     content = data.PixelData
@@ -92,6 +98,22 @@ def stored_pixels(data: FileDataset, path: Path) -> NDArray[Any]:
         )
     raw = np.frombuffer(content[:n_bytes], dtype=np.dtype(f"{order}u{allocated // 8}")).reshape(shape)
     return _meant(raw, stored, high, signed=bool(signed))
+
+
+def _require_end(data: FileDataset, path: Path) -> None:
+    """Check that the file ends with its pixels; bytes that were put in or left away before shift them."""
+    pixels = data.get_item("PixelData")
+    if not isinstance(pixels, RawDataElement) or pixels.length == UNDEFINED_LENGTH or not path.is_file():
+        return
+    if text(data.file_meta, "TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        return
+    end = pixels.value_tell + pixels.length
+    with path.open("rb") as stream:
+        stream.seek(end)
+        after = stream.read(4)
+    if after and after not in ALLOWED_AFTER:
+        n_bytes = path.stat().st_size - end
+        raise VolumeError(f"{path} must end with its pixels, got {n_bytes} more bytes. It is damaged: export or copy it again.")
 
 
 def _meant(raw: NDArray[Any], stored: int, high: int, *, signed: bool) -> NDArray[Any]:
@@ -113,10 +135,30 @@ def _decompressed(data: FileDataset, path: Path, shape: tuple[int, int, int], pi
         raise VolumeError(
             f"{path} must hold {' x '.join(map(str, shape))} pixels, got {len(data.PixelData):,} bytes, too few for so many."
         )
+    try:
+        bare = _bare(data, several=shape[0] > 1, pixel_bytes=pixel_bytes)
+        with tempfile.TemporaryDirectory(prefix="segsuite_pixels_") as folder:
+            bare.save_as(Path(folder) / "pixels.dcm", enforce_file_format=True)
+            reader = sitk.ImageFileReader()
+            reader.SetImageIO("GDCMImageIO")
+            reader.SetFileName(str(Path(folder) / "pixels.dcm"))
+            found = sitk.GetArrayFromImage(reader.Execute())
+    except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, OSError, NotImplementedError) as error:
+        syntax = UID(text(data.file_meta, "TransferSyntaxUID")).name
+        raise VolumeError(
+            f"{path} must hold pixels that can be decompressed ({syntax}), got some that cannot. It is truncated or damaged, "
+            "or of a rare kind: export it again, uncompressed."
+        ) from error
+    if found.size != int(np.prod(shape)):
+        raise VolumeError(f"{path} must hold {' x '.join(map(str, shape))} pixels, got {found.shape} when decompressed.")
+    return found.reshape(shape)
+
+
+def _bare(data: FileDataset, *, several: bool, pixel_bytes: int) -> FileDataset:
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = data.file_meta.TransferSyntaxUID
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = pydicom.uid.CTImageStorage, UID("2.25.1")
-    if shape[0] > 1:
+    if several:
         meta.MediaStorageSOPClassUID = pydicom.uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage
         if pixel_bytes == 1:
             meta.MediaStorageSOPClassUID = pydicom.uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage
@@ -126,22 +168,7 @@ def _decompressed(data: FileDataset, path: Path, shape: tuple[int, int, int], pi
         if keyword in data:
             setattr(bare, keyword, data[keyword].value)
     bare["PixelData"] = data["PixelData"]
-    try:
-        with tempfile.TemporaryDirectory(prefix="segsuite_pixels_") as folder:
-            bare.save_as(Path(folder) / "pixels.dcm", enforce_file_format=True)
-            reader = sitk.ImageFileReader()
-            reader.SetImageIO("GDCMImageIO")
-            reader.SetFileName(str(Path(folder) / "pixels.dcm"))
-            found = sitk.GetArrayFromImage(reader.Execute())
-    except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, OSError) as error:
-        syntax = UID(data.file_meta.TransferSyntaxUID).name
-        raise VolumeError(
-            f"{path} must hold pixels that can be decompressed ({syntax}), got some that cannot. It is truncated or damaged, "
-            "or of a rare kind: export it again, uncompressed."
-        ) from error
-    if found.size != int(np.prod(shape)):
-        raise VolumeError(f"{path} must hold {' x '.join(map(str, shape))} pixels, got {found.shape} when decompressed.")
-    return found.reshape(shape)
+    return bare
 
 
 def _whole(data: Dataset, keyword: str, path: Path, default: int) -> int:

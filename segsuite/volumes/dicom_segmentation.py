@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from segsuite.errors import OutputError, VolumeError
 from segsuite.files import write_atomically
 from segsuite.shapes import LabelMap
 from segsuite.volumes.dicom import read_series
+from segsuite.volumes.dicom_headers import text
+from segsuite.volumes.dicom_sources import sources_of
 from segsuite.volumes.grid import Grid, back_to_grid
 from segsuite.volumes.orders import reordered
 from segsuite.volumes.volume import Volume
@@ -38,6 +40,7 @@ KEYWORDS = {
 }
 """Our names whose SNOMED CT keyword in DICOM's dictionary is another; of the rest, `liver` is looked up as `Liver`."""
 
+MOST_SEGMENTS = 255
 OWN_SCHEME = "99SEGSUITE"
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -67,19 +70,22 @@ def write_dicom_segmentation(
     *,
     made_by: str,
     series_uid: str | None = None,
-) -> None:
+) -> tuple[str, ...]:
     """Write a label map as a DICOM Segmentation that refers to the series that it was made from; read it back and compare.
 
     Args:
         path: ``.dcm``.
         mask: Label map on the series' grid.
-        series: Folder with the slices.
+        series: Folder with the slices, or one of its files.
         structures: Integer to name; integers without a name are an error, names without a voxel are left out.
         made_by: The model, for the object's algorithm.
         series_uid: Which series of the folder.
 
+    Returns:
+        What was made up because the series lacks it.
+
     Raises:
-        VolumeError: Nothing is drawn, or a label without a name.
+        VolumeError: Nothing is drawn, a label without a name, or a series that lacks what nobody can make up.
         GridError: The mask lies on another grid than the series.
         OutputError: The file cannot be written, or does not read back equal.
     """
@@ -92,35 +98,57 @@ def write_dicom_segmentation(
     unnamed = [value for value in present if value not in structures]
     if unnamed:
         raise VolumeError(f"{mask.path} must have labels of {dict(structures)}, got {unnamed} too. Give the right --labels.")
+    if len(present) > MOST_SEGMENTS:
+        raise VolumeError(
+            f"{mask.path} must have at most {MOST_SEGMENTS} structures for a DICOM segmentation, got {len(present)}."
+        )
     numbered = np.zeros(mask.labels.shape, dtype=np.uint8)
     for number, value in enumerate(present, start=1):
         numbered[mask.labels == value] = number
     described = [_described(number, structures[value], made_by) for number, value in enumerate(present, start=1)]
-    slices = [pydicom.dcmread(file, force=True) for file in stack.files]
-    with warnings.catch_warnings():
-        # the patient's name is as the scanner wrote it; highdicom would like it in parts
-        warnings.filterwarnings("ignore", message=".*unlikely to represent the intended person name.*")
-        built = highdicom.seg.Segmentation(
-            source_images=slices,
-            pixel_array=numbered.transpose(2, 1, 0),
-            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=described,
-            series_instance_uid=highdicom.UID(),
-            series_number=int(slices[0].get("SeriesNumber") or 0) + 1000,
-            sop_instance_uid=highdicom.UID(),
-            instance_number=1,
-            manufacturer="segsuite",
-            manufacturer_model_name="segsuite",
-            software_versions=segsuite.__version__,
-            device_serial_number="0",
-            series_description=f"segsuite {made_by}"[:64],
-            omit_empty_frames=False,
-        )
+    files, order, notes = sources_of(stack)
+    built = _built(files, numbered.transpose(2, 1, 0)[order], described, made_by)
     write_atomically(path, partial(_save, built))
     again, names = read_dicom_segmentation(path)
     expected = {number: structures[value] for number, value in enumerate(present, start=1)}
     if names != expected or not np.array_equal(back_to_grid(again.labels, again.grid, grid), numbered):
         raise OutputError(f"{path} must read back as written, got {names} instead of {expected}, or other voxels.")
+    return notes
+
+
+def _built(
+    files: Sequence[pydicom.Dataset],
+    pixels: NDArray[np.uint8],
+    described: Sequence[highdicom.seg.SegmentDescription],
+    made_by: str,
+) -> highdicom.seg.Segmentation:
+    number = text(files[0], "SeriesNumber")
+    with warnings.catch_warnings():
+        # values are as the scanner, or an anonymiser, wrote them; highdicom and pydicom would like some of them otherwise
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            return highdicom.seg.Segmentation(
+                source_images=files,
+                pixel_array=pixels,
+                segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+                segment_descriptions=described,
+                series_instance_uid=highdicom.UID(),
+                series_number=(int(number) if number.isdigit() else 0) % 1_000_000 + 1000,
+                sop_instance_uid=highdicom.UID(),
+                instance_number=1,
+                manufacturer="segsuite",
+                manufacturer_model_name="segsuite",
+                software_versions=segsuite.__version__,
+                device_serial_number="0",
+                series_description=f"segsuite {made_by}"[:64],
+                omit_empty_frames=False,
+            )
+        except (ValueError, TypeError, AttributeError, KeyError, IndexError, NotImplementedError, RuntimeError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise VolumeError(
+                f"{files[0].filename} must say what a DICOM segmentation repeats of its series, got: {reason}. Use the original "
+                "series, or keep the mask as NIfTI."
+            ) from error
 
 
 def read_dicom_segmentation(path: Path) -> tuple[Volume, dict[int, str]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from segsuite.errors import GridError, VolumeError
 from segsuite.shapes import Affine, Image
 from segsuite.volumes.dicom_files import is_dicom
-from segsuite.volumes.formats.endings import image_ending, is_image
+from segsuite.volumes.formats.endings import NIFTI_ENDINGS, image_ending, is_image
 from segsuite.volumes.formats.opening import described
 from segsuite.volumes.grid import Grid
 from segsuite.volumes.label_values import whole_labels
@@ -21,6 +21,7 @@ from segsuite.volumes.segments import Segment, join_layers, segments_of
 from segsuite.volumes.volume import Volume
 
 __all__ = [
+    "NIFTI_ENDINGS",
     "holds_fractions",
     "image_ending",
     "is_image",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from segsuite.data.importing.found import ImportFinding
 from segsuite.errors import InputError, ManifestError
+from segsuite.volumes.dicom_series import FolderOfSeries, look_into
 from segsuite.volumes.reading import image_ending, is_image, stored_shape
 
 __all__ = ["MADE_MARK", "Tree", "axes_of", "list_tree", "matches", "without_four_dimensional"]
@@ -93,15 +94,23 @@ def _look(root: Path, walk: _Walk, wanted: Callable[[str], bool]) -> None:
             continue
         chains[here] = (*above, real)
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in PASSED_OVER)
-        if here != str(root) and any(name.lower().endswith((".dcm", ".ima")) for name in files):
-            if wanted(relative := Path(here).relative_to(root).as_posix()):
-                walk.paths.append(relative)
-            files = [name for name in files if image_ending(Path(name))]
+        content = look_into(Path(here))
+        series = _series_of(Path(here), content, root)
+        walk.paths += [relative for relative in series if wanted(relative)]
+        walk.others += Counter({kind: count for kind, count in content.left_out.items() if count})
+        files = [name for name in files if str(Path(here) / name) not in content.files]
         for path in (Path(here) / name for name in files if not name.startswith(".")):
             if not is_image(path):
                 walk.others["".join(path.suffixes[-1:]).lower() or "no ending"] += 1
             elif wanted(relative := path.relative_to(root).as_posix()):
                 walk.paths.append(relative)
+
+
+def _series_of(folder: Path, content: FolderOfSeries, root: Path) -> list[str]:
+    """Of a folder's only series the folder, of several one file each; survey pictures are none."""
+    scans = [one for one in content.series if not one.localiser]
+    alone = len(scans) == 1 and folder != root
+    return [(folder if alone else one.files[0]).relative_to(root).as_posix() for one in scans]
 
 
 def _findings(root: Path, walk: _Walk) -> Iterable[ImportFinding]:

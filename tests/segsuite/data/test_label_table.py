@@ -37,6 +37,12 @@ def test_every_common_form_says_the_same(tmp_path: Path, name: str, text: str) -
         ("t.tsv", "index\tname\n1\tPZ\n2\tPZ\n", "got `PZ` in several rows"),
         ("t.json", '{"1": "PZ", "2": "PZ"}', r"its own name, got \['PZ'\] twice"),
         ("t.json", "{", "must be JSON"),
+        ("t.tsv", "index\tname\n1_2\tPZ\n", "must give `PZ` a whole number from 0 to 65535, got `1_2`"),
+        ("t.tsv", "index\tname\n-1\tPZ\n", "got `-1`"),
+        ("t.tsv", "index\tname\n70000\tPZ\n", "got `70000`"),
+        ("t.tsv", "index\tname\n\tPZ\n", "must give `PZ` a whole number"),
+        ("t.tsv", "index\tname\n2\t\n", "must name the structure 2, got no name"),
+        ("t.json", '{"whole": [1, 2]}', r"must give `whole` a whole number from 0 to 65535, got `\[1, 2\]`"),
         ("t.json", '{"PZ": 1, "TZ": 1}', "its own integer"),
     ],
 )

@@ -84,8 +84,7 @@ def test_an_unbroken_training_sees_every_number_once(tmp_path: Path) -> None:
     assert found["judged"] == 2
 
 
-@pytest.mark.parametrize("workers", [0, 1, 2])
-@pytest.mark.parametrize("step", [5, 9])
+@pytest.mark.parametrize(("workers", "step"), [(2, 5), *(pytest.param(n, 9, marks=pytest.mark.slow) for n in range(3))])
 def test_a_killed_training_goes_on_with_the_patches_that_were_next(workers: int, step: int, tmp_path: Path) -> None:
     """With loader processes it saw the patches of the first epoch again."""
 
@@ -98,8 +97,10 @@ def test_a_killed_training_goes_on_with_the_patches_that_were_next(workers: int,
     assert trained(tmp_path, workers=workers)["seen"].ravel().tolist() == list(range(N_STEPS * BATCH))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("place", [("step", 0), ("step", 2), ("step", 3), ("step", 6), ("validation", 8)])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize(
+    "place", [("step", 0), ("validation", 8), *(pytest.param(("step", n), marks=pytest.mark.slow) for n in (2, 3, 6))]
+)
 def test_sigterm_loses_no_step_and_is_an_interrupt(workers: int, place: tuple[str, int], tmp_path: Path) -> None:
     """Also before the first checkpoint, in the last step of an epoch, and while whole cases are validated."""
     steps: list[int] = []

@@ -96,7 +96,7 @@ def test_an_archive_is_a_folder_of_its_name(archive: Path, tmp_path: Path) -> No
             assert [(case.case_id, case.output) for case in cases] == [
                 ("study/ser", "study/ser.nii.gz"), ("study/x/b", "study/x/b.nii.gz"),
             ]  # fmt: skip
-            assert cases[0].place == archive / "ser"
+            assert cases[0].place == archive.resolve() / "ser"
             assert left_out["file ending in .doc"] == 1
             assert (read_volume(cases[0].images[0]).array[0] == expected_volume()).all()
             found.append([(case.case_id, case.source, hash_of_file(case.images[0])) for case in cases])

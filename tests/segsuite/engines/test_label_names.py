@@ -4,11 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
 
 from segsuite.engines.label_names import match_labels, with_structures
 from segsuite.engines.pairing import find_pairs
 from segsuite.engines.pairs import NO_STRUCTURE, Pair, Pairing
+from segsuite.errors import ManifestError
 
 
 def test_names_count_before_numbers() -> None:
@@ -90,3 +92,31 @@ def test_many_pairs_share_one_mapping() -> None:
     pairs = [Pair(f"c{n}", f"c{n}", Path("r.nii"), Path("p.nii")) for n in range(3)]
     mapped = with_structures(Pairing(pairs, {1: "a", 2: "b"}, None, {1: "b", 2: "a"})).pairs
     assert len({id(pair.predicted_mapping) for pair in mapped}) == 1
+
+
+def test_references_that_show_nothing_need_names(tmp_path: Path, write_nifti: Callable[..., Path]) -> None:
+    for side in ("p", "r"):
+        write_nifti(tmp_path / side / "a.nii.gz", np.zeros((2, 2, 2), dtype=np.uint8))
+    with pytest.raises(ManifestError, match="got 1 masks that hold nothing but 0. Name them with --labels"):
+        with_structures(find_pairs(tmp_path / "p", tmp_path / "r"))
+    assert with_structures(find_pairs(tmp_path / "p", tmp_path / "r"), {1: "lesion"}).structures == {1: "lesion"}
+    (tmp_path / "p" / "labels.tsv").write_text("index\tname\n1\tlesion\n")
+    assert with_structures(find_pairs(tmp_path / "p", tmp_path / "r")).structures == {1: "lesion"}
+
+
+def test_numbers_mean_nothing_where_references_have_a_file_per_structure(
+    tmp_path: Path, write_nifti: Callable[..., Path]
+) -> None:
+    mask = np.ones((2, 2, 2), dtype=np.uint8)
+    for case in ("s1", "s2"):
+        for name in ("liver", "spleen"):
+            write_nifti(tmp_path / "r" / case / f"{name}.nii.gz", mask)
+        write_nifti(tmp_path / "p" / f"{case}.nii.gz", mask)
+    pairing = find_pairs(tmp_path / "p", tmp_path / "r")
+    found = with_structures(pairing).pairs[0]
+    assert found.predicted is None
+    assert "must name its labels, because" in found.reason
+    assert with_structures(pairing, {1: "spleen", 2: "liver"}).pairs[0].predicted is not None
+    (tmp_path / "p" / "labels.tsv").write_text("index\tname\n1\tspleen\n2\tliver\n")
+    found = with_structures(find_pairs(tmp_path / "p", tmp_path / "r")).pairs[0]
+    assert dict(found.predicted_mapping) == {1: 2, 2: 1}

@@ -61,9 +61,10 @@ def test_structures_of_a_folder_per_case(tmp_path: Path, write_nifti: Write) -> 
 
 def test_volumes_beside_references_are_said(tmp_path: Path, write_nifti: Write) -> None:
     write_nifti(tmp_path / "a.nii.gz", ONE)
-    write_nifti(tmp_path / "a_probability_1.nii.gz", ONE.astype(np.float32))
+    write_nifti(tmp_path / "a_map_final.nii.gz", ONE.astype(np.float32))
+    write_nifti(tmp_path / "a_probability_1.nii.gz", ONE / np.float32(3))
     found = find_references(tmp_path, data_root=None, fold=None)
-    assert len(found.cases) == 1
+    assert [reference.pair.case_id for reference in found.cases] == ["a", "a_map_final"], "whole numbers are labels"
     assert found.notes == ("a_probability_1.nii.gz belong to masks beside them and are no references",)
 
 

@@ -64,7 +64,7 @@ def test_a_structure_s_file_may_hold_any_value_but_one_only(tmp_path: Path, writ
     drawn = MASK == 1
     path = write_nifti(tmp_path / "liver.nii", drawn.astype(np.uint8) * 255)
     np.testing.assert_array_equal(read_part(path, 300, (GRID, path)).labels, drawn * 300)
-    with pytest.raises(VolumeError, match=r"must hold one structure .* got \[1, 2, 3\]"):
+    with pytest.raises(VolumeError, match=r"must hold one structure .*, got values \[1, 2, 3\]"):
         read_part(write_nifti(tmp_path / "all.nii", MASK), 1)
 
 

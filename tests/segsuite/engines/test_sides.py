@@ -9,8 +9,8 @@ from segsuite.engines.sides import mirrored_in_prepared, names_a_side, why_not_m
 
 
 def test_names_that_say_a_side() -> None:
-    told = {name: names_a_side(name) for name in ("left_kidney", "kidney-R", "Hippocampus rh", "liver", "bright", "clear")}
-    assert [name for name, is_sided in told.items() if is_sided] == ["left_kidney", "kidney-R", "Hippocampus rh"]
+    sided = ["left_kidney", "kidney-R", "Hippocampus rh", "LeftKidney", "KidneyL", "right1"]
+    assert [name for name in (*sided, "liver", "bright", "clear", "vertebrae_L1", "l2", "R3") if names_a_side(name)] == sided
 
 
 def test_flips_are_off_where_labels_mirror_each_other_although_their_names_say_nothing() -> None:

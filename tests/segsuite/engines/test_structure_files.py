@@ -60,6 +60,13 @@ def test_masks_of_several_labels_or_of_several_grids_are_cases(tmp_path: Path, w
     assert found(tmp_path / "labels") == found(tmp_path / "grids") == {}
 
 
+def test_a_file_of_several_labels_among_many_does_not_hide_the_layout(tmp_path: Path, write_nifti: Write) -> None:
+    for case in ("s1", "s2"):
+        for name in ("liver", "spleen", "aorta"):
+            write_nifti(tmp_path / case / f"{name}.nii.gz", TWO if (case, name) == ("s1", "aorta") else ONE)
+    assert found(tmp_path)["s1"] == ["aorta", "liver", "spleen"]
+
+
 def test_a_damaged_file_does_not_hide_the_layout(tmp_path: Path, write_nifti: Write) -> None:
     for case in ("s1", "s2"):
         for name in ("liver", "spleen", "aorta"):

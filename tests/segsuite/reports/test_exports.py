@@ -66,3 +66,11 @@ def test_nnunets_shape(tables: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path
     write_exports(tmp_path, summarise(*tables), *tables)
     assert json.loads((tmp_path / "nnunet_summary.json").read_text()) == found
     assert (tmp_path / "summary.tex").is_file()
+
+
+def test_a_pasted_table_says_that_cases_were_in_the_training(tables: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path) -> None:
+    measurements, cases = tables
+    for marks, told in ((["yes", "", "yes"], "2 of 3 cases were in the model's training."), ([""] * 3, "")):
+        write_exports(tmp_path, summarise(measurements, cases), measurements, cases.assign(in_training=marks))
+        texts = [(tmp_path / name).read_text() for name in ("summary.md", "summary.tex")]
+        assert [text.splitlines()[-1].endswith(told) if told else "in the model's" not in text for text in texts] == [True, True]

@@ -104,3 +104,25 @@ class TestReportOfARun:
 def test_nothing_to_report(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="must hold a training, predictions or an evaluation"):
         write_report(tmp_path)
+
+
+def test_an_evaluation_has_a_report_of_its_own_with_its_notes(cohort_folder: Path, tmp_path: Path) -> None:
+    labels = Path(shutil.copytree(cohort_folder / "labels", tmp_path / "p"))
+    (labels / "labels.tsv").write_text("index\tname\n1\tone\n")
+    references = Path(shutil.copytree(cohort_folder / "labels", tmp_path / "r"))
+    (references / "phantom_0000.nii.gz").write_bytes(b"damaged")
+    evaluate(labels, references, tmp_path / "e")
+    text = write_report(tmp_path / "e", images=False).read_text(encoding="utf-8")
+    assert "1 without a usable reference (not counted)" in text
+    assert "Note: the references do not name their labels: they bear the names of the predictions." in text
+    assert "the reference cannot be used: " in text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "part"),
+    [("plan.json", "{", "plan"), ("versions.json", "\x00", "versions"), ("history.csv", "a,b\n1,2\n", "history")],
+)
+def test_a_part_that_was_damaged_is_named(tmp_path: Path, name: str, content: str, part: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(OutputError, match=rf"The {part} of .* must be as segsuite wrote it"):
+        write_report(tmp_path)

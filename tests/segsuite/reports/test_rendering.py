@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
-from segsuite.reports.rendering import metric_title, render
+from segsuite.errors import OutputError
+from segsuite.reports.rendering import metric_title, render, write_page
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,14 @@ def test_what_is_shown_is_escaped_and_numbers_are_short() -> None:
     assert "<b>0.988</b>" in page
     assert "12.3<br>" in page
     assert "- to missed" in page
+
+
+def test_a_page_that_somebody_else_wrote_stays(tmp_path: Path) -> None:
+    page = "<html><head><title>run - segsuite report</title></head></html>"
+    write_page(tmp_path / "a.html", page)
+    write_page(tmp_path / "a.html", page + "again")
+    assert (tmp_path / "a.html").read_text().endswith("again")
+    (tmp_path / "b.html").write_text("<h1>My notes</h1>")
+    with pytest.raises(OutputError, match=r"b.html must be a page of segsuite to be replaced"):
+        write_page(tmp_path / "b.html", page)
+    assert (tmp_path / "b.html").read_text() == "<h1>My notes</h1>"

@@ -84,3 +84,18 @@ def test_a_broken_reference_is_counted_and_leaves_the_mean(folder: Path) -> None
     dice = summary["structures"]["x"]["dice"]
     assert (dice["mean"], dice["n_scored"], dice["n_missed"], dice["n_without_reference"]) == (pytest.approx(0.45), 2, 1, 1)
     assert (summary["n_without_prediction"], summary["n_without_reference"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("cases.csv", b"case,site\na,A\n", "no column `patient_id`"),
+        ("cases.csv", b"\xff\xfe\x01", "utf-8"),
+        ("metrics_per_case.csv", b"", "No columns"),
+        ("metrics_per_case.csv", (HEADER + "a,P1,1,x,dice,much,1,ok\n").encode(), "much"),
+    ],
+)
+def test_tables_that_are_none_are_named(folder: Path, name: str, content: bytes, said: str) -> None:
+    (folder / name).write_bytes(content)
+    with pytest.raises(VolumeError, match=rf"{name} must be a table as `segsuite evaluate` writes it, got: .*{said}"):
+        read_evaluation(folder)

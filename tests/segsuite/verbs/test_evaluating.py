@@ -179,3 +179,28 @@ def test_sites_that_look_like_numbers_stay_text(cohort_folder: Path, tmp_path: P
     (tmp_path / "known.tsv").write_text("case\treason\nphantom_0000\tx\n")
     with pytest.raises(SettingsError, match="--by must name no column that cases.csv has already, got `reason`"):
         evaluate(labels, labels, tmp_path / "e", by=["reason"], attributes=tmp_path / "known.tsv")
+
+
+@pytest.mark.parametrize(
+    ("measures", "said"),
+    [
+        (Measures(tolerances_mm=(float("nan"),)), "--tolerance must be a number from 0 mm, got nan"),
+        (Measures(tolerances_mm=(-1.0,)), "--tolerance must be a number from 0 mm, got -1"),
+        (Measures(size_edges_ml=(0.0,)), "--size must be a number above 0 ml, got 0"),
+        (Measures(least_iou=float("nan")), "--least-iou must be a number above 0 of 1, got nan"),
+    ],
+)
+def test_numbers_that_are_none(cohort_folder: Path, tmp_path: Path, measures: Measures, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        evaluate(cohort_folder / "labels", cohort_folder / "labels", tmp_path / "e", measures=measures)
+    assert not (tmp_path / "e").exists()
+
+
+def test_what_would_do_nothing_is_refused(cohort_folder: Path, tmp_path: Path) -> None:
+    labels = cohort_folder / "labels"
+    with pytest.raises(SettingsError, match="--fold must go with a manifest of references"):
+        evaluate(labels, labels, tmp_path / "e", fold=0)
+    with pytest.raises(SettingsError, match="--data-root must go with a manifest"):
+        evaluate(labels, labels, tmp_path / "e", data_root=tmp_path)
+    with pytest.raises(SettingsError, match="got `site`, but none is known. Give --attributes"):
+        evaluate(labels, labels, tmp_path / "e", by=["site"])

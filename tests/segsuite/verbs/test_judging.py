@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from segsuite.errors import GridError, SettingsError
-from segsuite.verbs.evaluating import evaluate
+from segsuite.errors import GridError, ManifestError, SettingsError
+from segsuite.verbs.evaluating import Measures, evaluate
 from segsuite.verbs.judging import compare, compare_seeds, conventions, draw_overlay, rank
 from segsuite.volumes.reading import read_volume
 from segsuite.volumes.writing import write_mask
@@ -74,3 +74,39 @@ def test_pictures_for_papers(cohort_folder: Path, tmp_path: Path) -> None:
     write_mask(tmp_path / "part.nii.gz", part.array[0].astype("uint8"), like=part)
     with pytest.raises(GridError):
         draw_overlay(image, tmp_path / "part.nii.gz", None, tmp_path / "d.png", dpi=60)
+
+
+def test_evaluations_of_other_definitions_are_not_compared(cohort_folder: Path, tmp_path: Path) -> None:
+    labels, manifest = cohort_folder / "labels", cohort_folder / "manifest.json"
+    options = {
+        "voxels": Measures(),
+        "area": Measures(surface="area"),
+        "tolerance": Measures(tolerances_mm=(3.0,)),
+        "more": Measures(topology=["transition_zone"]),
+    }
+    for name, measures in options.items():
+        evaluate(labels, manifest, tmp_path / name, measures=measures)
+    evaluate(labels, manifest, tmp_path / "fold", fold=0)
+    for name, said in (
+        ("area", "--surface voxels in voxels and area in area"),
+        ("tolerance", "--tolerance 1, 2 in voxels and 3"),
+    ):
+        with pytest.raises(ManifestError, match=said):
+            compare([tmp_path / "voxels", tmp_path / name], metrics=["dice"])
+        with pytest.raises(ManifestError, match=said):
+            rank([tmp_path / "voxels", tmp_path / name], metric="dice")
+    assert compare([tmp_path / "voxels", tmp_path / "more"], metrics=["dice"])
+    with pytest.raises(ManifestError, match=r"of the same cases.*fold lacks phantom_.* and 1 more"):
+        compare([tmp_path / "voxels", tmp_path / "fold"], metrics=["dice"])
+    said_so: list[str] = []
+    compared = compare([tmp_path / "voxels", tmp_path / "fold"], metrics=["dice"], shared=True, tell=said_so.append)
+    assert {comparison.n_cases for _, comparison in compared} == {2}
+    assert said_so[0].startswith("note: only cases that both have are compared: fold lacks")
+    (tmp_path / "more" / "evaluation.json").unlink()
+    compare([tmp_path / "voxels", tmp_path / "more"], metrics=["dice"], tell=said_so.append)
+    assert "more does not say how its numbers are defined" in said_so[-1]
+
+
+def test_what_conventions_adds_belongs_to_the_evaluation(two_runs: list[Path], cohort_folder: Path) -> None:
+    conventions(two_runs[0] / "evaluation", ["monai"])
+    evaluate(two_runs[0] / "predictions", cohort_folder / "manifest.json", two_runs[0] / "evaluation")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,18 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(VolumeError, match="pipe must be a regular file"):
         read_dataset(tmp_path / "pipe", pixels=True)
+
+
+def test_a_length_that_lies_takes_no_memory(tmp_path: Path) -> None:
+    path = save(slice_data(), tmp_path / "a")
+    content = path.read_bytes()
+    at = content.index(b"\xe0\x7f\x10\x00OW")
+    path.write_bytes(content[: at + 8] + (0xFFFFFFF0).to_bytes(4, "little") + content[at + 12 :])
+    tracemalloc.start()
+    read_dataset(path, pixels=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
 
 
 @pytest.mark.parametrize("written", [b"1.0\\abc", b"nan\\1", b"1e400\\1", b"1", b"1\\2\\3"])

@@ -87,8 +87,23 @@ def test_other_than_the_pixels_that_the_file_says_are_refused(n_bytes: int) -> N
         stored_pixels(slice_data(PixelData=bytes(n_bytes)), PATH)
 
 
+def test_bytes_put_in_before_the_end_are_seen(tmp_path: Path) -> None:
+    path = save(slice_data(), tmp_path / "a")
+    content = path.read_bytes()
+    path.write_bytes(content[:-100] + bytes(30) + content[-100:])
+    with pytest.raises(VolumeError, match="must end with its pixels, got 30 more bytes"):
+        stored_pixels(read_dataset(path, pixels=True), path)
+    path.write_bytes(content + b"\xfc\xff\xfc\xffOB\0\0\4\0\0\0pads")
+    np.testing.assert_array_equal(stored_pixels(read_dataset(path, pixels=True), path)[0], pixels_of(0))
+
+
+def test_whether_numbers_have_a_sign_must_be_said() -> None:
+    with pytest.raises(VolumeError, match="PixelRepresentation absent"):
+        stored_pixels(slice_data(PixelRepresentation=None), PATH)
+
+
 def test_what_holds_no_whole_numbers_is_refused() -> None:
     with pytest.raises(VolumeError, match="must hold pixels as whole numbers"):
         stored_pixels(slice_data(PixelData=None), PATH)
-    with pytest.raises(VolumeError, match="8, 16 or 32 bits per pixel, got 1 bits"):
+    with pytest.raises(VolumeError, match="8, 16 or 32 bits, .* got 1 bits"):
         stored_pixels(slice_data(BitsAllocated=1, BitsStored=1, HighBit=0), PATH)

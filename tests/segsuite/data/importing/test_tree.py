@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from segsuite.data.importing.tree import MADE_MARK, axes_of, list_tree, matches, without_four_dimensional
 from segsuite.errors import ManifestError
+from tests.slices import save_series
 
 Touch = Callable[..., Path]
 Write = Callable[..., Path]
@@ -32,6 +33,14 @@ def test_a_link_to_nothing_is_named(tmp_path: Path, touch: Touch) -> None:
 def test_a_folder_of_slices_is_one_image(tmp_path: Path, touch: Touch) -> None:
     touch("P1/t2/1.dcm", "P1/t2/2.dcm", "P1/seg.nii.gz")
     assert list_tree(tmp_path).paths == ("P1/seg.nii.gz", "P1/t2")
+
+
+def test_series_are_found_by_content_each_for_itself(tmp_path: Path) -> None:
+    save_series(tmp_path / "P1/t2", name="IM{}")
+    save_series(tmp_path / "P1/both", name="A{}", series="a")
+    save_series(tmp_path / "P1/both", name="B{}", series="b")
+    save_series(tmp_path / "P1/both", name="L{}", series="l", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    assert list_tree(tmp_path).paths == ("P1/both/A1", "P1/both/B1", "P1/t2")
 
 
 def test_what_is_left_out_is_told_and_idle_patterns_are_refused(tmp_path: Path, touch: Touch) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,14 @@ ORDERS = [np.rint(matrix[:3, :3]).astype(int) for matrix in all_orientations()]
 SOME = sorted(np.random.default_rng(20).choice(48, 3, replace=False).tolist())
 TILT = np.array([[0.9612617, 0.2689484, 0.0603], [-0.2756374, 0.9379, 0.21096], [0.0, -0.2191, 0.9757]])
 """About 16 degrees about two axes; not quite orthogonal, as headers are."""
+HALF_WAY = np.array([[0.70710678, -0.70710678, 0], [0.70710678, 0.70710678, 0], [0, 0, 1]])
+"""45 degrees: neither axis in the plane is nearer to left-right."""
+STRAIGHT = np.eye(3)
 
 
-def axial(shape: Sequence[int], spacing: Sequence[float], *, tilted: bool) -> np.ndarray:
+def axial(spacing: Sequence[float], directions: np.ndarray) -> np.ndarray:
     affine = np.eye(4)
-    affine[:3, :3] = (TILT if tilted else np.eye(3)) @ np.diag(spacing)
+    affine[:3, :3] = directions @ np.diag(spacing)
     affine[:3, 3] = [-31.3, 17.7, -204.1]
     return affine
 
@@ -78,7 +81,7 @@ class Scan:
 
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
-    tilted: bool = False
+    directions: np.ndarray = field(default_factory=lambda: STRAIGHT)
     by_qform: bool = False
 
     @property
@@ -99,7 +102,7 @@ class Scan:
         return mask
 
     def write(self, folder: Path, order: np.ndarray, *, order_of_mask: np.ndarray | None = None) -> tuple[Path, Path]:
-        affine = axial(self.shape, self.spacing, tilted=self.tilted)
+        affine = axial(self.spacing, self.directions)
         folder.mkdir(parents=True, exist_ok=True)
         image = write(folder / "image.nii", self.image, affine, order, by_qform=self.by_qform)
         its_order = order if order_of_mask is None else order_of_mask
@@ -109,8 +112,9 @@ class Scan:
 SCANS = {
     "odd": Scan((19, 21, 13), (1.0, 1.0, 3.0)),
     "even": Scan((18, 22, 14), (0.7, 0.7, 2.2)),
-    "oblique": Scan((19, 20, 13), (0.75, 0.75, 2.5), tilted=True),
-    "by quaternion": Scan((18, 21, 13), (0.6, 0.75, 3.3), tilted=True, by_qform=True),
+    "oblique": Scan((19, 20, 13), (0.75, 0.75, 2.5), TILT),
+    "by quaternion": Scan((18, 21, 13), (0.6, 0.75, 3.3), TILT, by_qform=True),
+    "half way": Scan((18, 21, 13), (0.75, 0.75, 3.0), HALF_WAY, by_qform=True),
 }
 INFERENCE = {"overlap": 0.5, "precision": "float32", "largest_component": [1, 2], "mirror_axes": [0], "patch_size": [16, 16, 8]}
 UNET = {"channels": [4, 8], "kernels": [[3, 3, 3]] * 2, "strides": [[1, 1, 1], [2, 2, 1]], "n_supervised": 1}
@@ -217,11 +221,13 @@ MODELS: dict[str, Callable[[Path], Path]] = {
     "with_new_structures": with_new_structures, "contrast": contrast,
 }  # fmt: skip
 SLOW = pytest.mark.slow
+OF_MODEL = {"volumetric": tuple(SCANS), "by_slices": ("odd",)}
+"""Without ``SEGSUITE_FULL``."""
 MORE = [
     pytest.param(name, kind, marks=SLOW)
     for name in MODELS
     for kind in SCANS
-    if (name, kind) != ("volumetric", "odd") and (FULL or name != "by_slices" or kind == "odd")
+    if (name, kind) != ("volumetric", "odd") and (FULL or kind in OF_MODEL.get(name, ("odd", "even", "oblique")))
 ]
 
 
@@ -300,7 +306,7 @@ def test_the_box_of_a_user_is_of_voxels_as_the_file_stores_them(
     assert [f"{low}:{high}" for low, high in found.report["region"]["box"]] == text.split(",")
 
 
-@pytest.mark.parametrize("kind", ["even", *(pytest.param(kind, marks=SLOW) for kind in ("odd", "oblique", "by quaternion"))])
+@pytest.mark.parametrize("kind", ["even", *(pytest.param(kind, marks=SLOW) for kind in SCANS if kind != "even")])
 def test_training_caches_are_equal_byte_for_byte(kind: str, tmp_path: Path) -> None:
     names = {name: number for number, name in enumerate(NAMES)}
     manifest = Manifest(name="orders", labels=names, channels={"0": "MR"}, training=())

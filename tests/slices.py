@@ -101,3 +101,19 @@ def enhanced_data(n_frames: int = 4, *, slopes: list[float] | None = None, serie
 def expected_volume(n_slices: int = 4) -> np.ndarray:
     """(columns, rows, slices) of ``save_series``."""
     return np.stack([pixels_of(number).T for number in range(n_slices)], axis=-1).astype(np.float32)
+
+
+def save_volume(image: Any, folder: Path) -> Path:
+    """A NIfTI image with axes along the patient's as a series of slices."""
+    values = np.clip(np.rint(image.get_fdata()), 0, 60000).astype("u2")
+    steps, origin = np.diag(image.affine)[:3], image.affine[:3, 3]
+    lps = np.array([-1.0, -1.0, 1.0])
+    for k in range(values.shape[2]):
+        data = slice_data(k, series=str(folder))
+        data.Rows, data.Columns = values.shape[1], values.shape[0]
+        data.PixelSpacing = [float(abs(steps[1])), float(abs(steps[0]))]
+        data.ImagePositionPatient = [float(value) for value in lps * (origin + np.array([0, 0, steps[2] * k]))]
+        data.ImageOrientationPatient = [float(lps[0] * np.sign(steps[0])), 0, 0, 0, float(lps[1] * np.sign(steps[1])), 0]
+        data.PixelData = np.ascontiguousarray(values[:, :, k].T).tobytes()
+        save(data, folder / f"IM{k:04d}")
+    return folder

@@ -10,6 +10,7 @@ from typing import Any
 
 from segsuite.errors import OutputError
 from segsuite.files import write_atomically
+from segsuite.outputs import require_outputs_apart
 
 __all__ = ["write_report_table"]
 
@@ -27,11 +28,12 @@ def write_report_table(folder: Path, out: Path) -> int:
         Number of rows.
 
     Raises:
-        OutputError: No report there.
+        OutputError: No report there, or the table would take the place of one.
     """
     paths = sorted(folder.rglob(f"*{ENDING}"))
     if not paths:
         raise OutputError(f"{folder} must hold case reports (*{ENDING}), got none. Predict with a model of this pipeline.")
+    require_outputs_apart({out: "the table"}, paths)
     write_atomically(out, lambda temporary: _write(folder, paths, temporary))
     return len(paths)
 

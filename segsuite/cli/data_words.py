@@ -140,6 +140,7 @@ def split(
     folds: Annotated[int, typer.Option("--folds", min=2, help="Number of folds.")] = 5,
     by: Annotated[str, typer.Option("--by", help="patient; or site: a fold per site, to leave one out.")] = "patient",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Another file to write to.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other folds that are there.")] = False,
     data_root: DataRoot = None,
     seed: Seed = 0,
     workers: Workers = None,
@@ -163,6 +164,7 @@ def split(
             workers=worker_count(workers),
             out=out,
             by_site=by == "site",
+            overwrite=overwrite,
             on_case=progress.case,
         )
     if as_json:

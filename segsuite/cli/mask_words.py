@@ -45,6 +45,7 @@ def mask(
     labels: Annotated[
         Path | None, typer.Option("--labels", help="Table of their integers; default: labels.tsv beside them.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another manifest that is there.")] = False,
     data_root: DataRoot = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -52,7 +53,7 @@ def mask(
     """Take the masks that a model made as the labels of a manifest's cases: an organ to train within."""
     from segsuite.verbs.data import mask as run_mask
 
-    made = run_mask(manifest, masks, out, data_root=data_root, labels=labels)
+    made = run_mask(manifest, masks, out, data_root=data_root, labels=labels, overwrite=overwrite)
     say(f"{out}: {len(made.cases)} cases, labels {', '.join(made.structures.values())}")
 
 

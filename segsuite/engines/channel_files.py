@@ -33,7 +33,8 @@ class ChannelGroup:
 def group_channels(files: Mapping[str, Path], *, n_channels: int, names: Sequence[str] = ()) -> list[ChannelGroup]:
     """Put files together that are channels of one case.
 
-    A file that holds several channels itself is a case, whatever number its name ends in.
+    A file that holds several channels itself is a case, whatever number its name ends in. For a model of one channel a number is
+    part of the name, unless several names come with the same numbers from 0 on: then the others are channels that it has not.
 
     Args:
         files: Relative path, as the user sees it, to file.
@@ -43,15 +44,37 @@ def group_channels(files: Mapping[str, Path], *, n_channels: int, names: Sequenc
     Returns:
         One group per case, in order of the files.
     """
+    if n_channels == 1:
+        return _single(files)
     groups: dict[str, dict[int, Path]] = {}
     for relative, path in files.items():
-        match = NUMBER.search(relative) if n_channels > 1 else None
+        match = NUMBER.search(relative)
         if match is None or channels_in_file(path) > 1:
             groups[relative] = {-1: path}
         else:
             name = relative[: match.start()] + relative[match.end() :]
             groups.setdefault(name, {})[int(match.group(1))] = path
     return [_group(name, parts, n_channels, names) for name, parts in groups.items()]
+
+
+def _single(files: Mapping[str, Path]) -> list[ChannelGroup]:
+    numbers: dict[str, set[int]] = {}
+    for relative in files:
+        if match := NUMBER.search(relative):
+            numbers.setdefault(relative[: match.start()], set()).add(int(match.group(1)))
+    sets = list(numbers.values())
+    are_channels = len(sets) > 1 and len(sets[0]) > 1 and all(found == set(range(len(sets[0]))) for found in sets)
+    groups = []
+    for relative, path in files.items():
+        match = NUMBER.search(relative)
+        problem = ""
+        if are_channels and match and int(match.group(1)):
+            problem = (
+                f"{path} must be the channel of a model that has one, _0000, got _{match.group(1)} beside a _0000 in each of "
+                f"{len(sets)} cases. Where each file is a case of its own, name the files one by one or in a manifest."
+            )
+        groups.append(ChannelGroup(relative, (path,), problem))
+    return groups
 
 
 def _group(name: str, parts: Mapping[int, Path], n_channels: int, names: Sequence[str]) -> ChannelGroup:

@@ -120,7 +120,8 @@ class Cohort:
         training, held_out = both[: len(self.training)], both[len(self.training) :]
         require_apart(training, held_out)
         if self.record is not None:
-            require_same_content(self.record, {"training": training, "held_out": held_out})
+            meaning = {"labels": self.manifest.labels, "channels": list(self.manifest.channels.values())}
+            require_same_content(self.record, {"training": training, "held_out": held_out}, declared=meaning)
         return training, held_out
 
     def _prepare(self, cases: list[Case], preprocessing: Preprocessing) -> list[PreparedCase]:

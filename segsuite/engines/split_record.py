@@ -11,13 +11,14 @@ from segsuite.data.cache import PreparedCase
 from segsuite.data.manifest import Case, read_manifest
 from segsuite.engines.processes import rank
 from segsuite.errors import ManifestError, OutputError
-from segsuite.files import write_json
+from segsuite.files import hash_of_json, write_json
 from segsuite.shipped import find_manifest, shipped_manifests
 
 __all__ = ["recorded_scans", "require_apart", "require_same_cases", "require_same_content", "require_same_manifest"]
 
 MOST_NAMED = 4
 PARTS = ("training", "held_out", "unlabelled")
+DECLARED = "declared"
 
 
 def require_same_cases(record: Path, training: Sequence[Case], held_out: Sequence[Case]) -> None:
@@ -46,26 +47,37 @@ def require_same_cases(record: Path, training: Sequence[Case], held_out: Sequenc
     _refuse(record, differences)
 
 
-def require_same_content(record: Path, parts: Mapping[str, Sequence[PreparedCase]]) -> None:
+def require_same_content(
+    record: Path, parts: Mapping[str, Sequence[PreparedCase]], *, declared: Mapping[str, Any] | None = None
+) -> None:
     """Check that the cases still hold what they did when the run began; on its first start, write it down.
 
     Args:
         record: The run's ``split.json``.
         parts: ``training``, ``held_out`` or ``unlabelled`` to prepared cases.
+        declared: What the manifest says that labels and channels mean; JSON values.
 
     Raises:
-        OutputError: An image or a mask has changed; the message names the cases.
+        OutputError: An image, a mask or what they mean has changed; the message names the cases.
     """
     before = _read(record)
-    now = {part: {item.case.case_id: item.content for item in items} for part, items in parts.items()}
-    for kind, what in (("image", "image"), ("label", "mask")):
+    if declared and before.get(DECLARED, declared) != declared:
+        raise OutputError(
+            f"{record.parent} must go on with labels and channels that mean what they did, got {declared} where it began with "
+            f"{before[DECLARED]}. Give another --out to train with these, or bring the manifest back as it was."
+        )
+    now: dict[str, dict[str, Any]] = {
+        part: {item.case.case_id: {**item.content, "row": _row(item.case)} for item in items} for part, items in parts.items()
+    }
+    for kind, what in (("image", "image"), ("label", "mask"), ("row", "group, site or `labelled`")):
         changed = {
             name
             for part, contents in now.items()
             for name, content in contents.items()
-            if name in before.get(part, {}) and before[part][name].get(kind) != content.get(kind)
+            if before.get(part, {}).get(name, content).get(kind, content.get(kind)) != content.get(kind)
         }
         _refuse(record, {f"with another {what} than before": changed})
+    now |= {DECLARED: dict(declared)} if declared else {}
     if rank() == 0 and not now.keys() <= before.keys():
         write_json(record, {**before, **now})
 
@@ -103,7 +115,7 @@ def require_same_manifest(record: Path, manifest: str | None, fold: int | None) 
     before = _read(record)
     if not before or manifest is None or not (Path(manifest).is_file() or manifest in shipped_manifests()):
         return
-    known = {case for contents in before.values() for case in contents}
+    known = {case for part in PARTS for case in before.get(part, {})}
     parts = read_manifest(find_manifest(manifest)).split(fold, labelled=False)
     training, held_out = ([case for case in part if case.label is not None or case.case_id in known] for part in parts)
     require_same_cases(record, [case for case in training if case.case_id not in before.get("unlabelled", {})], held_out)
@@ -123,9 +135,14 @@ def recorded_scans(record: Path) -> tuple[list[str], list[dict[str, Any]]]:
     return [content["image"] for content in known], [content["profile"] for content in known if "profile" in content]
 
 
+def _row(case: Case) -> str:
+    """What a case counts as."""
+    return hash_of_json([case.group, case.site, case.labelled])
+
+
 def _read(record: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    return {part: found[part] for part in PARTS if part in found}
+    return {part: found[part] for part in (*PARTS, DECLARED) if part in found}
 
 
 def _refuse(record: Path, differences: Mapping[str, set[str]]) -> None:

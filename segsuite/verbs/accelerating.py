@@ -33,6 +33,7 @@ from segsuite.engines.quantisation import example_windows, quantise_onnx
 from segsuite.errors import ManifestError, ModelError, SettingsError
 from segsuite.extras import require_extra
 from segsuite.files import hash_of_file, make_folder, write_json
+from segsuite.outputs import require_outputs_apart
 from segsuite.shapes import Image
 from segsuite.verbs.evaluating import evaluate
 from segsuite.verbs.predicting import open_predictor, predict
@@ -183,6 +184,7 @@ def export(model: Path, out: Path, *, file_format: str = "onnx") -> Path:
     Raises:
         SettingsError: Another format, an ensemble, or an extra that is not installed.
         ModelError: A network that cannot be exported.
+        OutputError: The model itself would be written over.
     """
     if file_format not in FORMATS:
         raise SettingsError(f"--format must be one of {sorted(FORMATS)}, got `{file_format}`.")
@@ -191,6 +193,8 @@ def export(model: Path, out: Path, *, file_format: str = "onnx") -> Path:
         raise SettingsError(
             f"{folder.path} must be one model, got an ensemble. Export its members: {', '.join(map(str, folder.members))}."
         )
+    files = [FORMATS[file_format], DESCRIPTION_FILE]
+    require_outputs_apart({out / name: "the exported network" for name in files}, sorted(folder.path.iterdir()))
     predictor = _window_predictor(folder, REFERENCE, None)
     target = make_folder(out) / FORMATS[file_format]
     if file_format == "onnx":

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from segsuite.data.checking import Finding, check_manifest, labels_per_case
 from segsuite.data.label_table import read_label_table
 from segsuite.data.locate import find_data_root
-from segsuite.data.manifest import Manifest, read_manifest, write_manifest
+from segsuite.data.manifest import Case, Manifest, read_manifest, write_manifest
 from segsuite.data.splits import fold_table, split_by_patient, split_by_site
 from segsuite.engines.inputs import find_inputs
-from segsuite.errors import InputError, ManifestError
+from segsuite.errors import InputError, ManifestError, OutputError
 from segsuite.files import make_folder
+from segsuite.outputs import require_outputs_apart
 from segsuite.verbs.importing import import_data
 from segsuite.verbs.masks import relative_to
 
@@ -48,6 +49,7 @@ def split(
     workers: int,
     out: Path | None = None,
     by_site: bool = False,
+    overwrite: bool = False,
     on_case: Callable[[str], None] | None = None,
 ) -> tuple[list[dict[str, int]], bool]:
     """Give every training case a fold and write the manifest back.
@@ -60,10 +62,14 @@ def split(
         workers: Threads that read the labels.
         out: Another file to write to.
         by_site: Make every site a fold instead; ``n_folds`` and ``seed`` do not matter then.
+        overwrite: Whether other folds than these, or another file at ``out``, may be lost.
         on_case: Called with each case id.
 
     Returns:
         One row of counts per fold, and whether the labels could be read for stratification.
+
+    Raises:
+        OutputError: The file has other folds already, or is no manifest.
     """
     manifest = read_manifest(manifest_path)
     try:
@@ -76,11 +82,21 @@ def split(
         cases = split_by_site(manifest.training)
     else:
         cases = split_by_patient(manifest.training, n_folds=n_folds, seed=seed, labels_present=present)
+    if not overwrite:
+        _require_replaceable(out or manifest_path, cases)
     _write_changed(manifest, manifest_path, out or manifest_path, training=cases)
     return fold_table(cases, present), bool(present)
 
 
-def mask(manifest_path: Path, masks: Path, out: Path, *, data_root: Path | None = None, labels: Path | None = None) -> Manifest:
+def mask(
+    manifest_path: Path,
+    masks: Path,
+    out: Path,
+    *,
+    data_root: Path | None = None,
+    labels: Path | None = None,
+    overwrite: bool = False,
+) -> Manifest:
     """A manifest whose labels are masks that a model made of its images: to train within an organ, or to look at.
 
     Args:
@@ -89,14 +105,19 @@ def mask(manifest_path: Path, masks: Path, out: Path, *, data_root: Path | None 
         out: The manifest to write.
         data_root: Where the manifest's paths start.
         labels: Table of the masks' integers; default ``labels.tsv`` beside the masks.
+        overwrite: Whether another manifest at ``out`` may be lost.
 
     Returns:
         The new manifest.
 
     Raises:
         ManifestError: Cases without a mask.
+        OutputError: The old manifest, or another file, would be written over.
     """
     manifest = read_manifest(manifest_path)
+    require_outputs_apart({out: "the new manifest"}, [manifest_path, masks / "labels.tsv", *([labels] if labels else [])])
+    if not overwrite:
+        _require_replaceable(out, manifest.training)
     root = find_data_root(manifest, manifest_path, data_root).resolve()
     made = {
         case.case_id: masks / case.output
@@ -117,6 +138,22 @@ def mask(manifest_path: Path, masks: Path, out: Path, *, data_root: Path | None 
     }
     update = {"labels": {"background": 0, **{name: value for value, name in names.items()}}, "label_mapping": {}}
     return _write_changed(manifest, manifest_path, out, **rows, **update, ignore_label=None)
+
+
+def _require_replaceable(target: Path, cases: Sequence[Case]) -> None:
+    """Check that only a manifest without folds, or with just these, is written over."""
+    if not target.exists():
+        return
+    try:
+        before = {case.case_id: case.fold for case in read_manifest(target).training}
+    except InputError as error:
+        raise OutputError(f"{target} is no manifest, and would be lost. Choose another --out.") from error
+    lost = [case.case_id for case in cases if before.get(case.case_id) not in (None, case.fold)]
+    if lost or set(before) - {case.case_id for case in cases}:
+        raise OutputError(
+            f"{target} has folds already, and {len(lost)} of {len(before)} cases would get another one. Models trained on them "
+            "could not be scored any more. Choose another --out, or give --overwrite to replace them."
+        )
 
 
 def _write_changed(manifest: Manifest, source: Path, target: Path, **update: Any) -> Manifest:

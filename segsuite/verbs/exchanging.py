@@ -11,12 +11,12 @@ from segsuite.data.label_table import read_label_table
 from segsuite.engines.inputs import SearchOptions, search_inputs
 from segsuite.errors import InputError, VolumeError
 from segsuite.files import make_folder, write_text
+from segsuite.outputs import require_outputs_apart
 from segsuite.volumes.archives import WorkFolder
 from segsuite.volumes.dicom_segmentation import read_dicom_segmentation, write_dicom_segmentation
 from segsuite.volumes.finding import SeriesChoice
-from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.mask_files import list_masks
-from segsuite.volumes.reading import read_labels
+from segsuite.volumes.reading import image_ending, read_labels
 from segsuite.volumes.writing import write_mask
 
 __all__ = ["export_masks", "import_segmentation"]
@@ -49,9 +49,11 @@ def export_masks(
     Raises:
         FileNotFoundError: Nothing is there.
         VolumeError: A folder without masks; or, of a single mask, what is wrong with it.
+        OutputError: A segmentation would be written over what is read, or into a series.
     """
     structures = read_label_table(labels)
     if masks.is_file():
+        require_outputs_apart({out: "the segmentation"}, [masks, series, labels])
         notes = write_dicom_segmentation(out, read_labels(masks), series, structures, made_by=made_by, series_uid=series_uid)
         on_file(out.name, _done(notes))
         return {}
@@ -62,8 +64,11 @@ def export_masks(
     with WorkFolder(out) as work:
         where = SearchOptions(SeriesChoice(series_uid), out, work)
         known = {_stem(case.output): case.images[0] for case in search_inputs([series], n_channels=1, where=where).cases}
-        for path in found:
-            name, said = _stem(path.relative_to(masks).as_posix()), ""
+        named = {path: _stem(path.relative_to(masks).as_posix()) for path in found}
+        outputs = {out / f"{name}.dcm": f"of {name}" for name in named.values()}
+        require_outputs_apart(outputs, [*found, labels, *known.values()], inside=out)
+        for path, name in named.items():
+            said = ""
             try:
                 place = _place(name, known, series)
                 make_folder((out / name).parent)
@@ -81,7 +86,7 @@ def _place(name: str, known: Mapping[str, Path], series: Path) -> Path:
 
 
 def _stem(name: str) -> str:
-    return without_ending(name)
+    return name.removesuffix(image_ending(Path(name)))
 
 
 def _done(notes: Sequence[str]) -> str:
@@ -100,10 +105,13 @@ def import_segmentation(segmentation: Path, out: Path) -> dict[int, str]:
 
     Raises:
         VolumeError: No DICOM segmentation.
+        OutputError: The mask would be written over it.
     """
+    names_file = out.with_name(f"{out.name.removesuffix(image_ending(out))}_labels.tsv")
+    require_outputs_apart({out: "the mask", names_file: "names of the labels"}, [segmentation])
     volume, names = read_dicom_segmentation(segmentation)
     make_folder(out.parent)
     write_mask(out, np.ascontiguousarray(volume.labels), like=volume)
     table = "".join(f"{number}\t{name}\n" for number, name in names.items())
-    write_text(out.with_name(f"{without_ending(out.name)}_labels.tsv"), f"index\tname\n0\tbackground\n{table}")
+    write_text(names_file, f"index\tname\n0\tbackground\n{table}")
     return names

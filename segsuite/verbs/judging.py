@@ -12,6 +12,7 @@ from segsuite.data.label_table import read_label_table
 from segsuite.engines.evaluation_record import read_definition, sign
 from segsuite.errors import SettingsError
 from segsuite.files import make_folder, write_atomically, write_text
+from segsuite.outputs import require_outputs_apart
 from segsuite.reports.comparability import Evaluated, require_comparable
 from segsuite.reports.comparison import Comparison, compare_evaluations
 from segsuite.reports.conventions import CONVENTIONS_FILE, Difference, differences, means_under
@@ -184,13 +185,15 @@ def draw_overlay(image: Path, mask: Path | None, reference: Path | None, out: Pa
     Raises:
         SettingsError: Another ending.
         GridError: A mask on another grid.
+        OutputError: What is shown would be written over.
     """
     kind = out.suffix.lower().removeprefix(".")
     if kind not in PICTURES:
         raise SettingsError(f"--out must end with one of {', '.join(f'.{name}' for name in PICTURES)}, got `{out.name}`.")
-    for path in (mask, reference):
-        if path is not None:
-            order_onto(read_grid(path), read_grid(image), names=(str(image), str(path)))
+    drawn = [path for path in (mask, reference) if path is not None]
+    require_outputs_apart({out: "the picture"}, [image, *drawn])
+    for path in drawn:
+        order_onto(read_grid(path), read_grid(image), names=(str(image), str(path)))
     figure = overlay_figure(image, mask, reference)
     make_folder(out.resolve().parent)
     write_atomically(out, lambda temporary: figure.savefig(temporary, format=kind, dpi=dpi))
@@ -212,9 +215,11 @@ def write_viewer(image: Path, masks: Sequence[Path], out: Path, *, labels: Path 
     Raises:
         SettingsError: Another ending.
         GridError: A mask on another grid.
+        OutputError: What is shown would be written over.
     """
     if out.suffix.lower() not in (".html", ".htm"):
         raise SettingsError(f"--out must end with .html, got `{out.name}`.")
+    require_outputs_apart({out: "the page"}, [image, *masks, *([labels] if labels else [])])
     names = {} if labels is None else read_label_table(labels)
     make_folder(out.resolve().parent)
     case = LayeredCase(image.name, image, [(f"{mask.parent.name}/{mask.name}", mask) for mask in masks])

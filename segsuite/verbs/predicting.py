@@ -11,6 +11,7 @@ from typing import Any
 from segsuite.engines.first_look import FirstLook
 from segsuite.engines.inputs import InputCase, SearchOptions, search_inputs, take_shard, with_attributes
 from segsuite.engines.isolation import predict_isolated
+from segsuite.engines.ledger import has_ledger
 from segsuite.engines.model_folder import ModelFolder, descriptions_in, read_model_folder
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_model, predict_cases
 from segsuite.engines.ray_options import RayOptions
@@ -107,7 +108,7 @@ def predict(
         if not cases:
             return Outcome(0, 0, {})
         on_start(len(cases))
-        _write_labels(folder.labels, out)
+        _write_labels(folder.labels, out, overwrite=overwrite)
         options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force, save_regions)
         load = partial(opened, folder.path)
         how: dict[str, Any] = {"stop": stop, "on_case": on_case}
@@ -135,9 +136,15 @@ def _require_regions(folder: ModelFolder, *, save_regions: bool) -> None:
         )
 
 
-def _write_labels(labels: Mapping[str, int], out: Path) -> None:
-    table = "".join(f"{value}\t{name}\n" for name, value in labels.items())
-    write_text(make_folder(out) / LABELS_FILE, f"index\tname\n{table}")
+def _write_labels(labels: Mapping[str, int], out: Path, *, overwrite: bool) -> None:
+    """The table beside the masks; one that is there already is replaced where a ledger says that the folder is ours."""
+    text = "index\tname\n" + "".join(f"{value}\t{name}\n" for name, value in labels.items())
+    path = make_folder(out) / LABELS_FILE
+    if path.exists() and not overwrite and not has_ledger(out) and path.read_bytes() != text.encode():
+        raise OutputError(
+            f"{path} is there already and no prediction wrote it. Choose another --out, or give --overwrite to replace it."
+        )
+    write_text(path, text)
 
 
 def _require_apart(chosen: Sequence[InputCase], cases: Sequence[InputCase], tables: Sequence[Path], out: Path) -> None:

@@ -27,6 +27,8 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 WORK_PREFIX = ".segsuite-unpacked-"
 LOCK_FILE = ".lock"
 _CHUNK_BYTES = 2**20
+MOST_NAME_BYTES = 2**20
+_PLAIN_TYPES = (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE)
 _BROKEN = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError, KeyError,
 )  # fmt: skip
@@ -220,8 +222,19 @@ def _opened(archive: Path) -> Iterator[Iterator[tuple[str, int, _Opener]]]:
         with zipfile.ZipFile(archive) as packed:
             yield _zip_members(archive, packed)
     else:
-        with tarfile.open(archive, "r:*") as bundle:
+        with tarfile.open(archive, "r:*", tarinfo=_ModestInfo) as bundle:
             yield _tar_members(archive, bundle)
+
+
+class _ModestInfo(tarfile.TarInfo):
+    """A member whose long names and attributes are of a size that names have: the module reads them as a whole."""
+
+    def _proc_member(self, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type not in _PLAIN_TYPES and self.size > MOST_NAME_BYTES:
+            raise VolumeError(
+                f"{Path(str(tarfile_.name))} must have names that people write, got one of {self.size:,} bytes. Do not trust it."
+            )
+        return super()._proc_member(tarfile_)  # type: ignore[misc]
 
 
 def _zip_members(archive: Path, packed: zipfile.ZipFile) -> Iterator[tuple[str, int, _Opener]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PREAMBLE_BYTES", "DicomFile", "candidates", "holds_dicom", "is_dicom"]
+__all__ = ["PREAMBLE_BYTES", "DicomFile", "candidates", "holds_dicom", "is_dicom", "says_dicom"]
 
 ENDINGS = (".dcm", ".ima", ".dicom")
 PREAMBLE_BYTES = 128
@@ -44,27 +44,50 @@ class DicomFile:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file's first bytes, or its ending, say DICOM. Anything but a regular file is none and is not opened.
+    """Whether a file is DICOM by its first bytes or its ending. Anything but a regular file is none and is not opened.
 
     Args:
         path: Any path.
 
     Returns:
-        True for a file that begins like DICOM, and for one that ends in ``.dcm``, ``.ima`` or ``.dicom``.
+        True for a file that says so, and for one that begins like a data set without preamble: reading tells whether it is one.
     """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return False
-        if path.suffix.lower() in ENDINGS:
-            return True
-        with path.open("rb") as stream:
-            start = stream.read(PREAMBLE_BYTES + 4)
-    except OSError:
-        return False
-    if start[PREAMBLE_BYTES:] == b"DICM":
+    if says_dicom(path):
         return True
+    start = _start(path)
     # without preamble: a group's first elements, with an explicit type or with a short length in its place
     return start[:2] in _FIRST_GROUPS and len(start) > 16 and _begins_like_a_data_set(start)
+
+
+def says_dicom(path: Path) -> bool:
+    """Whether a file itself says that it is DICOM: one that then cannot be read is damaged.
+
+    Args:
+        path: Any path.
+
+    Returns:
+        True for regular files with DICOM's preamble, and for those that end in ``.dcm``, ``.ima`` or ``.dicom``.
+    """
+    if path.suffix.lower() in ENDINGS:
+        return _is_regular(path)
+    return _start(path)[PREAMBLE_BYTES:] == b"DICM"
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _start(path: Path) -> bytes:
+    if not _is_regular(path):
+        return b""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(PREAMBLE_BYTES + 4)
+    except OSError:
+        return b""
 
 
 def _begins_like_a_data_set(start: bytes) -> bool:

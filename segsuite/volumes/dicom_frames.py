@@ -10,7 +10,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from segsuite.errors import VolumeError
-from segsuite.volumes.dicom_headers import numbers
+from segsuite.volumes.dicom_headers import numbers, text
 from segsuite.volumes.dicom_pixels import require_grey
 
 __all__ = ["Frame", "frames_of"]
@@ -68,6 +68,11 @@ def frames_of(data: Dataset, path: Path) -> list[Frame]:
         VolumeError: Colour; no position, orientation or pixel spacing; many frames without a position each.
     """
     n_frames, rows, columns = require_grey(data, path)
+    if "MOSAIC" in text(data, "ImageType").upper().split("\\"):
+        raise VolumeError(
+            f"{path} must be one slice, got a mosaic of many slices in one picture. Convert the series to NIfTI first, for "
+            "example with dcm2niix."
+        )
     groups = _groups(data, path)
     if not groups and n_frames > 1:
         raise VolumeError(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segsuite.errors import VolumeError
-from segsuite.volumes.dicom_files import DicomFile, candidates, is_dicom
+from segsuite.volumes.dicom_files import DicomFile, candidates, is_dicom, says_dicom
 
 __all__ = ["FolderOfSeries", "Series", "join_parts", "look_into", "series_at"]
 
@@ -209,7 +209,10 @@ def _grouped(states: State) -> FolderOfSeries:
         try:
             found = read_header(path)
         except VolumeError as error:
-            unreadable[path] = str(error)
+            if says_dicom(path):
+                unreadable[path] = str(error)
+            else:
+                others.append(path)
             continue
         if found.no_scan:
             left_out[found.no_scan] += 1

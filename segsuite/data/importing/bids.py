@@ -80,7 +80,7 @@ def import_bids(folder: Path, options: ImportOptions) -> Imported:
     suffix = _chosen_suffix(folder, candidates, options.suffix)
     images = [file for file in candidates if file.suffix == suffix]
     pairs = _paired(images, masks, {file.suffix for file in candidates})
-    require_answered(folder, pairs.questions)
+    require_answered(folder, pairs.questions, by_pattern=False)
     findings = [*tree.findings, *_left_out(files, anatomical), *four_dimensional]
     findings += unpaired_findings(pairs.images, pairs.masks, any_mask=bool(masks))
     findings += _without_contrast(pairs, candidates, suffix)

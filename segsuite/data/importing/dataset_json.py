@@ -116,10 +116,17 @@ def _listed_case(
     told = {path for finding in findings for path in finding.subjects}
     absent.extend(path for path in [*files, *([label] if label else [])] if not (folder / path).exists() and not told)
     known = {key: row[key] for key in KEPT if row.get(key) not in (None, "")}
-    known.setdefault("case_id", case_name(files[0]).removesuffix("_0000") if len(files) > 1 else case_name(files[0]))
-    if len(files) == 1 and isinstance(row["image"], str) and files[0] != _clean(folder, row["image"]):
-        known["case_id"] = row.get("case_id") or case_name(row["image"])
+    known.setdefault("case_id", _case_id(files, row["image"], label))
     return Case(image=image, label=label, **known), findings
+
+
+def _case_id(files: Sequence[str], listed: str | list[str], label: str | None) -> str:
+    """The image's name; without ``_0000`` where that is the number of a channel."""
+    if isinstance(listed, str) and case_name(listed) != case_name(files[0]):
+        return case_name(listed)
+    stem = case_name(files[0])
+    bare = stem.removesuffix("_0000")
+    return bare if len(files) > 1 or (label is not None and case_name(label) == bare) else stem
 
 
 def _numbered(folder: Path, image: str, channels: Mapping[str, str]) -> tuple[str | list[str], list[ImportFinding]]:

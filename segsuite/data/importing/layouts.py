@@ -43,6 +43,8 @@ def import_folder(folder: Path, options: ImportOptions | None = None, *, layout:
     options = options or ImportOptions()
     if not folder.exists():
         raise ManifestError(f"The folder to import must exist, got {folder}.")
+    if not folder.is_dir() and not folder.is_file():
+        raise ManifestError(f"What is imported must be a folder or a table, got {folder}, a device or pipe.")
     chosen = _recognised(folder, options) if layout == "auto" else layout
     if chosen not in LAYOUTS:
         raise ManifestError(f"Layout must be auto or one of the known ones, got `{chosen}`. {closest_hint(chosen, LAYOUTS)}")

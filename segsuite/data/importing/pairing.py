@@ -55,12 +55,14 @@ class Pairs:
     masks: tuple[str, ...]
 
 
-def pair_masks(images: Sequence[str], masks: Sequence[str]) -> Pairs:
+def pair_masks(images: Sequence[str], masks: Sequence[str], *, chosen: bool = False) -> Pairs:
     """Pair images and masks by their relative paths.
 
     Args:
         images: Relative paths, POSIX, each once.
         masks: The same, none of them an image.
+        chosen: Whether the user named both by patterns: then the only mask of a folder is that of its only image, whatever
+            their names say.
 
     Returns:
         Pairs, questions, and what stays alone.
@@ -70,7 +72,17 @@ def pair_masks(images: Sequence[str], masks: Sequence[str]) -> Pairs:
     masks_of: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for name in all_masks:
         masks_of[name.folders].add(name.path)
-    ranks = (_by_name, _by_plain_name, _by_bare_name, _by_core, _by_longer_name, _by_folder_of_its_own, _across_folders)
+    ranks: tuple[Rank, ...] = (
+        _by_name,
+        _by_plain_name,
+        _by_bare_name,
+        _by_core,
+        _by_longer_name,
+        _by_folder_of_its_own,
+        _across_folders,
+    )
+    if chosen:
+        ranks = (*ranks[:-1], partial(_by_folder_of_its_own, chosen=True), ranks[-1])
 
     def is_alone(image: str, mask: str) -> bool:
         where = read_name(image).folders
@@ -170,14 +182,14 @@ def _tells_apart(word: str) -> bool:
     return is_image_word(word) or word != re.sub(r"\d", "", word) or letters in TIME_WORDS | PLANE_WORDS
 
 
-def _by_folder_of_its_own(images: Names, masks: Names, all_images: Names, all_masks: Names) -> Edges:
+def _by_folder_of_its_own(images: Names, masks: Names, all_images: Names, all_masks: Names, *, chosen: bool = False) -> Edges:
     """The only image of a folder with its masks, unless their names contradict: ``P1/scan`` and ``P1/liver_seg``."""
     n_images, n_masks = (Counter(name.folders for name in names) for names in (all_images, all_masks))
     found: Edges = set()
     for group, mask_group in _by_folders(images, masks):
         where = group[0].folders
         if where and n_images[where] == 1 and n_masks[where] == len(mask_group):
-            found |= {(group[0].path, mask.path) for mask in mask_group if not _contradict(group[0], mask)}
+            found |= {(group[0].path, mask.path) for mask in mask_group if chosen or not _contradict(group[0], mask)}
     return found
 
 
@@ -185,7 +197,7 @@ def _contradict(image: Named, mask: Named) -> bool:
     """Whether names speak of two scans: other numbers, modalities, times, planes or sides."""
     first, second = ({word.lower() for word in _words(name.bare)} for name in (image, mask))
     digits = {number.lstrip("0") for number in re.findall(r"\d+", image.path)}
-    if any(number.lstrip("0") not in digits for number in re.findall(r"\d+", mask.bare)):
+    if any(word.lstrip("0") not in digits for word in _words(mask.mask_form) if word.isdigit()):
         return True
     if image.modalities and mask.modalities - image.modalities:
         return True

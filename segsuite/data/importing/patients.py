@@ -18,6 +18,9 @@ GROUP_WORDS = re.compile(
     re.IGNORECASE,
 )
 
+STEMS_PER_FOLDER = 3
+"""Names that are that many times as many as folders, most of them in several, are the patients; folders are raters or sites."""
+
 
 def patients_by_folder(images: Mapping[str, str]) -> tuple[dict[str, str], list[ImportFinding]]:
     """Patients of a folder without a rule of naming: the folders that hold several scans.
@@ -33,14 +36,15 @@ def patients_by_folder(images: Mapping[str, str]) -> tuple[dict[str, str], list[
     """
     keys = {case_id: _patient_folders(read_name(path).folders) for case_id, path in images.items()}
     sizes = Counter(keys.values())
-    if len(sizes) > 1 and max(size for key, size in sizes.items() if key) > 1:
+    stems = Counter(read_name(path).bare for path in images.values())
+    by_name = len(stems) >= STEMS_PER_FOLDER * len(sizes) and 2 * sum(n > 1 for n in stems.values()) > len(stems)
+    if not by_name and len(sizes) > 1 and max(size for key, size in sizes.items() if key) > 1:
         found = {case_id: "/".join(key) for case_id, key in keys.items() if key}
         patients = sorted(set(found.values()))
         message = f"Scans of one folder are taken as one patient's: {len(found)} scans. Another rule: --patient-pattern."
         return found, [ImportFinding("note", "patients by folder", tuple(patients), message)]
-    stems = Counter(read_name(path).bare for path in images.values())
     found = {case_id: read_name(path).bare for case_id, path in images.items() if stems[read_name(path).bare] > 1}
-    found = {case_id: stem for case_id, stem in found.items() if stem and not keys[case_id]}
+    found = {case_id: stem for case_id, stem in found.items() if stem and (by_name or not keys[case_id])}
     if not found:
         return {}, []
     message = "Scans of one name in several folders are taken as one patient's. Another rule: --patient-pattern."

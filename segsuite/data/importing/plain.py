@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from segsuite.data.importing.case_ids import case_ids_of, printable
 from segsuite.data.importing.channels import ChannelFiles, channel_findings, group_channels
+from segsuite.data.importing.content import holds_labels
 from segsuite.data.importing.found import Imported, ImportFinding, ImportOptions
 from segsuite.data.importing.pairing import Question, pair_masks
 from segsuite.data.importing.patients import patients_by_folder
@@ -45,6 +47,9 @@ def import_plain(folder: Path, options: ImportOptions) -> Imported:
         structures = match_structures(options.structures, [p for p in images if p not in set(masks)], tree.paths)
         used = {path for files in structures.values() for path in files.values()}
         images, masks = [p for p in images if p not in used], [p for p in masks if p not in used]
+    if options.images is None:
+        images, masks, more = _by_content(folder, images, masks)
+        findings += more
     images, more = without_four_dimensional(folder, images, n_channels=options.n_channels)
     findings += more
     channels = group_channels(images, masks, n_channels=_declared(images, options.n_channels))
@@ -53,7 +58,9 @@ def import_plain(folder: Path, options: ImportOptions) -> Imported:
     if options.structures is None:
         structures = find_structures(firsts, masks)
     taken = {path for files in structures.values() for path in files.values()}
-    pairs = pair_masks([path for path in firsts if path not in structures], [path for path in masks if path not in taken])
+    chosen = options.images is not None and options.labels is not None
+    free = [path for path in masks if path not in taken]
+    pairs = pair_masks([path for path in firsts if path not in structures], free, chosen=chosen)
     require_answered(folder, pairs.questions)
     findings += unpaired_findings(pairs.images, pairs.masks, any_mask=bool(masks))
     case_ids = case_ids_of(firsts)
@@ -91,6 +98,18 @@ def _sorted_by_kind(folder: Path, tree: Tree, options: ImportOptions) -> tuple[l
     return [p for p in images if p in known], [p for p in masks if p in known], findings
 
 
+def _by_content(folder: Path, images: list[str], masks: list[str]) -> tuple[list[str], list[str], list[ImportFinding]]:
+    """Images that no word calls masks, and that hold labels all the same: ``P1/t2w`` beside ``P1/zones``."""
+    lonely = set(pair_masks(images, masks).images)
+    beside = Counter(path.rpartition("/")[0] for path in images)
+    found = [path for path in images if path in lonely and beside[path.rpartition("/")[0]] > 1 and holds_labels(folder / path)]
+    if not found:
+        return images, masks, []
+    message = "They hold a few whole numbers, mostly 0, and are taken as masks. Images they are? Give --images 'PATTERN'."
+    finding = ImportFinding("note", "masks by their content", tuple(found), message)
+    return [path for path in images if path not in set(found)], sorted([*masks, *found]), [finding]
+
+
 def _declared(images: Sequence[str], n_channels: int | None) -> int | None:
     """The number of channel files of a case: as declared where files are numbered, for else one file holds all channels."""
     return n_channels if any(re.search(r"_\d{4}(?=\.[^/]*$)", path) for path in images) else None
@@ -109,12 +128,13 @@ def _globbed(folder: Path, pattern: str, option: str) -> list[str]:
     return found
 
 
-def require_answered(folder: Path, questions: Sequence[Question]) -> None:
+def require_answered(folder: Path, questions: Sequence[Question], *, by_pattern: bool = True) -> None:
     """Stop where images and masks fit each other in several ways.
 
     Args:
         folder: The data set.
         questions: From the pairing.
+        by_pattern: Whether patterns of images and masks can answer it; else files are passed over only.
 
     Raises:
         ManifestError: With the files of the first questions, and how to answer.
@@ -126,14 +146,15 @@ def require_answered(folder: Path, questions: Sequence[Question]) -> None:
         images, masks = (_listed(paths) for paths in (question.images, question.masks))
         told.append(f"{masks} fit{'s' * (len(question.masks) == 1)} {images}")
     more = f"; and {len(questions) - MOST_SHOWN} more" if len(questions) > MOST_SHOWN else ""
+    how = "Say which by --images and --labels, or pass over some by" if by_pattern else "Say which by passing over the others:"
     advice = (
         "If the images are channels of one case, make a table (column image: a.nii.gz;b.nii.gz). "
         if any(len(question.images) > 1 for question in questions)
-        else "If they are structures of one case, give --structures, such as 'labels/{case}/{structure}.nii.gz'. "
+        else by_pattern * "If they are structures of one case, give --structures, such as 'labels/{case}/{structure}.nii.gz'. "
     )
     raise ManifestError(
         f"{folder}: each mask must fit one image, and each image one mask, got {len(questions)} times that several fit equally "
-        f"well: {'; '.join(told)}{more}. Say which by --images and --labels, or pass over some by --leave-out 'PATTERN'. {advice}"
+        f"well: {'; '.join(told)}{more}. {how} --leave-out 'PATTERN'. {advice}"
     )
 
 

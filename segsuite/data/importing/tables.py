@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from segsuite.data.importing.case_ids import case_ids_of
 from segsuite.data.importing.found import Imported, ImportFinding
 from segsuite.data.manifest import Case, Manifest
 from segsuite.documents import Table, is_missing, read_table
-from segsuite.errors import ManifestError, closest_hint
+from segsuite.errors import ManifestError
 
 __all__ = ["import_table"]
 
@@ -59,8 +60,11 @@ def import_table(path: Path) -> Imported:
     table = read_table(path, error=ManifestError)
     columns, findings = _known_columns(table)
     if "image" not in columns:
-        hint = closest_hint("image", table.columns)
+        near = difflib.get_close_matches("image", table.columns, n=1)
+        hint = f"Did you mean `{near[0]}`?" if near else "Call the column of the images `image`, that of the masks `label`."
         raise ManifestError(f"{path} must have a column `image`, got {list(table.columns)}. {hint}")
+    if not table.rows:
+        raise ManifestError(f"{path} must hold a row for each case below its header, got none.")
     part_column = _part_column(table, columns)
     others = [name for name in table.columns if name not in columns.values() and name != part_column]
     numeric = {name for name in others if _is_numeric([row[name] for row in table.rows])}
@@ -81,6 +85,11 @@ def import_table(path: Path) -> Imported:
     parts = _cases(rows)
     if absent:
         findings.append(ImportFinding("error", "files that are not there", tuple(absent), f"Paths start in {path.parent}."))
+    if part_column is not None:
+        counts = Counter(_part(row[part_column]) for row in table.rows)
+        told = ", ".join(f"{count} {part}" for part, count in counts.items())
+        message = f"It says what is trained on: {told} (validation is fold 0, test is never trained on)."
+        findings.append(ImportFinding("note", "column of parts", (part_column,), message))
     n_channels = Counter(len(case.images) for rows in parts.values() for case in rows)
     if len(n_channels) > 1:
         told = ", ".join(f"{count} with {number}" for number, count in sorted(n_channels.items()))

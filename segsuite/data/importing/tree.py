@@ -45,6 +45,7 @@ class _Walk:
     unseen: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     ours: list[str] = field(default_factory=list)
+    odd: list[str] = field(default_factory=list)
 
 
 def list_tree(root: Path, *, leave_out: Sequence[str] = ()) -> Tree:
@@ -102,6 +103,8 @@ def _look(root: Path, walk: _Walk, wanted: Callable[[str], bool]) -> None:
         for path in (Path(here) / name for name in files if not name.startswith(".")):
             if not is_image(path):
                 walk.others["".join(path.suffixes[-1:]).lower() or "no ending"] += 1
+            elif not path.is_file() and path.exists():
+                walk.odd.append(path.relative_to(root).as_posix())
             elif wanted(relative := path.relative_to(root).as_posix()):
                 walk.paths.append(relative)
 
@@ -118,6 +121,8 @@ def _findings(root: Path, walk: _Walk) -> Iterable[ImportFinding]:
         yield ImportFinding("error", "folders that cannot be listed", tuple(sorted(walk.unseen)), "Change their permissions.")
     if walk.left_out:
         yield ImportFinding("note", "left out as asked", tuple(sorted(walk.left_out)), "They match --leave-out.")
+    if walk.odd:
+        yield ImportFinding("note", "pipes and devices", tuple(sorted(walk.odd)), "They are no files, and are not opened.")
     if walk.ours:
         yield ImportFinding("note", "masks that segsuite made", tuple(sorted(walk.ours)), "They are made of others here.")
     dangling = [path for path in walk.paths if not (root / path).exists()]

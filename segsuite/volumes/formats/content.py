@@ -244,8 +244,8 @@ class Content:
         capacity = self.capacity * MOST_PER_PACKED_BYTE.get(packing or "", 1)
         if count <= capacity:
             return count
-        if count <= 100 * capacity:
-            raise self.truncated(capacity, count, what="its voxels")
+        if count <= 100 * capacity and not self.packed and packing is None:
+            raise self.truncated(capacity, self._position + count, what="its content")
         raise VolumeError(
             f"{self.path} must hold what its header promises, got a header for {_promise(shape, dtype, count)} in a file "
             f"of {size_text(self.size)}. The header is damaged: export the image again."

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -118,3 +119,14 @@ def test_leak_between_training_and_held_out() -> None:
 def test_values_in_masks_are_collected(cohort: Manifest, cohort_folder: Path) -> None:
     found = labels_per_case(cohort, cohort_folder)
     assert found == {case.case_id: (0, 1, 2, 3, 4) for case in cohort.training}
+
+
+def test_forms_that_contradict_each_other_are_a_warning(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(IMAGE, np.eye(4))
+    image.set_sform(np.eye(4), code=1)
+    image.set_qform(np.diag([-1.0, 1, 1, 1]), code=1)
+    nib.save(image, tmp_path / "image.nii.gz")
+    findings, _ = check_manifest(manifest_of(Case(image="image.nii.gz", case_id="a")), tmp_path)
+    told = [finding for finding in findings if finding.kind == "header"]
+    assert [finding.severity for finding in told] == ["warning"]
+    assert "image.nii.gz: sform and qform place the image differently" in told[0].message

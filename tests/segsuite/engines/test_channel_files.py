@@ -59,4 +59,14 @@ def test_files_that_hold_all_channels_are_cases_whatever_their_numbers(grouped: 
 
 def test_names_without_four_digits_and_models_of_one_channel_are_left_alone(grouped: Grouped) -> None:
     assert list(grouped("a_001.nii", "a_00.nii", "0000.nii", "b.nii")) == ["a_001.nii", "a_00.nii", "0000.nii", "b.nii"]
-    assert list(grouped("a_0000.nii", "a_0001.nii", n_channels=1)) == ["a_0000.nii", "a_0001.nii"]
+    found = grouped("a_0000.nii", "a_0001.nii", "b.nii", n_channels=1)
+    assert list(found) == ["a_0000.nii", "a_0001.nii", "b.nii"]
+    assert not any(entry.problem for entry in found.values())
+
+
+def test_another_modality_is_not_a_case_of_a_model_of_one_channel(grouped: Grouped) -> None:
+    found = grouped("a_0000.nii", "a_0001.nii", "b_0000.nii", "b_0001.nii", "c.nii", n_channels=1)
+    assert [name for name, entry in found.items() if entry.problem] == ["a_0001.nii", "b_0001.nii"]
+    assert "got _0001 beside a _0000 in each of 2 cases" in found["a_0001.nii"].problem
+    for names in (("a_0000.nii", "b_0000.nii"), ("a_0000.nii", "a_0001.nii", "b_0000.nii"), ("a_0001.nii", "b_0001.nii")):
+        assert not any(entry.problem for entry in grouped(*names, n_channels=1).values())

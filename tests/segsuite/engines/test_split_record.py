@@ -78,6 +78,18 @@ def test_an_image_of_a_known_name_with_other_voxels_is_another_case(record: Path
         require_same_content(record, {"training": prepared(a="1", b="5"), "held_out": prepared(c="3")})
 
 
+def test_other_meanings_of_the_same_files_are_another_training(tmp_path: Path) -> None:
+    """Two labels that swapped names, or a healthy case that became a diseased one."""
+    path, parts = tmp_path / "split.json", {"training": prepared(a="1"), "held_out": prepared(b="2")}
+    require_same_content(path, parts, declared={"labels": {"x": 1, "y": 2}})
+    require_same_content(path, parts, declared={"labels": {"y": 2, "x": 1}})
+    with pytest.raises(OutputError, match=r"must go on with labels and channels that mean what they did, got .*'x': 2"):
+        require_same_content(path, parts, declared={"labels": {"x": 2, "y": 1}})
+    parts["training"][0].case = parts["training"][0].case.model_copy(update={"group": "diseased"})
+    with pytest.raises(OutputError, match="got a with another group, site or `labelled` than before"):
+        require_same_content(path, parts)
+
+
 def test_one_image_under_two_names_on_both_sides_is_refused() -> None:
     with pytest.raises(ManifestError, match=r"the same voxels as case a \(to train on\) and case c \(held out\)"):
         require_apart(prepared(a="1", b="2"), prepared(c="1"))

@@ -10,7 +10,7 @@ from segsuite.cli import main
 from segsuite.data.locate import find_data_root, image_paths, label_path
 from segsuite.data.manifest import read_manifest
 from segsuite.engines.inputs import find_inputs
-from segsuite.errors import ManifestError
+from segsuite.errors import ManifestError, OutputError
 from segsuite.verbs.data import import_data, mask, split
 from segsuite.volumes.reading import read_labels
 
@@ -34,7 +34,21 @@ def test_labels_are_taken_from_a_known_manifest(cohort_folder: Path, tmp_path: P
 
 def test_split_without_data_says_so(cohort_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "m.json").write_text((cohort_folder / "manifest.json").read_text())
-    assert split(tmp_path / "m.json", n_folds=2, seed=0, data_root=None, workers=1)[1] is False
+    assert split(tmp_path / "m.json", n_folds=2, seed=0, data_root=None, workers=1, overwrite=True)[1] is False
+
+
+def test_folds_that_models_were_trained_on_are_not_lost_unasked(cohort_folder: Path, tmp_path: Path) -> None:
+    source = cohort_folder / "manifest.json"
+    first = tmp_path / "m.json"
+    split(source, n_folds=3, seed=1, data_root=None, workers=1, out=first)
+    before = first.read_bytes()
+    split(source, n_folds=3, seed=1, data_root=None, workers=1, out=first)
+    assert first.read_bytes() == before, "the same folds are no loss"
+    with pytest.raises(OutputError, match=r"has folds already, and \d of 6 cases would get another one"):
+        split(first, n_folds=2, seed=1, data_root=None, workers=1)
+    assert first.read_bytes() == before
+    split(first, n_folds=2, seed=1, data_root=None, workers=1, overwrite=True)
+    assert read_manifest(first).folds == [0, 1]
 
 
 def test_masks_of_a_model_become_labels(cohort_folder: Path, tmp_path: Path) -> None:
@@ -64,7 +78,7 @@ def test_a_fold_per_site(cohort_folder: Path, tmp_path: Path, capsys: pytest.Cap
         row["site"] = "ab"[number % 2]
     (tmp_path / "m.json").write_text(json.dumps(content))
     with pytest.raises(SystemExit):
-        main(["manifest", "split", str(tmp_path / "m.json"), "--by", "site", "--json"])
+        main(["manifest", "split", str(tmp_path / "m.json"), "--by", "site", "--json", "--overwrite"])
     assert [row["cases"] for row in json.loads(capsys.readouterr().out)] == [3, 3]
     assert {(case.site, case.fold) for case in read_manifest(tmp_path / "m.json").cases} == {("a", 0), ("b", 1)}
     with pytest.raises(SystemExit) as ended:

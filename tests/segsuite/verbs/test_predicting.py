@@ -4,8 +4,11 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
+import nibabel as nib
 import pytest
 
 from segsuite.engines.inputs import find_inputs
@@ -13,6 +16,7 @@ from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import ModelError, OutputError
 from segsuite.files import hash_of_file
 from segsuite.verbs.predicting import predict
+from tests.slices import save_volume
 
 
 def test_a_process_that_only_hands_out_cases_does_not_load_torch() -> None:
@@ -77,3 +81,31 @@ def test_rows_of_one_file_name_outside_the_data_root_get_the_names_of_their_case
     (tmp_path / "M.json").write_text(json.dumps({"name": "m", "training": rows}))
     cases = find_inputs([tmp_path / "M.json"], n_channels=1)
     assert [case.output for case in cases] == ["case_a.nii.gz", "case_b.nii.gz"]
+
+
+@pytest.mark.slow
+def test_packed_scans_and_series_are_segmented_once_and_nothing_of_them_stays(tiny_run: RunFolder, tmp_path: Path) -> None:
+    first, second, *_ = sorted((tiny_run.root / "cohort" / "images").iterdir())
+    scans = tmp_path / "scans"
+    save_volume(nib.load(first), scans / "ser")
+    with zipfile.ZipFile(scans / "p1.zip", "w") as packed:
+        packed.write(second, f"study/{second.name}")
+    with tarfile.open(scans / "p2.tar.gz", "w:gz") as packed:
+        packed.add(scans / "ser", "IMAGES")
+    (scans / "letter.doc").write_text("text")
+    (scans / "broken.zip").write_bytes((scans / "p1.zip").read_bytes()[:100])
+    before, left_out = hash_of_file(scans), []
+    found = [
+        predict(tiny_run.model, [scans], tmp_path / "out", device="cpu", isolate=isolate, on_left_out=left_out.append, force=True)
+        for isolate in (True, False)
+    ]
+    assert [(outcome.n_done, outcome.n_skipped, list(outcome.failures)) for outcome in found] == [
+        (3, 0, ["broken"]), (0, 3, ["broken"]),
+    ]  # fmt: skip
+    stem = second.name.removesuffix(".nii.gz")
+    masks = {f"p1/study/{stem}.nii.gz", "p2/IMAGES.nii.gz", "ser.nii.gz"}
+    written = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert written == masks | {"ledger.jsonl", "labels.tsv"}
+    assert (tmp_path / "out/ser.nii.gz").read_bytes() == (tmp_path / "out/p2/IMAGES.nii.gz").read_bytes()
+    assert left_out[0] == left_out[1] == {"file ending in .doc": 1}
+    assert hash_of_file(scans) == before

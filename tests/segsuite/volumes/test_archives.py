@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -84,6 +86,18 @@ def test_bombs_stop_at_the_limit(tmp_path: Path, kind: str) -> None:
     unpack(pack(tmp_path / kind, {"b": bytes(40_000)}), tmp_path / "to2", limits)
     with pytest.raises(VolumeError, match="must unpack into the"):
         unpack(tmp_path / kind, tmp_path / "to3", UnpackLimits(spare_bytes=10**18))
+
+
+def test_names_that_take_gigabytes_are_not_read(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("./PaxHeaders/x")
+    member.type, member.size = tarfile.XHDTYPE, 50_000_000
+    with gzip.open(tmp_path / "s.tar.gz", "wb") as packed:
+        packed.write(member.tobuf(tarfile.USTAR_FORMAT) + bytes(50_000_000))
+    tracemalloc.start()
+    with pytest.raises(VolumeError, match="got one of 50,000,000 bytes"):
+        unpack(tmp_path / "s.tar.gz", tmp_path / "to")
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("kind", KINDS)

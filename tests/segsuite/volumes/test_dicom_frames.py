@@ -58,6 +58,7 @@ def test_detector_spacing_is_taken_with_a_note() -> None:
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, r"grey-scale image, got colour \(RGB\)"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, r"colour \(PALETTE COLOR\)"),
         ({"NumberOfFrames": 8}, r"got 8 frames without \(multi-frame DICOM\)"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]}, "got a mosaic of many slices in one picture"),
         ({"Rows": 0}, "frames, rows and columns, got 1 x 0 x 14"),
     ],
 )

@@ -91,6 +91,13 @@ def test_what_is_no_series(tmp_path: Path) -> None:
         series_at(save(slice_data(SOPClassUID=f"{STORAGE}88.11", Rows=None), tmp_path / "a"))
 
 
+def test_a_file_that_only_begins_like_dicom_is_no_damaged_series(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(b"\x08\x00\x05\x00CS\x0a\x00" + b"weights " * 50)
+    assert look_into(tmp_path).series == ()
+    save_series(tmp_path)
+    assert len(series_at(tmp_path).files) == 4
+
+
 def test_series_without_identifier_are_one_by_folder(tmp_path: Path) -> None:
     save_series(tmp_path, SeriesInstanceUID=None, SeriesNumber=None)
     found = series_at(tmp_path)

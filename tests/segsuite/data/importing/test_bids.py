@@ -82,7 +82,9 @@ def test_a_mask_of_another_image_stays_alone_and_is_told(touch: Touch, image: st
 )
 def test_two_masks_of_one_image_are_a_question(touch: Touch, masks: tuple[str, str]) -> None:
     folder = bids(touch, "sub-1_T1w", *masks)
-    with pytest.raises(ManifestError, match=f"{masks[0]}.nii.gz and .*{masks[1]}.nii.gz fit .*sub-1_T1w"):
+    with pytest.raises(
+        ManifestError, match=f"{masks[0]}.nii.gz and .*{masks[1]}.nii.gz fit .*sub-1_T1w.*Say which by passing over"
+    ):
         import_bids(folder, ImportOptions())
     assert pairs(import_bids(folder, ImportOptions(leave_out=[f"*{masks[0]}*"]))) == {"sub-1_T1w": masks[1]}
 

@@ -112,6 +112,12 @@ class TestListed:
         assert rows(imported)[2] == (("raw/p2/t2.nii.gz",), "raw/p2/gt.nii.gz")
         assert [case.case_id for case in imported.manifest.training] == ["p0", "p1", "p2"]
 
+    def test_the_number_of_the_only_channel_is_no_part_of_the_name(self, touch: Touch) -> None:
+        folder = touch("imagesTr/s_0_0000.nii.gz", "labelsTr/s_0.nii.gz", "imagesTr/u_0000.nii.gz")
+        rows = [{"images": ["imagesTr/s_0_0000.nii.gz"], "label": "labelsTr/s_0.nii.gz"}, {"images": ["imagesTr/u_0000.nii.gz"]}]
+        imported = import_listed(described(folder, dataset=rows), ImportOptions())
+        assert [case.case_id for case in imported.manifest.training] == ["s_0", "u_0000"]
+
     def test_validation_is_a_fold_and_never_dropped(self, touch: Touch) -> None:
         folder = described(touch("a.nii", "b.nii"), training=[{"image": "a.nii"}], validation=[{"image": "b.nii"}])
         training, held_out = import_listed(folder, ImportOptions()).manifest.split(0, labelled=False)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +81,8 @@ class TestRefusals:
     def test_nothing_there(self, tmp_path: Path) -> None:
         with pytest.raises(ManifestError, match="must exist"):
             import_folder(tmp_path / "none")
+        with pytest.raises(ManifestError, match="a device or pipe"):
+            import_folder(Path(os.devnull))
 
     @pytest.mark.parametrize("layout", sorted(LAYOUTS))
     def test_a_file_for_a_folder_and_the_other_way_round(self, touch: Touch, layout: str) -> None:

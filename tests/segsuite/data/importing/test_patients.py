@@ -22,6 +22,10 @@ def patients(*paths: str) -> list[str | None]:
         (("train/images/P0/a", "train/images/P0/b", "test/images/P1/a"), ["P0", "P0", "P1"]),
         (("P0/CT/img", "P0/MR/img", "P1/CT/img"), ["P0", "P0", "P1"]),
         (("CT/p1", "MR/p1", "CT/p2"), ["p1", "p1", None]),
+        (
+            ("r1/p1", "r2/p1", "r1/p2", "r2/p2", "r1/p3", "r2/p3", "r1/p4", "r2/p4", "r1/p5", "r2/p5", "r1/p6", "r2/p6"),
+            [f"p{n}" for n in range(1, 7) for _ in "ab"],
+        ),
         (("P0/img", "P1/img"), [None, None]),
         (("a", "b"), [None, None]),
         (("images/a", "images/b"), [None, None]),

@@ -136,3 +136,23 @@ def test_names_that_are_no_utf8_come_in_and_are_found_again(tmp_path: Path) -> N
 def test_names_that_become_one_id_stay_two_cases(touch: Touch) -> None:
     imported = import_plain(touch("a_b/c.nii", "a/b_c.nii", "x/c.nii", "y/b_c.nii"), ImportOptions())
     assert len({case.case_id for case in imported.manifest.training}) == 4
+
+
+def test_masks_that_no_word_names_are_known_by_their_content(tmp_path: Path, write_nifti: Write) -> None:
+    drawn = np.zeros((4, 4, 4), np.uint8)
+    drawn[0] = 2
+    for number in (1, 2):
+        write_nifti(tmp_path / f"P{number}/t2w.nii.gz", np.arange(64, dtype=np.int16).reshape(4, 4, 4))
+        write_nifti(tmp_path / f"P{number}/zones_Yuan23.nii.gz", drawn)
+    imported = import_plain(tmp_path, ImportOptions())
+    assert rows(imported) == [(f"P{n}/t2w.nii.gz", f"P{n}/zones_Yuan23.nii.gz") for n in (1, 2)]
+    assert told(imported) == {"masks by their content": ("P1/zones_Yuan23.nii.gz", "P2/zones_Yuan23.nii.gz")}
+    write_nifti(tmp_path / "P1/zones_Hevi23.nii.gz", drawn)
+    with pytest.raises(ManifestError, match="zones_Hevi23.nii.gz and P1/zones_Yuan23.nii.gz fit P1/t2w.nii.gz"):
+        import_plain(tmp_path, ImportOptions())
+
+
+def test_patterns_of_the_user_are_believed_where_names_say_nothing(touch: Touch) -> None:
+    folder = touch(*(f"P{n}/{name}.nii.gz" for n in (1, 2) for name in ("t2w", "zones_23", "zones_24")))
+    options = ImportOptions(images="*/t2w.nii.gz", labels="*/zones_23.nii.gz")
+    assert rows(import_plain(folder, options)) == [(f"P{n}/t2w.nii.gz", f"P{n}/zones_23.nii.gz") for n in (1, 2)]

@@ -114,6 +114,8 @@ def test_two_columns_for_one_thing(touch: Touch) -> None:
     ("text", "message"),
     [
         ("imag,label\na,b\n", r"must have a column `image`, got \['imag', 'label'\]. Did you mean `imag`\?"),
+        ("Bild,Maske\na,b\n", "Call the column of the images `image`"),
+        ("image,label\n", "must hold a row for each case below its header"),
         ("image,label\n,m.nii\n", "line 2 must name an image in column `image`, got ``"),
         ("image,fold\na.nii,two\n", "line 2: `fold`: .*got `two`"),
         ("image,label\na.nii,m.nii,x\n", "line 2 must have cells below the columns"),

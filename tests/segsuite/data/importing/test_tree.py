@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,14 @@ def test_a_link_to_nothing_is_named(tmp_path: Path, touch: Touch) -> None:
     tree = list_tree(tmp_path)
     assert tree.paths == ("a.nii.gz", "b.nii.gz")
     assert [(finding.severity, finding.subjects) for finding in tree.findings] == [("error", ("b.nii.gz",))]
+
+
+def test_pipes_are_not_opened(tmp_path: Path, touch: Touch) -> None:
+    touch("a.nii.gz")
+    os.mkfifo(tmp_path / "b.nii.gz")
+    tree = list_tree(tmp_path)
+    assert tree.paths == ("a.nii.gz",)
+    assert tree.findings[0].subjects == ("b.nii.gz",)
 
 
 def test_a_folder_of_slices_is_one_image(tmp_path: Path, touch: Touch) -> None:

@@ -1,0 +1,26 @@
+"""`docs/inputs.md` says what comes in and what is refused: each row names a test that is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "inputs.md"
+
+
+def rows() -> list[str]:
+    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    return [line for line in lines if not re.match(r"\| (what|---)", line)]
+
+
+def test_every_row_names_its_test() -> None:
+    assert len(rows()) > 30
+    tests = {path.name: path for path in (ROOT / "tests").rglob("test_*.py")}
+    for row in rows():
+        shown = re.fullmatch(r"(test_\w+\.py)::(test_\w+)", row.strip("| ").split(" | ")[-1])
+        assert shown, f"a row must end with the test that shows it: {row}"
+        assert shown[1] in tests, row
+        tree = ast.parse(tests[shown[1]].read_text(encoding="utf-8"))
+        assert shown[2] in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}, row

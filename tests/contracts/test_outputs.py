@@ -1,0 +1,128 @@
+"""Every word of the command line that writes, with its output on each of its inputs: nothing that was there has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer
+
+from segsuite.cli import app, main
+from segsuite.engines.run_folder import RunFolder
+
+pytestmark = pytest.mark.slow
+MAY_CHANGE = ("ledger.jsonl",)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A small data set with masks, predictions, a model and an evaluation; all of it belongs to somebody."""
+
+    root: Path
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        images, labels = sorted((self.root / "images").iterdir()), sorted((self.root / "labels").iterdir())
+        return {
+            "images": self.root / "images",
+            "labels": self.root / "labels",
+            "image": images[0],
+            "mask": labels[0],
+            "manifest": self.root / "manifest.json",
+            "model": self.root / "model",
+            "table": self.root / "labels.tsv",
+            "root": self.root,
+        }
+
+
+WORDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "predict": ("predict {model} {image} --out {out} -d cpu --no-isolate", ("image", "images", "model", "root")),
+    "predict a folder": ("predict {model} {images} --out {out} -d cpu --no-isolate --overwrite", ("images",)),
+    "predict a manifest": ("predict {model} {manifest} --out {out} -d cpu --no-isolate", ("images", "labels", "root")),
+    "evaluate": ("evaluate {labels} {labels} --labels {table} --out {out} -j 1", ("labels", "images", "table", "root")),
+    "overlay": ("overlay {image} --mask {mask} --out {out}", ("image", "mask")),
+    "view": ("view {image} {mask} --labels {table} --out {out}", ("image", "mask", "table")),
+    "export": ("export {model} --out {out} --format onnx", ("model",)),
+    "slurm": ("slurm {model} {images} --out {out} --jobs 2", ("images", "model")),
+    "dicomseg": ("dicomseg {labels} --series {images} --labels {table} --out {out}", ("labels", "images", "table")),
+    "import": ("manifest import {root} --out {out}", ("manifest", "image", "table")),
+    "mask": ("manifest mask {manifest} --masks {labels} --labels {table} --out {out}", ("manifest", "table", "image")),
+    "split": ("manifest split {manifest} --folds 2 --out {out}", ("image", "table")),
+    "copy": ("copy supervised/default {out}", ("manifest", "table", "image")),
+    "zones convert": ("prostate_zones convert {labels} --table prostate158 --out {out}", ("labels",)),
+    "fewshot register": (
+        "fewshot register {model} --name new --image {image} --mask {mask} --out {out}",
+        ("model", "image", "labels"),
+    ),
+}
+"""A command with `{out}`, and the inputs that this is put on."""
+BY_DESIGN = {
+    "train": "its folder is a run; a folder that is none is refused",
+    "demo": "trains, predicts, evaluates and reports",
+    "accelerate": "adds to the model folder what it is for",
+    "report": "writes the run's own page",
+    "serve": "writes where nobody else does",
+}
+READ_ONLY = ("list", "show", "doctor", "plan", "compare", "cache")
+
+
+@pytest.fixture
+def place(tiny_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")  # slurm writes its script there
+    root = Path(shutil.copytree(tiny_run.root / "cohort", tmp_path / "set"))
+    shutil.copytree(tiny_run.model, root / "model")
+    (root / "labels.tsv").write_text("index\tname\n0\tbackground\n1\ta\n2\tb\n3\tc\n4\td\n")
+    return Place(root)
+
+
+def hashes(root: Path) -> dict[str, str]:
+    files = [path for path in root.rglob("*") if path.is_file() and path.name not in MAY_CHANGE]
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.mark.parametrize(("word", "on"), [(word, on) for word, (_, places) in WORDS.items() for on in places])
+@pytest.mark.parametrize("linked", [False, True], ids=["itself", "by a link"])
+def test_what_was_there_is_as_it_was(
+    word: str, on: str, linked: bool, place: Place, tmp_path: Path, run_main: Callable[[list[str]], int]
+) -> None:
+    before, out = hashes(place.root), place.paths[on]
+    if linked:
+        (tmp_path / "link").symlink_to(out)
+        out = tmp_path / "link"
+    words = [part.format(out=out, **place.paths) for part in WORDS[word][0].split()]
+    code = run_main(words)
+    after = hashes(place.root)
+    assert {name: after.get(name) for name in before} == before, f"{' '.join(words)} ended with {code}"
+
+
+@pytest.fixture
+def run_main(capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], int]:
+    def run(words: list[str]) -> int:
+        try:
+            main(words)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        assert "Usage:" not in said, said
+        return code
+
+    return run
+
+
+def test_every_word_that_writes_is_tried() -> None:
+    tried = {words.split()[0] for words, _ in WORDS.values()}
+    assert set(typer.main.get_command(app).commands) <= tried | set(BY_DESIGN) | set(READ_ONLY) | {"manifest"}  # type: ignore[attr-defined]
+
+
+def test_the_hashes_see_a_change(place: Place) -> None:
+    before = hashes(place.root)
+    content = json.loads(place.paths["manifest"].read_text())
+    place.paths["manifest"].write_text(json.dumps({**content, "name": "another"}))
+    assert hashes(place.root) != before

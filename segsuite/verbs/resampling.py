@@ -16,8 +16,9 @@ from segsuite.errors import GridError
 from segsuite.files import make_folder
 from segsuite.outputs import require_outputs_apart
 from segsuite.verbs.masks import Watch, claim_folder, each_case, relative_to
-from segsuite.volumes.grid import require_same_grid, resample
+from segsuite.volumes.grid import Grid, require_same_grid, resample
 from segsuite.volumes.labels import label_counts
+from segsuite.volumes.orders import order_to_upright
 from segsuite.volumes.reading import read_channels, read_labels
 from segsuite.volumes.volume import Volume
 from segsuite.volumes.writing import write_mask
@@ -103,7 +104,7 @@ def _is_on_grid(mask: Volume, image: Volume) -> bool:
 
 def _bring(mask: Volume, image: Volume, target: Path) -> str:
     """Write the mask on the image's grid; what changed of its structures, in words."""
-    moved: NDArray[Any] = resample(mask.labels, mask.grid, image.grid, interpolation="nearest")
+    moved = _nearest(mask, image.grid)
     before = label_counts(mask.labels) * mask.grid.voxel_ml
     after = np.zeros_like(before)
     counts = label_counts(moved)
@@ -117,6 +118,13 @@ def _bring(mask: Volume, image: Volume, target: Path) -> str:
     write_mask(target, moved, like=image)
     changed = [value for value in range(1, len(before)) if abs(after[value] - before[value]) > NOTABLE_CHANGE * before[value]]
     return ", ".join(f"label {value} {before[value]:.3g} to {after[value]:.3g} ml" for value in changed)
+
+
+def _nearest(mask: Volume, grid: Grid) -> NDArray[Any]:
+    """Half way between two voxels the body's axes decide, not those of the files."""
+    here, there = order_to_upright(mask.grid), order_to_upright(grid)
+    source, target = here.applied_grid(mask.grid), there.applied_grid(grid)
+    return there.undone(resample(here.applied(mask.labels), source, target, interpolation="nearest"))
 
 
 def _told(made: dict[str, tuple[Path, str]], moved: list[str], out: Path) -> list[ImportFinding]:

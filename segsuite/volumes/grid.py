@@ -306,7 +306,8 @@ def _is_pick(coordinates: FloatArray, n_in: int, step: float) -> bool:
 
 
 def _nearest(coordinates: FloatArray, n_in: int) -> NDArray[np.intp]:
-    return np.clip(np.round(coordinates), 0, n_in - 1).astype(np.intp)
+    tidied = np.round(coordinates, 6)  # half way between two voxels is half way, whatever dust the affines left
+    return np.clip(np.round(tidied), 0, n_in - 1).astype(np.intp)
 
 
 def _along_axis(array: NDArray[Any], entry: AxisMap, axis: int, *, linear: bool) -> NDArray[Any]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -83,3 +84,28 @@ def test_nothing_is_written_over(source: Path, tmp_path: Path) -> None:
     resample_masks(source, tmp_path / "out")  # ours: made again
     with pytest.raises(OutputError, match="must not be an input"):
         resample_masks(tmp_path / "out/manifest.json", tmp_path / "out")
+
+
+def test_half_way_between_two_voxels_the_order_of_the_files_does_not_decide(tmp_path: Path, write_nifti: Write) -> None:
+    """Masks half a voxel aside of their image; the origin, stored in single precision, leaves dust."""
+    draw = np.random.default_rng(0)
+    image, drawn = draw.integers(0, 99, (7, 6, 5)).astype(np.int16), draw.integers(0, 2, (7, 6, 5)).astype(np.uint8)
+    own, aside = np.eye(4), np.eye(4)
+    own[:3, 3] = [-61.3, 17.9, 203.7]
+    aside[:3, 3] = own[:3, 3] + [0.5, -0.5, 0.5]
+    orders = ("RAS", "SAR", "LPS", "IPL", "ASL", "PIR")
+    rows = []
+    for name, other in zip(orders, orders[2:] + orders[:2], strict=True):
+        for stem, array, affine, codes in (("i", image, own, name), ("m", drawn, aside, other)):
+            stored = nib.Nifti1Image(array, affine)
+            axes = nib.orientations.axcodes2ornt(tuple(codes))
+            turned = stored.as_reoriented(nib.orientations.ornt_transform(nib.orientations.io_orientation(affine), axes))
+            write_nifti(tmp_path / f"{stem}_{name}.nii", np.asarray(turned.dataobj), turned.affine)
+        rows.append(Case(image=f"i_{name}.nii", label=f"m_{name}.nii"))
+    write_manifest(tmp_path / "M.json", Manifest(name="m", labels={"background": 0, "x": 1}, training=rows))
+    written = resample_masks(tmp_path / "M.json", tmp_path / "out")
+    root = find_data_root(written, tmp_path / "out" / "manifest.json", None)
+    masks = [nib.as_closest_canonical(nib.load(label_path(case, root))) for case in written.training]
+    for mask in masks:
+        np.testing.assert_array_equal(np.asarray(mask.dataobj), np.asarray(masks[0].dataobj))
+    assert np.asarray(masks[0].dataobj).any()

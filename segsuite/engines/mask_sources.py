@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from segsuite.data.importing.patients import patients_by_folder
 from segsuite.data.label_table import read_label_table
 from segsuite.data.locate import find_data_root, label_path
 from segsuite.data.manifest import case_name, read_manifest
@@ -14,7 +15,7 @@ from segsuite.engines.structure_files import by_folder, structure_folders
 from segsuite.errors import InputError, ManifestError
 from segsuite.files import printable
 from segsuite.volumes.mask_files import MaskFiles, list_masks, mask_stem
-from segsuite.volumes.reading import read_labels
+from segsuite.volumes.reading import image_ending, read_labels
 
 __all__ = ["Predictions", "Reference", "References", "find_predictions", "find_references"]
 
@@ -168,9 +169,13 @@ def _of_folder(references: Path, masks: MaskFiles) -> References:
         )
     by_stem = _by_stem(masks.masks, references)
     _require_one_each(by_stem, references)
+    patients, findings = patients_by_folder({name: f"{name}{image_ending(path)}" for name, (path,) in by_stem.items()})
+    if findings:
+        notes.append("several scans are taken as one patient's, by their folders or names: intervals are over patients")
     cases = []
     for case_id, (path,) in by_stem.items():
-        cases.append(Reference(Pair(case_id, case_id, path, None), (case_id,), (case_id.rsplit("/", 1)[-1],)))
+        pair = Pair(case_id, patients.get(case_id, case_id), path, None)
+        cases.append(Reference(pair, (case_id,), (case_id.rsplit("/", 1)[-1],)))
     return References([*cases, *_unseen(references, masks)], _table_beside(references), None, tuple(notes))
 
 

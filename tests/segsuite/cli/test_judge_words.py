@@ -130,3 +130,21 @@ def test_a_killed_evaluation_goes_on_to_the_same_tables(cohort_folder: Path, tmp
     for table in ("metrics_per_case.csv", "metrics_summary.json"):
         assert (tmp_path / "killed" / table).read_bytes() == (tmp_path / "whole" / table).read_bytes()
     assert not list((tmp_path / "killed").glob(".*"))
+
+
+def test_what_an_evaluation_passes_over_is_said(segsuite: Command, cohort_folder: Path, tmp_path: Path) -> None:
+    references = Path(shutil.copytree(cohort_folder / "labels", tmp_path / "references"))
+    for name in ("phantom_0001", "phantom_0003"):
+        (references / f"{name}.nii.gz").write_bytes(b"damaged")
+    (tmp_path / "labels.tsv").write_text("index\tname\n1\tone\n2\ttwo\n3\tthree\n")
+    words = ("--labels", tmp_path / "labels.tsv", "-j", 1)
+    code, _, err = segsuite("evaluate", cohort_folder / "labels", references, "--out", tmp_path / "e", *words)
+    assert code == 2
+    assert "note: predictions hold 4, which is no declared structure and is not scored: cases phantom_0000" in err
+    assert "case phantom_0001 does not count: the reference cannot be used" in err
+    assert "case phantom_0003 does not count: the reference cannot be used" in err
+    (tmp_path / "e" / "summary.md").write_text("my own words")
+    code, _, err = segsuite("evaluate", cohort_folder / "labels", references, "--out", tmp_path / "e", *words)
+    assert code == 1
+    assert "got summary.md, which were changed since they were written" in err
+    assert segsuite("evaluate", cohort_folder / "labels", references, "--out", tmp_path / "e", "--overwrite", *words)[0] == 2

@@ -7,7 +7,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from segsuite.data import checking
 from segsuite.data.checking import check_manifest, labels_per_case, require_unleaked
+from segsuite.data.locate import image_paths
 from segsuite.data.manifest import Case, Manifest
 from segsuite.errors import ManifestError
 
@@ -130,3 +132,20 @@ def test_forms_that_contradict_each_other_are_a_warning(tmp_path: Path) -> None:
     told = [finding for finding in findings if finding.kind == "header"]
     assert [finding.severity for finding in told] == ["warning"]
     assert "image.nii.gz: sform and qform place the image differently" in told[0].message
+
+
+def test_a_file_that_breaks_its_reader_is_a_finding_of_its_case(
+    cohort: Manifest, cohort_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, bad = checking.read_channels, cohort.cases[2]
+
+    def broken(paths: list[Path], **how: object) -> object:
+        if paths == image_paths(bad, cohort_folder):
+            raise RuntimeError("ITK ERROR\nin many lines")
+        return honest(paths, **how)
+
+    monkeypatch.setattr(checking, "read_channels", broken)
+    findings, _ = check_manifest(cohort, cohort_folder)
+    (own,) = [finding for finding in findings if finding.kind == "image"]
+    assert own.case == bad.case_id
+    assert own.message.startswith("RuntimeError: ITK ERROR. It came while its files were read.")

@@ -53,3 +53,5 @@ def test_unlabelled_cases_of_held_out_patients_are_left_out(cohort_folder: Path,
     assert [case.case_id for case in cohort.unlabelled] == ["b"]
     prepared = cohort.prepare_unlabelled(Preprocessing(None, (Normalisation(),)))
     assert [case.label for case in prepared] == [None]
+    cohort.prepare(Preprocessing(None, (Normalisation(),)), tell=quiet)
+    assert cohort.prepare_unlabelled(Preprocessing(None, (Normalisation(),))) == [], "b is a copy of a held-out image"

@@ -83,3 +83,12 @@ def test_predictions_tell_what_their_labels_mean(tmp_path: Path) -> None:
 def test_nothing_of_a_fold_says_so(cohort_folder: Path) -> None:
     with pytest.raises(ManifestError, match="got none of fold 7. Check the folder, or --fold"):
         find_references(cohort_folder / "manifest.json", data_root=None, fold=7)
+
+
+def test_scans_of_one_folder_are_one_patient_s(tmp_path: Path, write_nifti: Write) -> None:
+    """Intervals are over patients: two time points are not two patients."""
+    for name in ("P0/t1", "P0/t2", "P1/t1"):
+        write_nifti(tmp_path / f"{name}.nii.gz", ONE)
+    found = find_references(tmp_path, data_root=None, fold=None)
+    assert {r.pair.case_id: r.pair.patient_id for r in found.cases} == {"P0/t1": "P0", "P0/t2": "P0", "P1/t1": "P1"}
+    assert found.notes == ("several scans are taken as one patient's, by their folders or names: intervals are over patients",)

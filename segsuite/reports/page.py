@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from segsuite.engines.run_folder import share_waited
 from segsuite.errors import InputError, OutputError
+from segsuite.failures import Step, reason_of
 from segsuite.files import hash_of_file
 from segsuite.reports.conventions import CONVENTIONS, CONVENTIONS_FILE, means_under
 from segsuite.reports.figures import agreement_of_volumes, overlap_against_volume, reliability, spread
@@ -209,8 +210,8 @@ def _picture(folder: Path, case: str, dice: float, cases: pd.DataFrame) -> dict[
     try:
         figure = as_data_uri(overlay_figure(**_files(folder, case, cases)), dpi=90)
         return {"case": case, "dice": dice, "figure": figure, "problem": ""}
-    except (InputError, FileNotFoundError) as error:
-        return {"case": case, "dice": dice, "figure": "", "problem": str(error)}
+    except Exception as error:
+        return {"case": case, "dice": dice, "figure": "", "problem": reason_of(error, Step.READING)}
 
 
 def _predictions(folder: Path) -> dict[str, Any] | None:

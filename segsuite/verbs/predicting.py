@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 from segsuite.engines.first_look import FirstLook
 from segsuite.engines.inputs import InputCase, SearchOptions, search_inputs, take_shard, with_attributes
 from segsuite.engines.isolation import predict_isolated
-from segsuite.engines.ledger import has_ledger
 from segsuite.engines.model_folder import ModelFolder, descriptions_in, read_model_folder
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_model, predict_cases
 from segsuite.engines.ray_options import RayOptions
@@ -92,7 +91,8 @@ def predict(
 
     Raises:
         SettingsError: Regions of a model that has none.
-        OutputError: A mask would take the place of something that is read, or lie outside ``out``; nothing is written then.
+        OutputError: A mask would take the place of something that is read, or lie outside ``out``, or the labels of masks that
+            are there would get other names; nothing is written then.
     """
     folder = read_model_folder(model)
     _require_regions(folder, save_regions=save_regions)
@@ -108,7 +108,7 @@ def predict(
         if not cases:
             return Outcome(0, 0, {})
         on_start(len(cases))
-        _write_labels(folder.labels, out, overwrite=overwrite)
+        _write_labels(make_folder(out) / LABELS_FILE, folder, overwrite=overwrite)
         options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force, save_regions)
         load = partial(opened, folder.path)
         how: dict[str, Any] = {"stop": stop, "on_case": on_case}
@@ -136,23 +136,25 @@ def _require_regions(folder: ModelFolder, *, save_regions: bool) -> None:
         )
 
 
-def _write_labels(labels: Mapping[str, int], out: Path, *, overwrite: bool) -> None:
-    """The table beside the masks; one that is there already is replaced where a ledger says that the folder is ours."""
-    text = "index\tname\n" + "".join(f"{value}\t{name}\n" for name, value in labels.items())
-    path = make_folder(out) / LABELS_FILE
-    if path.exists() and not overwrite and not has_ledger(out) and path.read_bytes() != text.encode():
-        raise OutputError(
-            f"{path} is there already and no prediction wrote it. Choose another --out, or give --overwrite to replace it."
-        )
-    write_text(path, text)
-
-
 def _require_apart(chosen: Sequence[InputCase], cases: Sequence[InputCase], tables: Sequence[Path], out: Path) -> None:
     """Check that no image or table is written over."""
     outputs = {out / case.output: f"case {case.case_id}" for case in chosen} | {out / LABELS_FILE: "names of the labels"}
     if len(outputs) <= len(chosen):
         raise OutputError(f"Each case must have a mask of its own, got {len(chosen)} cases for {len(outputs) - 1} names.")
     require_outputs_apart(outputs, [*(image for case in cases for image in case.images), *tables], inside=out)
+
+
+def _write_labels(path: Path, folder: ModelFolder, *, overwrite: bool) -> None:
+    """The names of the labels; those of masks that are there already keep their meaning."""
+    rows = ["index\tname", *(f"{value}\t{name}" for name, value in folder.labels.items())]
+    if path.exists() and not overwrite:
+        lost = [row for row in path.read_text(encoding="utf-8", errors="replace").splitlines() if row not in rows]
+        if lost:
+            raise OutputError(
+                f"{path} must name the labels of {folder.path}, got other ones ({lost[0]!r}): the masks beside it are of another "
+                "model. Choose another --out, or do all again with --overwrite."
+            )
+    write_text(path, "\n".join(rows) + "\n")
 
 
 def open_watchful(model: Path, *, device: str, overrides: Sequence[str], threads: int | None, strict: bool = False) -> Predictor:

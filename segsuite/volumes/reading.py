@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from segsuite.errors import GridError, VolumeError
 from segsuite.shapes import Affine, Image
-from segsuite.volumes.dicom_files import is_dicom
+from segsuite.volumes.dicom_files import may_be_slice
 from segsuite.volumes.formats.endings import NIFTI_ENDINGS, image_ending, is_image
 from segsuite.volumes.formats.opening import described
 from segsuite.volumes.grid import Grid
@@ -234,7 +234,7 @@ def read_grid(path: Path) -> Grid:
 
 
 def _is_series(path: Path) -> bool:
-    return path.is_dir() or (not image_ending(path) and is_dicom(path))
+    return path.is_dir() or (may_be_slice(path, image_ending(path)))
 
 
 def _require_channels(shape: tuple[int, ...], path: Path, n_channels: int) -> None:

@@ -52,3 +52,9 @@ def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.nii.gz")
     with pytest.raises(VolumeError, match="got a pipe"), described(tmp_path / "a.nii.gz"):
         pass
+
+
+def test_an_archive_is_told_from_a_file_with_a_wrong_ending(tmp_path: Path) -> None:
+    (tmp_path / "scans.tar.gz").write_bytes(b"\x1f\x8b" + bytes(50))
+    with pytest.raises(VolumeError, match="must be unpacked first, got an archive"), described(tmp_path / "scans.tar.gz"):
+        pass

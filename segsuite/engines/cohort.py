@@ -28,7 +28,7 @@ from segsuite.engines.processes import (
     world_size,
 )
 from segsuite.engines.run_folder import RunFolder
-from segsuite.engines.split_record import require_apart, require_same_cases, require_same_content
+from segsuite.engines.split_record import held_out_images, require_apart, require_same_cases, require_same_content
 from segsuite.errors import SettingsError
 from segsuite.shipped import find_manifest
 from segsuite.volumes.regions import Regions
@@ -94,10 +94,12 @@ class Cohort:
             preprocessing: What is done to each image.
 
         Returns:
-            Prepared cases whose ``label`` is ``None``.
+            Prepared cases whose ``label`` is ``None``; copies of held-out images are not among them.
         """
         prepared = self._prepare(self.unlabelled, preprocessing) if self.unlabelled else []
         if self.record is not None:
+            held_out = held_out_images(self.record)
+            prepared = [item for item in prepared if item.content["image"] not in held_out]
             require_same_content(self.record, {"unlabelled": prepared})
         return prepared
 

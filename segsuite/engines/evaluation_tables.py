@@ -73,7 +73,7 @@ class EvaluationTables:
 
     def _open(self, pairs: Sequence[Pair], scoring: Scoring, *, probabilities: bool) -> None:
         folder = self.folder
-        how = hash_of_json([segsuite.__version__, CASE_COLUMNS, asdict(scoring), self.attributes, probabilities])
+        how = hash_of_json([segsuite.__version__, CASE_COLUMNS, _plain(scoring), self.attributes, probabilities])
         self._fingerprints = {pair.case_id: _fingerprint(pair, how) for pair in pairs}
         self.done = {
             case for case, fingerprint in _rows(_partial(folder, JOURNAL)) if self._fingerprints.get(case) == fingerprint
@@ -180,6 +180,11 @@ class _OpenTable:
         with writing_to(self.target), self.stream:
             self.stream.flush()
             os.fsync(self.stream.fileno())
+
+
+def _plain(scoring: Scoring) -> dict[str, Any]:
+    """As JSON has it; labels of one or of several integers are both words."""
+    return {**asdict(scoring), "structures": [(str(label), name) for label, name in scoring.structures.items()]}
 
 
 def _partial(folder: Path, name: str) -> Path:

@@ -14,7 +14,14 @@ from segsuite.errors import ManifestError, OutputError
 from segsuite.files import hash_of_json, write_json
 from segsuite.shipped import find_manifest, shipped_manifests
 
-__all__ = ["recorded_scans", "require_apart", "require_same_cases", "require_same_content", "require_same_manifest"]
+__all__ = [
+    "held_out_images",
+    "recorded_scans",
+    "require_apart",
+    "require_same_cases",
+    "require_same_content",
+    "require_same_manifest",
+]
 
 MOST_NAMED = 4
 PARTS = ("training", "held_out", "unlabelled")
@@ -133,6 +140,18 @@ def recorded_scans(record: Path) -> tuple[list[str], list[dict[str, Any]]]:
     before = _read(record)
     known = [content for part in ("training", "unlabelled") for content in before.get(part, {}).values()]
     return [content["image"] for content in known], [content["profile"] for content in known if "profile" in content]
+
+
+def held_out_images(record: Path) -> set[str]:
+    """Hashes of the images that the run is judged by.
+
+    Args:
+        record: The run's ``split.json``.
+
+    Returns:
+        One per held-out case; empty if there is no record.
+    """
+    return {content["image"] for content in _read(record).get("held_out", {}).values()}
 
 
 def _row(case: Case) -> str:

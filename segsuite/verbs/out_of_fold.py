@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from segsuite.engines.inputs import InputCase, SearchOptions, search_inputs
+from segsuite.engines.inputs import InputCase, SearchOptions, search_inputs, take_shard
 from segsuite.engines.ledger import Ledger
 from segsuite.engines.model_folder import ModelFolder, read_model_folder
 from segsuite.engines.prediction import Outcome
@@ -34,6 +34,7 @@ def predict_out_of_fold(
     *,
     data_root: Path | None = None,
     fold: int | None = None,
+    shard: tuple[int, int] = (1, 1),
     series_uid: str | None = None,
     series_description: str | None = None,
     on_start: Callable[[int], None] = lambda _: None,
@@ -49,6 +50,7 @@ def predict_out_of_fold(
         out: Where all masks go.
         data_root: For manifests.
         fold: For manifests, only this fold.
+        shard: This process's part of how many, counted from 1.
         series_uid: Of DICOM series, only this one.
         series_description: Of DICOM series, only those whose description fits this pattern.
         on_start: Called with the number of cases.
@@ -69,10 +71,11 @@ def predict_out_of_fold(
     n_channels = len(folder.description["channels"])
     where = SearchOptions(SeriesChoice(series_uid, series_description), out)
     found = search_inputs(inputs, n_channels=n_channels, data_root=data_root, fold=fold, where=where)
-    cases = found.cases
+    cases = take_shard(found.cases, shard)
     on_left_out(found.left_out)
     on_start(len(cases))
-    how |= {"data_root": data_root, "fold": fold, "series_uid": series_uid, "series_description": series_description}
+    how |= {"data_root": data_root, "fold": fold, "shard": shard}
+    how |= {"series_uid": series_uid, "series_description": series_description}
     chosen: dict[Path | None, set[str]] = defaultdict(set)
     for case in cases:
         chosen[_who(case, folder, members)].add(case.case_id)

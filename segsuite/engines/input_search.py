@@ -14,7 +14,7 @@ from segsuite.engines.ledger import read_ledger
 from segsuite.errors import VolumeError
 from segsuite.failures import Step, reason_of
 from segsuite.volumes.archives import ARCHIVE_ENDINGS, WorkFolder, archive_name, is_archive, unpack
-from segsuite.volumes.dicom_files import is_dicom
+from segsuite.volumes.dicom_files import may_be_slice
 from segsuite.volumes.dicom_series import look_into
 from segsuite.volumes.finding import Found, SeriesChoice, find_images
 from segsuite.volumes.mask_likeness import looks_like_mask
@@ -65,7 +65,7 @@ def cases_at(path: Path, *, n_channels: int, options: SearchOptions) -> tuple[li
         if options.work is None:
             raise VolumeError(f"{path} must be unpacked first, got an archive: only `segsuite predict` unpacks it by itself.")
         return _in_archive(Found(path, path.name), n_channels, options)
-    if not image_ending(path) and is_dicom(path):
+    if may_be_slice(path, image_ending(path)):
         return [_of_dicom_file(path)], Counter()
     return [InputCase(case_name(path.name), (path,), _output_name(path.name))], Counter()
 

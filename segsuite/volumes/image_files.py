@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from segsuite.errors import VolumeError
-from segsuite.volumes.dicom_files import candidates, is_dicom
+from segsuite.volumes.dicom_files import candidates, may_be_slice
 from segsuite.volumes.dicom_series import series_at
 from segsuite.volumes.reading import image_ending
 
@@ -27,7 +27,7 @@ def is_series(image: Path) -> bool:
     Returns:
         True for folders and for files that are DICOM by content.
     """
-    return image.is_dir() or (not image_ending(image) and is_dicom(image))
+    return image.is_dir() or may_be_slice(image, image_ending(image))
 
 
 def files_of_image(image: Path) -> list[Path]:

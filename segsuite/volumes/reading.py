@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from segsuite.errors import GridError, VolumeError
 from segsuite.shapes import Affine, Image
-from segsuite.volumes.dicom_files import holds_dicom, is_dicom
+from segsuite.volumes.dicom_files import holds_dicom, may_be_slice
 from segsuite.volumes.grid import Grid
 from segsuite.volumes.orders import reordered
 from segsuite.volumes.volume import Volume
@@ -212,7 +212,7 @@ def read_grid(path: Path) -> Grid:
 
 
 def _is_series(path: Path) -> bool:
-    return path.is_dir() or (not image_ending(path) and is_dicom(path))
+    return path.is_dir() or (may_be_slice(path, image_ending(path)))
 
 
 def _mapped(labels: NDArray[np.int32], mapping: dict[int, int]) -> NDArray[np.int32]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "Advice",
+    "DeviceError",
     "GridError",
     "InputError",
     "ManifestError",
@@ -57,6 +58,10 @@ class OutputError(InputError):
 
 class OutputFolderError(OutputError):
     """An output folder that takes nothing at all: the disk is full, or nobody may write there. No other case could succeed."""
+
+
+class DeviceError(InputError):
+    """A GPU that answers nothing any more after what one case did to it; only a new process can use it again."""
 
 
 class Advice(UserWarning):

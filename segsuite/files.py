@@ -21,6 +21,7 @@ __all__ = [
     "hash_of_json",
     "make_folder",
     "printable",
+    "real_path",
     "remove_unfinished",
     "write_atomically",
     "write_json",
@@ -146,6 +147,18 @@ def printable(name: str) -> str:
         The same wherever it is UTF-8.
     """
     return name.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace")
+
+
+def real_path(path: str | Path) -> str:
+    """A path with all links followed; one that no file can have stays as it is, so that its reader can say so.
+
+    Args:
+        path: Any; need not exist.
+    """
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):
+        return str(path)
 
 
 def hash_of_file(path: Path) -> str:

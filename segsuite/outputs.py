@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from segsuite.errors import OutputError
+from segsuite.files import real_path
 
 __all__ = ["require_outputs_apart"]
 
@@ -23,9 +24,9 @@ def require_outputs_apart(outputs: Mapping[Path, str], inputs: Iterable[Path], *
     Raises:
         OutputError: An output is an input, lies inside an input folder or outside its own, or two outputs are one file.
     """
-    resolve = cache(os.path.realpath)
+    resolve = cache(real_path)
     read = {_resolved(path, resolve): path for path in inputs}
-    folders = {place: path for place, path in read.items() if path.is_dir()}
+    folders = {place: path for place, path in read.items() if os.path.isdir(path)}  # noqa: PTH112 - raises nothing
     known_files = {identity: path for path in read.values() if (identity := _identity(path)) is not None}
     root = None if inside is None else Path(os.path.realpath(inside))
     taken: dict[str, str] = {}
@@ -57,13 +58,13 @@ def _resolved(path: Path, resolve: object) -> str:
     """The real path; folders are looked up once, so that 100,000 files in one folder cost little."""
     folder = resolve(path.parent)  # type: ignore[operator]
     place = os.path.join(folder, path.name)  # noqa: PTH118 - strings: there are many
-    return os.path.realpath(place) if path.name in ("", "..") or os.path.islink(place) else place  # noqa: PTH114
+    return real_path(place) if path.name in ("", "..") or os.path.islink(place) else place  # noqa: PTH114
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
     """Device and number of an existing file: one for all its hard links and spellings."""
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # what is wrong with a case's file is told when it is read
         return None
     return found.st_dev, found.st_ino

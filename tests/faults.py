@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import struct
+import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,12 +20,16 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
+from segsuite.engines import case_sizes
 from segsuite.engines.segmentation import Request, Segmentation
 from segsuite.errors import VolumeError
 from segsuite.shapes import LabelMap
 from segsuite.volumes.volume import Volume
 
-__all__ = ["BAD", "ERRORS", "STEPS", "Bright", "Fault", "prepared", "restored", "segmented", "write_scans"]
+__all__ = [
+    "BAD", "ERRORS", "KINDS", "STEPS", "TOLERATED", "Bright", "Fault", "LosesItsGpu", "prepared", "restored", "segmented",
+    "write_scans",
+]  # fmt: skip
 
 BAD = "qxq"
 """In the name of the case that is broken, and nowhere else."""
@@ -33,7 +38,7 @@ STEPS = {
     "list": ("segsuite.engines.case_sizes", "_parts"),
     "stat": ("segsuite.engines.case_road", "require_ordinary_files"),
     "header": ("segsuite.engines.case_sizes", "read_grid"),
-    "hash": ("segsuite.engines.case_road", "hash_of_file"),
+    "hash": ("segsuite.engines.case_road", "hash_of_image"),
     "claim": ("segsuite.engines.claims", "Claims.require_own"),
     "read": ("segsuite.engines.case_road", "read_channels"),
     "check": ("segsuite.engines.case_road", "require_varied"),
@@ -43,9 +48,11 @@ STEPS = {
     "write": ("segsuite.engines.case_outputs", "write_mask"),
     "read back": ("segsuite.volumes.writing", "read_stored"),
     "rename": ("pathlib", "Path.replace"),
+    "hash of the mask": ("segsuite.engines.case_road", "hash_of_file"),
     "ledger": ("segsuite.engines.ledger", "Ledger.append"),
 }
 """Step to module and name of what does it."""
+KINDS = ("raise", "die", "hang")
 TOLERATED = ("header",)
 """What goes wrong there is no failure: reading tells."""
 
@@ -90,7 +97,7 @@ class Fault:
 
     Attributes:
         step: One of ``STEPS``.
-        kind: ``raise``, ``die`` or ``hang``.
+        kind: One of ``KINDS``.
         error: What is raised.
         n_at_once: Of the predictor.
     """
@@ -118,8 +125,15 @@ class Fault:
                 self._happen()
             return honest(*args, **more)
 
+        before = case_sizes.MOST_VOXELS_BESIDE
+
+        def undo() -> None:
+            setattr(place, name, honest)
+            case_sizes.MOST_VOXELS_BESIDE = before
+
         setattr(place, name, broken)
-        return lambda: setattr(place, name, honest)
+        case_sizes.MOST_VOXELS_BESIDE = 0  # so that headers are read in advance
+        return undo
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -152,6 +166,24 @@ class Bright:
     def segment(self, volume: Volume, request: Request) -> Segmentation:
         image = prepared(request.case_id, volume)
         return Segmentation(restored(request.case_id, segmented(request.case_id, image)))
+
+
+class LosesItsGpu(Bright):
+    """After the case ``BAD`` nothing can be done in this process any more."""
+
+    def __init__(self, n_at_once: int = 1) -> None:
+        super().__init__(n_at_once)
+        self.is_lost = False
+        sys.modules["torch"] = self  # type: ignore[assignment]
+
+    def zeros(self, size: int, *, device: str) -> None:
+        if self.is_lost:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    def segment(self, volume: Volume, request: Request) -> Segmentation:
+        self.is_lost |= BAD in request.case_id
+        self.zeros(1, device="cuda")
+        return super().segment(volume, request)
 
 
 def prepared(case: str, volume: Volume) -> np.ndarray:

@@ -6,7 +6,9 @@ it needs when it runs, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
+import logging
 import sys
+import traceback
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +18,7 @@ from segsuite.cli import data_words, house_words, judge_words, model_words, run_
 from segsuite.cli.terminal import print_problem, set_verbosity
 from segsuite.engines.machine import limit_threads
 from segsuite.errors import InputError
+from segsuite.failures import Step, reason_of
 
 __all__ = ["app", "main"]
 
@@ -73,8 +76,13 @@ def main(arguments: list[str] | None = None) -> None:
     except UsageProblem as error:
         error.show()
         code = 1
-    except (InputError, FileNotFoundError, PermissionError) as error:
+    except InputError as error:
         print_problem(str(error))
+        code = 1
+    except Exception as error:
+        if logging.getLogger().isEnabledFor(logging.INFO):  # --verbose
+            traceback.print_exc()
+        print_problem(reason_of(error, Step.COMMAND))
         code = 1
     if code == INTERRUPTED:
         print_problem("interrupted: what is finished is kept; the same command goes on from there")

@@ -189,9 +189,14 @@ def _predicted(
         how = {**how, "stop": stop, "on_case": progress.case}
         if watched:
             say(f"watching {inputs[0]}")
-            return watch(model, inputs[0], out, **how), left_out
+            return watch(model, inputs[0], out, **how, on_left_out=lambda now: _replace(left_out, now)), left_out
         run = predict_out_of_fold if out_of_fold else run_predict
         return run(model, inputs, out, on_start=progress.start, on_left_out=left_out.update, **how), left_out
+
+
+def _replace(counts: Counter[str], by: Counter[str]) -> None:
+    counts.clear()
+    counts.update(by)
 
 
 def _check_words(

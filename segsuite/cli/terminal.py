@@ -78,7 +78,12 @@ def print_problem(text: str) -> None:
 
 def print_json(content: Any) -> None:
     """Machine output on standard output."""
-    sys.stdout.write(json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # file names need not be text
+        text = json.dumps(_plain(content), indent=1, allow_nan=False)
+    sys.stdout.write(text + "\n")
 
 
 def _plain(content: Any) -> Any:
@@ -130,6 +135,7 @@ class CaseProgress:
             result: ``done``, ``skipped`` or why it failed.
         """
         self.n_seen += 1
+        case_id = "".join(letter if letter.isprintable() else "?" for letter in case_id)  # no terminal obeys a file's name
         if result not in ("done", "skipped"):
             self.n_failed += 1
             print_problem(f"case {case_id} failed: {result}")
@@ -138,6 +144,9 @@ class CaseProgress:
             self.bar.update(self.task, advance=1, description=f"{self.doing} {case_id}", failed=failed)
         elif time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES or self.n_seen == self.n_total:
             self.last_line = time.monotonic()
+            if not self.n_total:  # nobody knows how many will come
+                say(f"{self.doing}: {self.n_seen}, {case_id}, {self.n_failed} failed")
+                return
             left = (self.last_line - self.started) / self.n_seen * (self.n_total - self.n_seen)
             say(f"{self.doing}: {self.n_seen} of {self.n_total}, {case_id}, {self.n_failed} failed, {left:.0f} s left")
 

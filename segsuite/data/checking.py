@@ -11,7 +11,8 @@ from typing import Literal, TypeVar
 
 from segsuite.data.locate import image_paths, label_path
 from segsuite.data.manifest import Case, Manifest
-from segsuite.errors import InputError, ManifestError
+from segsuite.errors import ManifestError
+from segsuite.failures import Step, reason_of
 from segsuite.volumes.grid import Grid
 from segsuite.volumes.labels import labels_present
 from segsuite.volumes.orders import order_onto
@@ -185,8 +186,8 @@ def labels_per_case(
 def _attempt(facts: CaseFacts, kind: str, action: Callable[[], Outcome]) -> Outcome | None:
     try:
         return action()
-    except (InputError, FileNotFoundError) as error:
-        facts.findings.append(Finding("error", kind, facts.case.case_id, str(error)))
+    except Exception as error:
+        facts.findings.append(Finding("error", kind, facts.case.case_id, reason_of(error, Step.READING)))
         return None
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from segsuite.data.manifest import case_name
 from segsuite.engines.input_case import InputCase
 from segsuite.errors import VolumeError
+from segsuite.files import real_path
 from segsuite.volumes.reading import image_ending
 
 __all__ = ["distinct"]
@@ -53,10 +54,10 @@ def distinct(cases: Sequence[InputCase]) -> list[InputCase]:
 
 def _told_apart_by_ending(cases: Sequence[InputCase]) -> list[InputCase]:
     """Those that share a folder and a name."""
-    beside = Counter((case.place.resolve().parent, _stem(case)) for case in cases)
+    beside = Counter((Path(real_path(case.place)).parent, _stem(case)) for case in cases)
     ids = Counter(case.case_id for case in cases)
     return [
-        _with_ending(case, twice=ids[case.case_id] > 1) if beside[case.place.resolve().parent, _stem(case)] > 1 else case
+        _with_ending(case, twice=ids[case.case_id] > 1) if beside[Path(real_path(case.place)).parent, _stem(case)] > 1 else case
         for case in cases
     ]
 
@@ -73,7 +74,7 @@ def _stem(case: InputCase) -> str:
 
 
 def _with_parents(case: InputCase, depth: int, *, twice: bool) -> InputCase:
-    parents = case.place.resolve().parts[:-1][-depth:]
+    parents = Path(real_path(case.place)).parts[:-1][-depth:]
     case_id, output = ("/".join((*parents, Path(name).name)).strip("/") for name in (case.case_id, case.output))
     return replace(case, case_id=case_id if twice else case.case_id, output=output)
 

@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 from segsuite.engines.case_outputs import CaseOutputs
 from segsuite.engines.case_sizes import MOST_VOXELS_BESIDE, n_voxels, n_voxels_if_many, require_ordinary_files
 from segsuite.engines.claims import Claims
-from segsuite.engines.failures import Step, reason_of, require_usable_folder
 from segsuite.engines.input_case import InputCase
 from segsuite.engines.ledger import Ledger, LedgerLine, now
 from segsuite.engines.outcome import BatchOptions, Outcome
 from segsuite.engines.segmentation import Predictor, Request, Segmentation
 from segsuite.engines.sources import mark_of, source_of
 from segsuite.errors import InputError, VolumeError
+from segsuite.failures import Step, reason_of, require_living_device, require_usable_folder
 from segsuite.files import hash_of_file, hash_of_json, make_folder
 from segsuite.volumes.image_files import hash_of_image
 from segsuite.volumes.reading import read_channels
@@ -148,7 +148,11 @@ class CaseRoad:
         return travelling
 
     def segment(self, travelling: Travelling) -> Travelling:
-        """What the network finds; of the image only its place is kept."""
+        """What the network finds; of the image only its place is kept.
+
+        Raises:
+            DeviceError: The GPU does not answer any more.
+        """
         self._take(travelling, Step.SEGMENTING, self._segment)
         if travelling.volume is not None:
             travelling.volume.release()
@@ -184,6 +188,8 @@ class CaseRoad:
         except Exception as error:
             if step in (Step.WRITING, Step.RECORDING):
                 require_usable_folder(self.out, error)
+            if step is Step.SEGMENTING:
+                require_living_device(error)
             travelling.reason = reason_of(error, step)
 
     def _look(self, travelling: Travelling) -> None:

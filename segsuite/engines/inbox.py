@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from segsuite.engines.failures import Step, reason_of
 from segsuite.engines.input_case import InputCase
+from segsuite.failures import Step, reason_of
 from segsuite.volumes.image_files import files_of_image
 
 __all__ = ["Inbox"]

@@ -12,6 +12,7 @@ from segsuite.engines.channel_files import ChannelGroup, group_channels
 from segsuite.engines.input_case import InputCase
 from segsuite.engines.ledger import read_ledger
 from segsuite.errors import VolumeError
+from segsuite.failures import Step, reason_of
 from segsuite.volumes.archives import ARCHIVE_ENDINGS, WorkFolder, archive_name, is_archive, unpack
 from segsuite.volumes.dicom_files import is_dicom
 from segsuite.volumes.dicom_series import look_into
@@ -99,10 +100,10 @@ def _in_archive(archive: Found, n_channels: int, options: SearchOptions) -> tupl
     here, folder = archive.path.resolve(), options.work.place_for(archive.path)
     try:
         hidden = unpack(archive.path, folder)
-    except (VolumeError, PermissionError) as error:
-        problem = str(error) if isinstance(error, VolumeError) else f"{archive.path} must be readable, got: permission denied."
+        search = find_images(folder, choice=options.choice, leave_out=_mask)
+    except Exception as error:
+        problem = reason_of(error, Step.LOOKING)
         return [InputCase(prefix, (archive.path,), f"{prefix}.nii.gz", problem=problem)], Counter()
-    search = find_images(folder, choice=options.choice, leave_out=_mask)
     below = [Found(one.path, f"{prefix}/{one.relative}".rstrip("/"), one.is_series, one.problem) for one in search.images]
     cases = _grouped(below, stem, n_channels)
     places = ((case, "\n".join(str(here / image.relative_to(folder)) for image in case.images)) for case in cases)

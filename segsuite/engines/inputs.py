@@ -18,6 +18,7 @@ from segsuite.engines.input_search import PLAIN_SEARCH, SearchOptions, cases_at
 from segsuite.engines.pairing import Pair
 from segsuite.errors import ManifestError, SettingsError, VolumeError
 from segsuite.volumes.finding import left_out_text
+from segsuite.volumes.image_files import files_of_image, is_series
 from segsuite.volumes.reading import image_ending
 
 __all__ = [
@@ -82,13 +83,17 @@ def search_inputs(
     """
     cases: list[InputCase] = []
     left_out: Counter[str] = Counter()
+    slices: set[Path] = set()
     for path in paths:
+        if path in slices:  # of a series that is a case already: all of a folder's files were given
+            continue
         if not os.path.lexists(path):
             raise FileNotFoundError(f"The input {path} must exist, but nothing is there. Check the path.")
         if path.suffix.lower() == ".json":
             cases += _from_manifest(path, data_root, fold)
             continue
         found, rest = cases_at(path, n_channels=n_channels, options=where)
+        slices.update(files_of_image(path) if path.is_file() and is_series(path) else ())
         cases, left_out = cases + found, left_out + rest
     if not cases:
         said = f" ({left_out_text(left_out)})" if left_out_text(left_out) else ""

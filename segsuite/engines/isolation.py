@@ -16,13 +16,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from segsuite.engines.failures import Step, reason_of
 from segsuite.engines.input_case import InputCase
 from segsuite.engines.ledger import Ledger
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_model, predict_cases
 from segsuite.engines.segmentation import Predictor
 from segsuite.engines.spare_process import WorkProcess, named_end, take_process
-from segsuite.errors import InputError, ModelError
+from segsuite.errors import DeviceError, InputError, ModelError
+from segsuite.failures import Step, reason_of
 from segsuite.volumes.writing import remove_unfinished_outputs
 
 __all__ = ["predict_isolated"]
@@ -121,6 +121,8 @@ class _Child:
         """Runs in the child."""
         try:
             outcome = self._predict(_Teller(told), stopped.is_set)
+        except DeviceError as error:
+            told.send(("death", str(error)))  # as good as dead
         except Exception as error:
             told.send(("error", _sendable(error)))
         else:
@@ -192,6 +194,9 @@ def _listen(child: WorkProcess, time_limit_s: float | None, stop: Callable[[], b
             on_case(case_id, result)
         elif kind == "error":
             raise content
+        elif kind == "death":
+            seen.death = content
+            return seen
         else:
             seen.outcome = content
             return seen

@@ -18,7 +18,7 @@ from segsuite.engines.input_case import InputCase
 from segsuite.engines.sources import is_mark_of, mark_of, source_of
 from segsuite.files import hash_of_file, writing_to
 
-__all__ = ["Ledger", "LedgerLine", "has_ledger", "now", "read_ledger"]
+__all__ = ["Ledger", "LedgerLine", "now", "read_ledger"]
 
 
 @dataclass(frozen=True)
@@ -167,18 +167,6 @@ class Ledger:
     def counts(self) -> Counter[str]:
         """How many cases have each status."""
         return Counter(line.status for line in self.lines.values())
-
-
-def has_ledger(folder: Path) -> bool:
-    """Whether a prediction has written into a folder.
-
-    Args:
-        folder: The folder; it need not be there.
-
-    Returns:
-        True if any shard left its ledger.
-    """
-    return any(folder.glob("ledger*.jsonl"))
 
 
 def read_ledger(folder: Path) -> dict[str, LedgerLine]:

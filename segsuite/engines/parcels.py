@@ -14,11 +14,11 @@ from pathlib import Path
 
 from segsuite.engines.case_sizes import require_ordinary_files
 from segsuite.engines.claims import Claims
-from segsuite.engines.failures import Step, reason_of, require_usable_folder
 from segsuite.engines.input_case import InputCase
 from segsuite.engines.ledger import Ledger, LedgerLine, read_ledger
 from segsuite.engines.segmentation import Predictor
 from segsuite.engines.sources import source_of
+from segsuite.failures import Step, reason_of, require_usable_folder
 from segsuite.files import make_folder, write_atomically
 from segsuite.volumes.image_files import files_of_image
 from segsuite.volumes.reading import image_ending

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from segsuite.engines.case_road import CaseRoad, Travelling
-from segsuite.engines.failures import Step, reason_of
 from segsuite.engines.input_case import InputCase
 from segsuite.engines.lanes import BusyClock, most_voxels_in_hand, run_in_lanes
 from segsuite.engines.outcome import AS_USUAL, BatchOptions, Outcome, ignore
 from segsuite.engines.overlap import Conveyor
 from segsuite.engines.segmentation import Predictor
 from segsuite.errors import InputError, ModelError
+from segsuite.failures import Step, reason_of
 
 __all__ = ["BatchOptions", "Outcome", "ignore", "open_model", "predict_cases"]
 
@@ -52,6 +52,7 @@ def predict_cases(
     Raises:
         OutputFolderError: Nothing can be written to the output folder (no permission, disk full): nothing else could succeed.
         OutputError: The output folder cannot be made.
+        DeviceError: The GPU does not answer any more: only another process could succeed.
     """
     road = CaseRoad(predictor, out, options, on_begin, on_case)
     if ahead and predictor.n_at_once > 1:

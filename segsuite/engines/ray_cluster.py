@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,6 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from segsuite.engines.failures import Step, reason_of
 from segsuite.engines.input_case import InputCase
 from segsuite.engines.ledger import Ledger
 from segsuite.engines.parcels import Made, Parcel, deliver, make_of, pack
@@ -27,7 +27,8 @@ from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_mode
 from segsuite.engines.ray_options import RayOptions
 from segsuite.engines.segmentation import Predictor
 from segsuite.engines.watchdog import Watchdog
-from segsuite.errors import InputError, SettingsError
+from segsuite.errors import DeviceError, InputError, ModelError, SettingsError
+from segsuite.failures import Step, reason_of
 from segsuite.files import make_folder
 from segsuite.volumes.writing import remove_unfinished_outputs
 
@@ -71,12 +72,17 @@ class _Segmenter:
         self.load, self.out, self.options = load, out, options
         self.watchdog = Watchdog(time_limit_s)
         self.predictor: Predictor | None = None
-        self.stopped = False
+        self.opening, self.stopped = threading.Lock(), False
+
+    def open(self) -> None:
+        """Open the model; not in ``__init__``: an error there would look like a dead worker."""
+        with self.opening:
+            if self.predictor is None:
+                self.predictor = open_model(self.load)
 
     def segment(self, batch: list[InputCase] | Parcel) -> Made:
         """Results of the cases, how many were left, and of a parcel all that was made of it."""
-        if self.predictor is None:  # not in __init__: an error there would look like a dead worker
-            self.predictor = open_model(self.load)
+        self.open()
         if isinstance(batch, Parcel):
             return make_of(batch, self._work)
         return Made({}, (), *self._work(batch, self.out))
@@ -90,7 +96,10 @@ class _Segmenter:
             results[case_id] = result
 
         stop, begin = (lambda: self.stopped), self.watchdog.begin
-        outcome = predict_cases(cases, self.predictor, out, self.options, stop=stop, on_begin=begin, on_case=end)
+        try:
+            outcome = predict_cases(cases, self.predictor, out, self.options, stop=stop, on_begin=begin, on_case=end)
+        except DeviceError:
+            os._exit(1)  # as good as dead: another worker takes over
         self.watchdog.rest()
         return results, outcome.n_left
 
@@ -127,7 +136,8 @@ def predict_on_ray(
 
     Raises:
         SettingsError: The cluster has no room for a single worker.
-        InputError: The model cannot be opened, or the output folder not be written.
+        ModelError: The model cannot be opened, or kills the workers.
+        OutputError: The output folder cannot be written.
     """
     with connected(cluster.address):
         waiting = deque(_Batch(list(cases[at : at + cluster.batch])) for at in range(0, len(cases), cluster.batch))
@@ -136,9 +146,9 @@ def predict_on_ray(
         # a second thread, so that `stop` is heard while a batch is in hand
         kind = kind.options(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_concurrency=2)
 
-        def hire(number: int) -> Any:
+        def hire(number: int) -> _Worker:
             shard = (number + 1, n)  # names a ledger of its own
-            return kind.remote(load, out.resolve(), replace(options, shard=shard), time_limit_s)
+            return _Worker(number, kind.remote(load, out.resolve(), replace(options, shard=shard), time_limit_s))
 
         crew = _Crew(n, hire, Ledger(make_folder(out.resolve())), sends=cluster.files == "sent")
         still = "" if time_limit_s is None else f" or stood still for {time_limit_s:g} s"
@@ -183,13 +193,30 @@ def _take_apart(batch: _Batch, waiting: deque[_Batch], ledger: Ledger, results: 
     results.add(batch.cases[0].case_id, reason)
 
 
+class _Worker:
+    """A process on a node, by the number of its ledger."""
+
+    def __init__(self, number: int, handle: Any) -> None:
+        self.number, self.handle = number, handle
+        self.opening = handle.open.remote()
+
+    def has_opened(self) -> bool:
+        """Whether it came so far as to work on a case."""
+        ready, _ = ray.wait([self.opening], timeout=0)
+        try:
+            return bool(ready) and ray.get(self.opening) is None
+        except RayActorError:
+            return False
+
+
 class _Crew:
     """The workers and what each has in hand; a dead one is replaced."""
 
-    def __init__(self, n: int, hire: Callable[[int], Any], ledger: Ledger, *, sends: bool) -> None:
+    def __init__(self, n: int, hire: Callable[[int], _Worker], ledger: Ledger, *, sends: bool) -> None:
         self.hire, self.ledger, self.sends = hire, ledger, sends
-        self.idle: list[tuple[int, Any]] = [(number, hire(number)) for number in range(n)]
-        self.in_hand: dict[Any, tuple[int, Any, _Batch]] = {}
+        self.idle = [hire(number) for number in range(n)]
+        self.in_hand: dict[Any, tuple[_Worker, _Batch]] = {}
+        self.openings_left = max(MOST_DEATHS, n)
 
     def hand_out(self, waiting: deque[_Batch], results: _Results) -> None:
         while waiting and self.idle:
@@ -199,14 +226,14 @@ class _Crew:
             except Exception as error:
                 _take_apart(batch, waiting, self.ledger, results, reason=reason_of(error, Step.READING))
                 continue
-            number, worker = self.idle.pop(0)
-            self.in_hand[worker.segment.remote(what)] = (number, worker, batch)
+            worker = self.idle.pop(0)
+            self.in_hand[worker.handle.segment.remote(what)] = (worker, batch)
 
     def finished(self) -> Iterator[tuple[_Batch, Made | None]]:
         """Batches that are over, with their results; ``None``: the worker died of it, or it did not come through."""
         ready, _ = ray.wait(list(self.in_hand), timeout=POLL_SECONDS) if self.in_hand else ([], [])
         for reference in ready:
-            number, worker, batch = self.in_hand.pop(reference)
+            worker, batch = self.in_hand.pop(reference)
             answer = None
             try:
                 answer = ray.get(reference)
@@ -217,14 +244,26 @@ class _Crew:
                 batch.said = reason_of(cause, Step.SEGMENTING)
                 batch.n_deaths += 1
             except RayActorError as error:
-                batch.n_deaths += not error.preempted
-                batch.was_tried, worker = True, self.hire(number)
-            self.idle.append((number, worker))
+                batch.was_tried = True
+                self._count_death(worker, batch, was_ended=bool(error.preempted))
+                worker = self.hire(worker.number)
+            self.idle.append(worker)
             yield batch, answer
 
     def stop(self) -> None:
-        for _, worker, _ in self.in_hand.values():
-            worker.stop.remote()
+        for worker, _ in self.in_hand.values():
+            worker.handle.stop.remote()
+
+    def _count_death(self, worker: _Worker, batch: _Batch, *, was_ended: bool) -> None:
+        """A death counts for the batch, unless the worker had not even opened the model."""
+        if was_ended:
+            return
+        if worker.has_opened():
+            batch.n_deaths += 1
+            return
+        self.openings_left -= 1
+        if self.openings_left < 0:
+            raise ModelError("The workers must begin with the cases, but they die while they open the model. Is memory short?")
 
 
 @contextmanager

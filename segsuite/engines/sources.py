@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
-from pathlib import Path
 
 from segsuite.engines.input_case import InputCase
+from segsuite.files import real_path
 
 __all__ = ["is_mark_of", "mark_of", "source_of"]
 
@@ -21,7 +20,7 @@ def source_of(case: InputCase) -> str:
     Args:
         case: Its images, or what they are copies of.
     """
-    return case.source or "\n".join(map(_resolved, case.images))
+    return case.source or "\n".join(map(real_path, case.images))
 
 
 def mark_of(source: str) -> str:
@@ -44,13 +43,6 @@ def is_mark_of(mark: str, source: str) -> bool:
         source: From ``source_of``.
     """
     return mark == _marked(source, mark[:SALT_DIGITS])
-
-
-def _resolved(image: Path) -> str:
-    try:
-        return os.path.realpath(image)
-    except (ValueError, OSError):  # a path that no file can have
-        return str(image)
 
 
 def _marked(source: str, salt: str) -> str:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from segsuite.engines.run_folder import share_waited
 from segsuite.errors import InputError, OutputError
+from segsuite.failures import Step, reason_of
 from segsuite.files import hash_of_file
 from segsuite.reports.conventions import CONVENTIONS, CONVENTIONS_FILE, means_under
 from segsuite.reports.figures import agreement_of_volumes, overlap_against_volume, reliability, spread
@@ -21,6 +22,7 @@ from segsuite.reports.rendering import metric_title, render, write_page
 from segsuite.reports.sections import read_sections
 from segsuite.reports.tables import read_evaluation, summarise
 from segsuite.reports.viewer import LayeredCase, viewer_of, viewer_script
+from segsuite.volumes.regions import integers_of
 
 __all__ = ["write_report"]
 
@@ -196,8 +198,11 @@ def _case_table(measurements: pd.DataFrame) -> dict[str, Any]:
 
 
 def _legend(measurements: pd.DataFrame) -> list[tuple[int, str]]:
+    """The integers of a mask, as it is drawn, and their names; of regions each integer is called after the smallest it is in."""
     pairs = measurements[["label_index", "label_name"]].drop_duplicates()
-    return [(int(index), str(name)) for index, name in pairs.itertuples(index=False)]
+    known = [(integers_of(str(index)), str(name)) for index, name in pairs.itertuples(index=False)]
+    values = sorted({value for integers, _ in known for value in integers})
+    return [(value, min((len(integers), name) for integers, name in known if value in integers)[1]) for value in values]
 
 
 def _files(folder: Path, case: str, cases: pd.DataFrame) -> dict[str, Path | None]:
@@ -209,8 +214,8 @@ def _picture(folder: Path, case: str, dice: float, cases: pd.DataFrame) -> dict[
     try:
         figure = as_data_uri(overlay_figure(**_files(folder, case, cases)), dpi=90)
         return {"case": case, "dice": dice, "figure": figure, "problem": ""}
-    except (InputError, FileNotFoundError) as error:
-        return {"case": case, "dice": dice, "figure": "", "problem": str(error)}
+    except Exception as error:
+        return {"case": case, "dice": dice, "figure": "", "problem": reason_of(error, Step.READING)}
 
 
 def _predictions(folder: Path) -> dict[str, Any] | None:

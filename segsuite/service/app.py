@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from segsuite.engines.failures import Step, reason_of
+from segsuite.failures import Step, reason_of
 from segsuite.reports.rendering import render
 from segsuite.reports.viewer import LayeredCase, write_view
 from segsuite.service.desk import Desk, FullError, Job

@@ -11,8 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segsuite.engines.failures import Step, reason_of
 from segsuite.engines.input_case import InputCase
+from segsuite.failures import Step, reason_of
 from segsuite.files import make_folder
 from segsuite.service.worker import DONE
 

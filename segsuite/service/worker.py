@@ -12,7 +12,7 @@ from pathlib import Path
 from segsuite.engines.input_case import InputCase
 from segsuite.engines.prediction import BatchOptions, open_model, predict_cases
 from segsuite.engines.segmentation import Predictor
-from segsuite.errors import ModelError
+from segsuite.errors import DeviceError, ModelError
 
 __all__ = ["DONE", "Worker"]
 
@@ -61,6 +61,8 @@ class Worker:
             reason = "the process that segmented it died; is memory short?"
         except TimeoutError:
             reason = f"it took longer than {self.time_limit_s:g} s and was ended"
+        except DeviceError as error:
+            reason = f"the process that segmented it {error}"
         self.close()
         self._pool = _new_pool()
         return reason

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from segsuite.engines.case_sizes import require_ordinary_files
 from segsuite.engines.inputs import PLAIN_SEARCH, InputCase, SearchOptions, search_inputs, take_shard
 from segsuite.engines.machine import available_memory
 from segsuite.engines.memory import CaseForecast, forecast_case, measure_window
 from segsuite.engines.model_folder import read_model_folder
 from segsuite.engines.model_predictor import ModelPredictor
-from segsuite.errors import InputError, SettingsError, VolumeError
+from segsuite.errors import SettingsError, VolumeError
+from segsuite.failures import Step, reason_of
 from segsuite.verbs.predicting import open_predictor
 from segsuite.volumes.archives import WorkFolder
 from segsuite.volumes.grid import Grid
@@ -73,11 +75,12 @@ def _forecast(cases: Sequence[InputCase], predictor: ModelPredictor) -> dict[str
     largest: tuple[str, Grid, CaseForecast] | None = None
     for case in cases:
         try:
+            require_ordinary_files(case)
             if case.problem:
                 raise VolumeError(case.problem)
             grid = read_grid(case.images[0])
-        except (InputError, FileNotFoundError) as error:
-            unreadable[case.case_id] = str(error)
+        except Exception as error:
+            unreadable[case.case_id] = reason_of(error, Step.LOOKING)
             continue
         forecast = forecast_case(predictor, grid, cost, bytes_per_voxel=_stored_bytes(case, grid))
         seconds += forecast.seconds

@@ -13,7 +13,8 @@ import numpy as np
 
 from segsuite.data.importing.found import ImportFinding
 from segsuite.data.importing.tree import MADE_MARK
-from segsuite.errors import InputError, OutputError
+from segsuite.errors import OutputError
+from segsuite.failures import Step, reason_of
 from segsuite.files import make_folder, write_json, write_text
 from segsuite.volumes.combining import combine_structures
 from segsuite.volumes.writing import write_mask
@@ -75,8 +76,8 @@ def each_case(
     def attempt(case_id: str) -> tuple[str, Made | None, str]:
         try:
             return case_id, action(case_id), ""
-        except (InputError, FileNotFoundError) as error:
-            return case_id, None, str(error)
+        except Exception as error:
+            return case_id, None, reason_of(error, Step.READING)
         finally:
             watch.on_case(case_id)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 from segsuite.engines.first_look import FirstLook
 from segsuite.engines.inputs import InputCase, SearchOptions, search_inputs, take_shard, with_attributes
 from segsuite.engines.isolation import predict_isolated
-from segsuite.engines.ledger import has_ledger
 from segsuite.engines.model_folder import ModelFolder, descriptions_in, read_model_folder
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, open_model, predict_cases
 from segsuite.engines.ray_options import RayOptions
@@ -21,6 +20,8 @@ from segsuite.files import make_folder, write_text
 from segsuite.outputs import require_outputs_apart
 from segsuite.volumes.archives import WorkFolder
 from segsuite.volumes.finding import SeriesChoice
+from segsuite.volumes.regions import file_word
+from segsuite.volumes.writing import side_volume
 
 __all__ = ["open_predictor", "open_watchful", "predict"]
 
@@ -92,10 +93,11 @@ def predict(
 
     Raises:
         SettingsError: Regions of a model that has none.
-        OutputError: A mask would take the place of something that is read, or lie outside ``out``; nothing is written then.
+        OutputError: A mask would take the place of something that is read, or lie outside ``out``, or the labels of masks that
+            are there would get other names; nothing is written then.
     """
     folder = read_model_folder(model)
-    _require_regions(folder, save_regions=save_regions)
+    beside = _words_beside(folder, probabilities=save_probabilities, regions=save_regions)
     opened = partial(open_watchful, device=device, overrides=tuple(overrides), threads=threads, strict=strict)
     with WorkFolder(out) as work:
         where = SearchOptions(SeriesChoice(series_uid, series_description), out, work if unpack else None)
@@ -104,13 +106,13 @@ def predict(
         on_left_out(found.left_out)
         every = found.cases if attributes is None else with_attributes(found.cases, attributes)
         cases = choose(take_shard(every, shard))
-        _require_apart(cases, every, [*(path for path in inputs if path.is_file()), *([attributes] if attributes else [])], out)
+        tables = [*(path for path in inputs if path.is_file()), *([attributes] if attributes else [])]
+        _require_apart(cases, every, tables, out, beside)
         if not cases:
             return Outcome(0, 0, {})
         on_start(len(cases))
-        _write_labels(folder.labels, out, overwrite=overwrite)
+        _write_labels(make_folder(out) / LABELS_FILE, folder, overwrite=overwrite)
         options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force, save_regions)
-        load = partial(opened, folder.path)
         how: dict[str, Any] = {"stop": stop, "on_case": on_case}
         if cluster is not None:
             from segsuite.engines.ray_cluster import predict_on_ray  # Ray is an extra
@@ -118,8 +120,8 @@ def predict(
             on_node = _for_nodes(folder.path.resolve(), opened, cluster)
             return predict_on_ray(cases, on_node, out, options, cluster=cluster, time_limit_s=time_limit_s, **how)
         if isolate:
-            return predict_isolated(cases, load, out, options, time_limit_s=time_limit_s, **how)
-        return predict_cases(cases, open_model(load), out, options, **how)
+            return predict_isolated(cases, partial(opened, folder.path), out, options, time_limit_s=time_limit_s, **how)
+        return predict_cases(cases, open_model(partial(opened, folder.path)), out, options, **how)
 
 
 def _for_nodes(model: Path, opened: Callable[[Path], Predictor], cluster: RayOptions) -> Callable[[], Predictor]:
@@ -128,31 +130,46 @@ def _for_nodes(model: Path, opened: Callable[[Path], Predictor], cluster: RayOpt
     return SentModel(model, opened) if cluster.files == "sent" else partial(opened, model)
 
 
-def _require_regions(folder: ModelFolder, *, save_regions: bool) -> None:
-    if save_regions and folder.regions is None:
+def _words_beside(folder: ModelFolder, *, probabilities: bool, regions: bool) -> list[str]:
+    """What the volumes are called that are written beside each mask."""
+    if regions and folder.regions is None:
         raise SettingsError(
             f"--save-regions must have a model that was trained on regions, got {folder.path}, whose structures are "
             f"{sorted(folder.labels)}. Leave it away: the mask holds them all."
         )
+    names = [] if folder.regions is None else [file_word(name) for name in folder.regions.names]
+    decided = names or [str(value) for value in folder.labels.values()]
+    return [f"probability_{word}" for word in decided if probabilities] + [f"region_{word}" for word in names if regions]
 
 
-def _write_labels(labels: Mapping[str, int], out: Path, *, overwrite: bool) -> None:
-    """The table beside the masks; one that is there already is replaced where a ledger says that the folder is ours."""
-    text = "index\tname\n" + "".join(f"{value}\t{name}\n" for name, value in labels.items())
-    path = make_folder(out) / LABELS_FILE
-    if path.exists() and not overwrite and not has_ledger(out) and path.read_bytes() != text.encode():
-        raise OutputError(
-            f"{path} is there already and no prediction wrote it. Choose another --out, or give --overwrite to replace it."
-        )
-    write_text(path, text)
-
-
-def _require_apart(chosen: Sequence[InputCase], cases: Sequence[InputCase], tables: Sequence[Path], out: Path) -> None:
-    """Check that no image or table is written over."""
+def _require_apart(
+    chosen: Sequence[InputCase], cases: Sequence[InputCase], tables: Sequence[Path], out: Path, beside: Sequence[str]
+) -> None:
+    """Check that no image, table or other case's mask is written over."""
     outputs = {out / case.output: f"case {case.case_id}" for case in chosen} | {out / LABELS_FILE: "names of the labels"}
     if len(outputs) <= len(chosen):
         raise OutputError(f"Each case must have a mask of its own, got {len(chosen)} cases for {len(outputs) - 1} names.")
+    more = {side_volume(out / case.output, word): f"{word} of case {case.case_id}" for case in chosen for word in beside}
+    if both := sorted(outputs.keys() & more.keys()):
+        raise OutputError(
+            f"Each output must be a file of its own, got {both[0]} twice: for {outputs[both[0]]} and for {more[both[0]]}. "
+            "Give the case another name, or leave away what is written beside the masks."
+        )
+    outputs |= more
     require_outputs_apart(outputs, [*(image for case in cases for image in case.images), *tables], inside=out)
+
+
+def _write_labels(path: Path, folder: ModelFolder, *, overwrite: bool) -> None:
+    """The names of the labels; those of masks that are there already keep their meaning."""
+    rows = ["index\tname", *(f"{value}\t{name}" for name, value in folder.labels.items())]
+    if path.exists() and not overwrite:
+        lost = [row for row in path.read_text(encoding="utf-8", errors="replace").splitlines() if row not in rows]
+        if lost:
+            raise OutputError(
+                f"{path} must name the labels of {folder.path}, got other ones ({lost[0]!r}): the masks beside it are of another "
+                "model. Choose another --out, or do all again with --overwrite."
+            )
+    write_text(path, "\n".join(rows) + "\n")
 
 
 def open_watchful(model: Path, *, device: str, overrides: Sequence[str], threads: int | None, strict: bool = False) -> Predictor:

@@ -133,5 +133,9 @@ def _told(made: dict[str, tuple[Path, str]], moved: list[str], out: Path) -> lis
         message = "Voxels outside the image are cut off, and coarse voxels lose detail. Look at these: segsuite overlay"
         findings.append(ImportFinding("note", "structures whose volume changed", changed, message))
     message = f"Written to {out / 'masks'}; {len(made) - len(moved)} lay on the grid of their image already."
-    findings.append(ImportFinding("note", "masks brought onto their image", tuple(moved), message))
+    if moved:
+        findings.append(ImportFinding("note", "masks brought onto their image", tuple(moved), message))
+    else:
+        message = "Nothing had to be moved."
+        findings.append(ImportFinding("note", "masks on the grid of their image", tuple(made), message))
     return findings

@@ -172,6 +172,9 @@ def _ordered(frames: Sequence[Frame], where: str) -> tuple[list[int], Affine, tu
         names=[frame.name for frame in frames],
         thickness_mm=first.thickness_mm,
     )
+    step = float(np.linalg.norm(affine[:3, 2]))
+    if len(frames) > 1 and first.between_mm and abs(abs(first.between_mm) / step - 1) > MAX_GAP_DEVIATION:
+        notes += (f"slices lie {step:g} mm apart, SpacingBetweenSlices says {first.between_mm:g} mm: are some missing?",)
     return order, affine, notes
 
 
@@ -207,10 +210,11 @@ def affine_of_slices(
     if np.abs(orientations - orientations[0]).max() > 1e-3:
         count = len(np.unique(np.round(orientations, 3), axis=0))
         raise VolumeError(f"{where} must have one orientation, got {count} (a localiser?). Split the series first.")
-    normal = np.cross(orientations[0, :3], orientations[0, 3:])
+    rows, columns = (axis / np.linalg.norm(axis) for axis in (orientations[0, :3], orientations[0, 3:]))
+    normal = np.cross(rows, columns)
     heights = positions @ normal
     if len(positions) == 1 and thickness_mm:
-        return [0], _affine(orientations[0], pixel_spacing_mm, normal * thickness_mm, positions[0])
+        return [0], _affine((rows, columns), pixel_spacing_mm, normal * thickness_mm, positions[0])
     named = list(names) or [f"slice {number + 1}" for number in range(len(heights))]
     order = [int(index) for index in np.argsort(heights)]
     gaps = np.diff(heights[order])
@@ -235,14 +239,16 @@ def affine_of_slices(
             f"{where} must be stacked along its slice normal, got a gantry tilt of {tilt:.1f} degrees. "
             "Correct the tilt by resampling before using this series."
         )
-    return order, _affine(orientations[0], pixel_spacing_mm, travel / (len(order) - 1), positions[order[0]])
+    return order, _affine((rows, columns), pixel_spacing_mm, travel / (len(order) - 1), positions[order[0]])
 
 
-def _affine(orientation: FloatArray, pixel_spacing_mm: tuple[float, float], step: FloatArray, origin: FloatArray) -> Affine:
+def _affine(
+    axes: tuple[FloatArray, FloatArray], pixel_spacing_mm: tuple[float, float], step: FloatArray, origin: FloatArray
+) -> Affine:
     """Voxel to RAS+ mm, of directions and places in LPS."""
     affine = np.eye(4)
-    affine[:3, 0] = orientation[:3] * pixel_spacing_mm[0]
-    affine[:3, 1] = orientation[3:] * pixel_spacing_mm[1]
+    affine[:3, 0] = axes[0] * pixel_spacing_mm[0]
+    affine[:3, 1] = axes[1] * pixel_spacing_mm[1]
     affine[:3, 2] = step
     affine[:3, 3] = origin
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine

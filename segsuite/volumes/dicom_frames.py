@@ -35,6 +35,7 @@ class Frame:
         intercept: Added after the slope.
         size: Rows and columns.
         note: What was assumed; may be empty.
+        between_mm: What it says of the distance of slices; ``None``: nothing.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Frame:
     intercept: float
     size: tuple[int, int]
     note: str = ""
+    between_mm: float | None = None
 
     @property
     def name(self) -> str:
@@ -138,8 +140,22 @@ def _described_frame(places: _Places, path: Path, number: int, size: tuple[int, 
     if slope[0] == 0:
         raise VolumeError(f"{path} must have a RescaleSlope other than zero, got 0. Export it again.")
     _require_upright(orientation, path)
+    try:
+        between = found("PixelMeasuresSequence", "SpacingBetweenSlices", 1)
+    except VolumeError:
+        between = None  # only a note hangs on it
     return Frame(
-        path, number, position, orientation, spacing, thickness[0] if thickness else None, slope[0], intercept[0], size, note
+        path,
+        number,
+        position,
+        orientation,
+        spacing,
+        thickness[0] if thickness else None,
+        slope[0],
+        intercept[0],
+        size,
+        note,
+        between[0] if between else None,
     )
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segsuite.errors import VolumeError
-from segsuite.volumes.dicom_series import Series, join_parts, look_into
+from segsuite.failures import Step, reason_of
+from segsuite.volumes.dicom_series import FolderOfSeries, Series, join_parts, look_into
 from segsuite.volumes.reading import is_image
 
 __all__ = ["Found", "Search", "SeriesChoice", "find_images", "left_out_text"]
@@ -122,7 +123,7 @@ def find_images(
     search = Search()
     series: list[tuple[Path, Series]] = []
     for here, files in _folders(folder, search.left_out, leave_out):
-        content = look_into(here)
+        content = _looked_into(here, folder, search)
         search.left_out += content.left_out
         series += [(here, one) for one in content.series]
         for path in files:
@@ -132,6 +133,19 @@ def find_images(
     search.images += _series_found(series, folder, choice, search.left_out)
     search.images.sort(key=lambda image: image.relative)
     return search
+
+
+def _looked_into(here: Path, folder: Path, search: Search) -> FolderOfSeries:
+    """The series of a folder; what its files make a reader raise is a problem of an image that bears the folder's name."""
+    try:
+        try:
+            return look_into(here)
+        except FileNotFoundError:  # a file that went away meanwhile
+            return look_into(here)
+    except Exception as error:
+        name = here.relative_to(folder).as_posix() if here != folder else ""
+        search.images.append(Found(here, name, is_series=True, problem=reason_of(error, Step.LOOKING)))
+        return FolderOfSeries()
 
 
 def _put(path: Path, folder: Path, search: Search, leave_out: Callable[[Path], str], archive_endings: Sequence[str]) -> None:

@@ -18,7 +18,8 @@ from segsuite.volumes.volume import Volume
 
 __all__ = ["SIDE_VOLUMES", "is_side_volume", "remove_unfinished_outputs", "side_volume", "write_image", "write_mask"]
 
-SIDE_VOLUMES = ("_probability_", "_map_", "_region_")
+REGION = "_region_"
+SIDE_VOLUMES = ("_probability_", "_map_", REGION)
 """What follows a mask's name in those of the volumes that belong to it."""
 
 AFFINE_TOLERANCE = 1e-5
@@ -32,7 +33,7 @@ def side_volume(mask: Path, name: str) -> Path:
 
     Args:
         mask: The mask's file.
-        name: ``probability_0``, ``map_uncertainty``, ...
+        name: ``probability_0``, ``map_uncertainty``, ``region_core``, ...
 
     Returns:
         ``<mask>_<name>`` with the same ending, in the same folder.
@@ -55,17 +56,25 @@ def remove_unfinished_outputs(mask: Path) -> None:
 
 
 def is_side_volume(path: Path) -> bool:
-    """Whether a file is such a volume and no mask: its mask lies beside it, and it holds fractions.
+    """Whether a file is such a volume and no mask: its mask lies beside it, and it holds fractions or one region of that.
 
-    ``label_map_01`` and ``p2_map_final`` are usual names of masks, so that the name alone does not tell.
+    ``label_map_01`` and ``p2_map_final`` are usual names of masks, so that the name alone does not tell. Regions have names;
+    what only numbers regions (``scan_region_2``) is a mask.
 
     Args:
         path: The file.
     """
     ending = image_ending(path)
     stem = path.name[: len(path.name) - len(ending)]
-    owners = (stem[:at] for mark in SIDE_VOLUMES for at in range(1, len(stem)) if stem.startswith(mark, at))
-    return any(path.with_name(f"{owner}{ending}").is_file() for owner in owners) and _holds_fractions(path)
+    marks = [
+        mark
+        for mark in SIDE_VOLUMES
+        for at in range(1, len(stem))
+        if stem.startswith(mark, at) and path.with_name(f"{stem[:at]}{ending}").is_file()
+    ]
+    if REGION in marks and not stem.rsplit(REGION, 1)[-1].isdigit():
+        return True
+    return bool(marks) and _holds_fractions(path)
 
 
 def _holds_fractions(path: Path) -> bool:

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from segsuite.errors import OutputError
-from segsuite.files import hash_of_file, hash_of_json, make_folder, write_atomically, write_json, write_text
+from segsuite.files import (
+    hash_of_file,
+    hash_of_json,
+    make_folder,
+    real_path,
+    remove_unfinished,
+    write_atomically,
+    write_json,
+    write_text,
+)
 
 
 def test_nothing_is_left_when_the_disk_is_full(tmp_path: Path) -> None:
@@ -70,3 +79,52 @@ def test_folder_in_the_place_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("x")
     with pytest.raises(OutputError, match="A file is in the way"):
         make_folder(tmp_path / "f" / "g")
+
+
+@pytest.mark.parametrize("n_bytes", [50, 51, 143, 241, 255])
+@pytest.mark.parametrize("letter", ["x", "ä", "\udcff"])
+def test_a_temporary_name_fits_where_the_name_fits(tmp_path: Path, n_bytes: int, letter: str) -> None:
+    ending = ".nii.gz"
+    many = letter * ((n_bytes - len(ending)) // len(os.fsencode(letter)))
+    name = f"{many}{'y' * (n_bytes - len(ending) - len(os.fsencode(many)))}{ending}"
+    seen: list[str] = []
+
+    def fill(path: Path) -> None:
+        seen.append(path.name)
+        path.write_text("x")
+
+    write_atomically(tmp_path / name, fill)
+    assert os.listdir(tmp_path) == [name]
+    assert len(os.fsencode(name)) == n_bytes
+    assert len(os.fsencode(seen[0])) <= max(n_bytes, 64)
+    assert seen[0].endswith(ending)
+
+
+@pytest.mark.parametrize("stem", ["scan", "x" * 60, "ä" * 100])
+def test_what_a_dead_process_left_is_found_by_the_name_that_it_was_for(tmp_path: Path, stem: str) -> None:
+    def leave(path: Path) -> None:
+        path.write_text("half")
+        path.rename(path.with_name(f".1{path.name[2:]}"))  # as if the process had died before it could tidy up
+        raise OSError("dead")
+
+    names = [f"{stem}.nii.gz", f"{stem}_map_1.nii.gz", f"{stem}2.nii.gz", f"{stem}_2.nii.gz"]
+    for name in names:
+        with pytest.raises(OutputError):
+            write_atomically(tmp_path / name, leave)
+    assert len(os.listdir(tmp_path)) == 4
+    remove_unfinished(tmp_path, f"{stem}.nii.gz")
+    assert len(os.listdir(tmp_path)) == 3
+    remove_unfinished(tmp_path, f"{stem}_map_", is_beginning=True)
+    assert sorted(name[-9:] for name in os.listdir(tmp_path)) == sorted(name[-9:] for name in names[2:])
+    remove_unfinished(tmp_path, "\ud800")
+
+
+def test_a_path_that_no_file_can_have_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    assert real_path(tmp_path / "link") == os.path.realpath(tmp_path / "a")
+    assert real_path("a\0b") == "a\0b"
+
+
+def test_hash_of_a_folder_whose_names_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "\udcff.dcm").write_bytes(b"1")
+    assert len(hash_of_file(tmp_path)) == 64

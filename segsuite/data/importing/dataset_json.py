@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from segsuite.data.importing.case_ids import case_ids_of
 from segsuite.data.importing.channels import ChannelFiles, channel_findings, group_channels, image_ending_of
 from segsuite.data.importing.found import Imported, ImportFinding, ImportOptions
 from segsuite.data.importing.plain import unpaired_findings
@@ -21,6 +23,8 @@ __all__ = ["has_listed_cases", "import_listed", "import_raw"]
 
 FILE = "dataset.json"
 KEPT = ("fold", "patient_id", "site", "group", "session", "case_id", "attributes", "labelled")
+LABEL_KEYS = ("label", "labels", "mask", "seg", "segmentation")
+ROW_KEYS = ("image", "images", *LABEL_KEYS, "name", "id", "meta")
 PARTS = ("training", "validation", "test", "testing")
 
 
@@ -47,21 +51,42 @@ def import_listed(folder: Path, options: ImportOptions) -> Imported:
     """
     content = read_json(folder / FILE, error=ManifestError)
     facts = _facts(folder, content)
-    found: dict[str, list[Case]] = {"training": [], "test": []}
+    listed: list[tuple[str, Mapping[str, Any], Case]] = []
     lacks: list[ImportFinding] = []
     absent: list[str] = []
     for part, rows in _listed(folder, content).items():
         for row in rows:
             case, lack = _listed_case(folder, row, facts["channels"], absent)
             lacks += lack
-            if part == "validation":
-                case = case.model_copy(update={"fold": 0})
-            found["test" if part.startswith("test") else "training"].append(case)
+            listed.append((part, row, case.model_copy(update={"fold": 0}) if part == "validation" else case))
+    found = _with_ids(listed)
+    lacks += _other_counts(found["training"] + found["test"], facts["channels"])
     if absent:
         message = f"They are listed in {folder / FILE}; paths start in {folder}."
         lacks.append(ImportFinding("error", "files that are not there", tuple(absent), message))
     manifest = Manifest(**facts, training=found["training"], test=found["test"])
     return with_split_lists(Imported(manifest, lacks, read=(FILE,)), folder, use=options.splits)
+
+
+def _with_ids(listed: Sequence[tuple[str, Mapping[str, Any], Case]]) -> dict[str, list[Case]]:
+    """Cases by part; names that several images have get their folders, where no ids were given."""
+    counts = Counter(case.case_id for _, _, case in listed)
+    names = case_ids_of(list(dict.fromkeys(case.images[0] for _, _, case in listed)))
+    found: dict[str, list[Case]] = {"training": [], "test": []}
+    for part, row, case in listed:
+        if counts[case.case_id] > 1 and not row.get("case_id"):
+            name = names[case.images[0]]
+            patient = name if case.patient_id == case.case_id else case.patient_id
+            case = case.model_copy(update={"case_id": name, "patient_id": patient})
+        found["test" if part.startswith("test") else "training"].append(case)
+    return found
+
+
+def _other_counts(cases: Sequence[Case], channels: Mapping[str, str]) -> list[ImportFinding]:
+    """Cases that list another number of files than there are channels."""
+    odd = tuple(case.case_id for case in cases if len(case.images) not in (1, len(channels)))
+    message = f"Each case must list one file, or one for each of the channels {', '.join(channels.values())}."
+    return [ImportFinding("error", "wrong number of channels", odd, message)] if odd else []
 
 
 def _listed(folder: Path, content: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -91,13 +116,21 @@ def _row(folder: Path, part: str, row: Any) -> dict[str, Any]:
     if isinstance(image, dict):  # by channel number
         image = [image[key] for key in sorted(image, key=lambda key: (len(str(key)), str(key)))]
     files = image if isinstance(image, list) else [image]
-    label = row.get("label") if isinstance(row, dict) else None
+    label = next((row[key] for key in LABEL_KEYS if row.get(key)), None) if isinstance(row, dict) else None
+    if isinstance(label, list) and len(label) == 1:
+        label = label[0]
     if not files or not all(isinstance(name, str) and name for name in files) or not isinstance(label, str | None):
         raise ManifestError(
             f"{folder / FILE}: each of `{part}` must be a file name, or an object with `image` (or `images`) and `label`, "
             f"got {row!r:.120}."
         )
-    return {**row, "image": files[0] if len(files) == 1 else files}
+    for key in row:
+        near = difflib.get_close_matches(key, (*ROW_KEYS, *KEPT), n=1, cutoff=0.75)
+        if near and key not in (*ROW_KEYS, *KEPT):
+            raise ManifestError(
+                f"{folder / FILE}: key `{key}` of `{part}` is unknown, got it in {row!r:.80}. Did you mean `{near[0]}`?"
+            )
+    return {**row, "image": files[0] if len(files) == 1 else files, "label": label}
 
 
 def _listed_case(
@@ -162,6 +195,11 @@ def import_raw(folder: Path, options: ImportOptions) -> Imported:
         ManifestError: Labels that are no integers, or lists of a split that do not fit.
     """
     content = read_json(folder / FILE, error=ManifestError)
+    if not (folder / "imagesTr").is_dir():
+        raise ManifestError(
+            f"{folder} must hold imagesTr/<case>_0000 and labelsTr/<case> as nnU-Net has them, or list its cases in {FILE} under "
+            "`training` or `dataset`, got neither. For any other place: --layout folder"
+        )
     facts = _facts(folder, content)
     tree = list_tree(folder, leave_out=options.leave_out)
     ending = str(content.get("file_ending") or "")

@@ -52,7 +52,7 @@ def import_folder(folder: Path, options: ImportOptions | None = None, *, layout:
     try:
         imported = LAYOUTS[chosen](folder, options)
     except ValidationError as error:
-        findings = "; ".join(str(item["msg"]) for item in error.errors()[:3])
+        findings = "; ".join(f"{'.'.join(map(str, item['loc']))} {item['msg']}".strip() for item in error.errors()[:3])
         raise ManifestError(f"{folder} must make a valid manifest in layout `{chosen}`, got: {findings}.") from error
     if not imported.manifest.cases:
         told = "".join(f" {finding}" for finding in imported.findings[:4])

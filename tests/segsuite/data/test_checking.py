@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segsuite.data import checking
 from segsuite.data.checking import check_manifest, labels_per_case, require_unleaked
+from segsuite.data.locate import image_paths
 from segsuite.data.manifest import Case, Manifest
 from segsuite.errors import ManifestError
 
@@ -118,3 +120,20 @@ def test_leak_between_training_and_held_out() -> None:
 def test_values_in_masks_are_collected(cohort: Manifest, cohort_folder: Path) -> None:
     found = labels_per_case(cohort, cohort_folder)
     assert found == {case.case_id: (0, 1, 2, 3, 4) for case in cohort.training}
+
+
+def test_a_file_that_breaks_its_reader_is_a_finding_of_its_case(
+    cohort: Manifest, cohort_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, bad = checking.read_channels, cohort.cases[2]
+
+    def broken(paths: list[Path], **how: object) -> object:
+        if paths == image_paths(bad, cohort_folder):
+            raise RuntimeError("ITK ERROR\nin many lines")
+        return honest(paths, **how)
+
+    monkeypatch.setattr(checking, "read_channels", broken)
+    findings, _ = check_manifest(cohort, cohort_folder)
+    (own,) = [finding for finding in findings if finding.kind == "image"]
+    assert own.case == bad.case_id
+    assert own.message.startswith("RuntimeError: ITK ERROR. It came while its files were read.")

@@ -43,9 +43,8 @@ def run(scans: Path, out: Path, road: str = "beside", **options: bool) -> Outcom
 
 @pytest.mark.parametrize(("step", "number", "place", "road"), members())
 def test_what_goes_wrong_with_one_case_is_its_own_line_and_no_other_case_loses_its_mask(
-    step: str, number: int, place: str, road: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    step: str, number: int, place: str, road: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(case_sizes, "MOST_VOXELS_BESIDE", 0)  # so that headers are read
     scans, out = write_scans(tmp_path / "in", *PLACES[place], f"m{BAD}"), tmp_path / "out"
     if place == "first":
         (scans / f"m{BAD}.nii.gz").rename(scans / f"A{BAD}.nii.gz")

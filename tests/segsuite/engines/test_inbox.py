@@ -64,3 +64,10 @@ def test_what_went_away_is_no_case(arrived: InputCase) -> None:
     inbox = Inbox(settle_s=0)
     arrived.images[0].unlink()
     assert inbox.ready([arrived]) == inbox.ready([arrived]) == []
+
+
+def test_what_cannot_be_looked_at_is_handed_out_once_to_fail_for_its_reason(arrived: InputCase, tmp_path: Path) -> None:
+    broken = InputCase("b", (tmp_path / ("b" * 300),), "b.nii.gz")  # a name that the disk does not take
+    age(arrived.images[0], 60)
+    inbox = Inbox(settle_s=5)
+    assert [inbox.ready([arrived, broken]) for _ in range(3)] == [[], [arrived, broken], []]

@@ -6,6 +6,7 @@ import pytest
 
 from segsuite.engines.inputs import find_inputs, parse_shard, take_shard, with_attributes
 from segsuite.errors import ManifestError, SettingsError, VolumeError
+from tests.slices import save_series
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -26,6 +27,14 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> No
     touch(tmp_path, "p1/t2w.nii.gz", "p2/t2w.nii.gz", "b.nrrd")
     files = [tmp_path / name for name in ("p1/t2w.nii.gz", "p2/t2w.nii.gz", "b.nrrd")]
     assert [case.output for case in find_inputs(files, n_channels=1)] == ["b.nrrd", "p1/t2w.nii.gz", "p2/t2w.nii.gz"]
+
+
+def test_all_slices_of_a_series_are_one_case(tmp_path: Path) -> None:
+    save_series(tmp_path / "ser", name="{}.dcm")
+    save_series(tmp_path / "two", name="A{}.dcm", series="a")
+    save_series(tmp_path / "two", name="B{}.dcm", series="b", SeriesNumber=8)
+    given = [*sorted((tmp_path / "ser").iterdir()), *sorted((tmp_path / "two").iterdir())]
+    assert [case.output for case in find_inputs(given, n_channels=1)] == ["3.nii.gz", "8.nii.gz", "ser.nii.gz"]
 
 
 def test_channels_are_grouped_by_their_suffix(tmp_path: Path) -> None:

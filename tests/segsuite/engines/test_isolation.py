@@ -22,6 +22,7 @@ from segsuite.engines.segmentation import Request, Segmentation
 from segsuite.errors import ModelError, OutputError, VolumeError
 from segsuite.volumes.volume import Volume
 from tests.bright import CallsBright
+from tests.faults import BAD, STEPS, TOLERATED, Bright, Fault, LosesItsGpu, write_scans
 
 pytestmark = pytest.mark.slow
 
@@ -188,3 +189,31 @@ def test_half_written_files_of_a_dead_process_go_and_those_of_others_stay(scans:
     predict_isolated(cases, Untidy, tmp_path / "out", BatchOptions())
     left = {path.name for path in (tmp_path / "out").glob(".*")}
     assert left == {".12345678.tmp.s10.nii.gz", ".12345678.tmp.s1_2.nii.gz"}
+
+
+PRODUCT = [(step, kind, n) for kind in ("die", "hang") for n in (1, 3) for step in STEPS]
+SLICE = [("header", "die", 1), ("stat", "die", 3), ("read", "hang", 1)]
+
+
+@pytest.mark.parametrize(("step", "kind", "n_at_once"), PRODUCT if os.environ.get("SEGSUITE_FULL") else SLICE)
+def test_death_and_standstill_at_any_step_are_a_line_of_their_own(step: str, kind: str, n_at_once: int, tmp_path: Path) -> None:
+    scans, out = write_scans(tmp_path / "in", "a", f"m{BAD}", "y", "z"), tmp_path / "out"
+    cases, fault = find_inputs([scans], n_channels=1), Fault(step, kind, n_at_once=n_at_once)
+    outcome = predict_isolated(cases, fault, out, BatchOptions(), time_limit_s=2.0 if kind == "hang" else None)
+    broken = list(outcome.failures)
+    assert broken == [f"m{BAD}"] or (step in TOLERATED and not broken)  # tried alone, a case is not looked at in advance
+    for reason in outcome.failures.values():
+        assert ("died of SIGKILL" if kind == "die" else "stood still for 2 s") in reason
+    assert {case: line.status for case, line in read_ledger(out).items()} == {
+        "a": "done", f"m{BAD}": "failed" if broken else "done", "y": "done", "z": "done",
+    }  # fmt: skip
+    assert predict_isolated(cases, Bright, out, BatchOptions()) == Outcome(len(broken), 4 - len(broken), {}), "a restart's rest"
+    assert not list(out.glob(".*")), "nothing is left behind"
+
+
+def test_a_gpu_that_one_case_breaks_costs_only_that_case(tmp_path: Path) -> None:
+    cases = find_inputs([write_scans(tmp_path / "in", "a", f"m{BAD}", "y", "z")], n_channels=1)
+    outcome = predict_isolated(cases, partial(LosesItsGpu, 3), tmp_path / "out", BatchOptions())
+    assert outcome.n_done == 3
+    assert list(outcome.failures) == [f"m{BAD}"]
+    assert "the process that segmented it lost its GPU (CUDA error: an illegal" in outcome.failures[f"m{BAD}"]

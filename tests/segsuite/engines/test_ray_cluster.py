@@ -26,6 +26,7 @@ from segsuite.errors import ModelError
 from segsuite.verbs.predicting import predict
 from segsuite.volumes.volume import Volume
 from tests.bright import CallsBright
+from tests.faults import BAD, KINDS, STEPS, TOLERATED, Bright, Fault, write_scans
 
 ray = pytest.importorskip("ray", reason="needs the extra: pip install 'segsuite[ray]'")
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
@@ -48,6 +49,11 @@ class Troubled(CallsBright):
 
 def missing(notes: Path) -> Troubled:
     raise ModelError("the weights are missing")
+
+
+def deadly(notes: Path) -> Troubled:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
 
 
 @pytest.fixture
@@ -85,7 +91,7 @@ def test_a_killed_worker_loses_no_case(run: Callable[..., Outcome], tmp_path: Pa
     assert (outcome.failures, outcome.exit_code) == ({}, 0)
     assert outcome.n_done + outcome.n_skipped == 14
     assert set(told) == names
-    assert len(list(notes.iterdir())) == 3, "the dead worker has a successor"
+    assert len(list(notes.iterdir())) in (2, 3), "the dead worker's successor may come too late"
     lines = read_ledger(tmp_path / "out")
     assert {case: line.status for case, line in lines.items()} == dict.fromkeys(names, "done")
     assert {path.name for path in (tmp_path / "out").glob("*.nii.gz")} == {f"{name}.nii.gz" for name in names}
@@ -112,6 +118,12 @@ def test_an_end_in_time_leaves_the_rest(run: Callable[..., Outcome], tmp_path: P
 def test_a_model_that_cannot_be_opened_is_one_error(run: Callable[..., Outcome]) -> None:
     with pytest.raises(ModelError, match="the weights are missing"):
         run(0, 0, load=missing)
+
+
+def test_a_model_that_kills_the_workers_is_no_fault_of_the_cases(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="they die while they open the model"):
+        run(0, 0, 0, load=deadly)
+    assert read_ledger(tmp_path / "out") == {}
 
 
 def test_nodes_that_see_no_folder_are_sent_all_and_a_killed_one_loses_no_case(
@@ -153,3 +165,38 @@ def test_nodes_that_see_no_folder_are_sent_all_and_a_killed_one_loses_no_case(
     for image in images:
         assert (tmp_path / "there" / image.name).read_bytes() == (tmp_path / "here" / image.name).read_bytes()
     assert len(read_ledger(tmp_path / "there")) == len(images)
+
+
+FAULTS = [("header", "hang")] if not os.environ.get("SEGSUITE_FULL") else [(step, kind) for step in STEPS for kind in KINDS]
+
+
+@pytest.mark.parametrize(("step", "kind"), FAULTS)
+def test_a_fault_at_any_step_is_a_line_of_its_own(step: str, kind: str, tmp_path: Path) -> None:
+    from segsuite.engines.ray_cluster import predict_on_ray
+
+    cases = find_inputs([write_scans(tmp_path / "in", "a", f"m{BAD}", "y", "z")], n_channels=1)
+    cluster = RayOptions(workers=2, batch=1)
+    limit = 2.0 if kind == "hang" else None
+    outcome = predict_on_ray(cases, Fault(step, kind), tmp_path / "out", BatchOptions(), cluster=cluster, time_limit_s=limit)
+    expected = set() if kind == "raise" and step in TOLERATED else {f"m{BAD}"}
+    assert set(outcome.failures) == expected
+    if kind == "hang":
+        assert "the worker that segmented it died or stood still for 2 s, 2 times" in outcome.failures[f"m{BAD}"]
+    lines = read_ledger(tmp_path / "out")
+    assert {case for case, line in lines.items() if line.status == "failed"} == expected
+    assert len(lines) == 4
+    again = predict_on_ray(cases, Bright, tmp_path / "out", BatchOptions(), cluster=cluster)
+    assert (again.failures, again.n_done) == ({}, len(expected))
+
+
+def test_a_file_that_cannot_be_sent_costs_only_its_case(tmp_path: Path) -> None:
+    from segsuite.engines.ray_cluster import predict_on_ray
+
+    cases = find_inputs([write_scans(tmp_path / "in", "a", "m", "z")], n_channels=1)
+    cases[1].images[0].unlink()
+    os.mkfifo(cases[1].images[0])
+    cluster = RayOptions(workers=1, batch=3, files="sent")
+    outcome = predict_on_ray(cases, Bright, tmp_path / "out", BatchOptions(), cluster=cluster)
+    assert outcome.n_done == 2
+    assert "must be an ordinary file, got a pipe" in outcome.failures["m"]
+    assert read_ledger(tmp_path / "out")["m"].status == "failed"

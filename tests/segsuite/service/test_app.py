@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -119,6 +120,20 @@ def test_refused_input_says_why_and_keeps_no_place(client: TestClient, scan: Pat
     assert client.post("/segment", content=b"x" * 2_000_000).status_code == 413
     assert desk.n_waiting == 0
     assert not [path for path in (tmp_path / "jobs").iterdir() if not (path / "image_0000.nii.gz").is_file()]
+
+
+def test_a_header_that_breaks_its_reader_is_refused_with_a_reason(
+    client: TestClient, scan: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(path: Path) -> None:
+        raise zlib.error("Error -3 while decompressing data")
+
+    monkeypatch.setattr("segsuite.service.app.read_grid", broken)
+    answer = client.post("/segment", files=upload(scan))
+    assert (answer.status_code, desk.n_waiting) == (422, 0)
+    assert answer.text.startswith('{"detail":"zlib.error: Error -3 while decompressing data. It came while its files were read.')
+    monkeypatch.undo()
+    assert client.post("/segment", files=upload(scan)).status_code == 200
 
 
 def test_too_many_are_told_to_come_later(client: TestClient, scan: Path, desk: Desk) -> None:

@@ -52,3 +52,18 @@ def test_the_size_is_kept_whether_it_is_announced_or_not() -> None:
 @pytest.mark.parametrize(("host", "own"), [("127.0.0.1", True), ("127.1.2.3", True), ("localhost", True), ("0.0.0.0", False)])
 def test_loopback(host: str, own: bool) -> None:
     assert is_loopback(host) == own
+
+
+def test_what_goes_wrong_behind_the_gate_is_a_sentence() -> None:
+    app = FastAPI()
+
+    async def breaks() -> None:
+        raise RecursionError("/srv/secret/path")
+
+    app.add_api_route("/segment", breaks, response_model=None)
+    app.add_middleware(Gate, limits=Limits())
+    answer = TestClient(app).get("/segment")
+    assert (answer.status_code, answer.text) == (
+        500,
+        "The service could not answer, got RecursionError. Hand the image in again.\n",
+    )

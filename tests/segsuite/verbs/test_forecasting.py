@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,11 @@ def test_largest_case_is_named_and_bad_ones_too(tiny_run: RunFolder, tmp_path: P
     assert found["network_minutes"] > 0
     parts = [forecast_prediction(tiny_run.model, [tmp_path / "in"], device="cpu", shard=(n, 3))["cases"] for n in (2, 3)]
     assert parts == [1, 1]
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as packed:
+        packed.write(tmp_path / "in" / "small.nii.gz", "small.nii.gz")
+        packed.writestr("letter.doc", "text")
+    found = forecast_prediction(tiny_run.model, [tmp_path / "packed.zip"], device="cpu")
+    assert (found["largest"]["case"], found["left_out"]) == ("packed/small", {"file ending in .doc": 1})
     with pytest.raises(SettingsError, match="at least one readable image, got none of 1"):
         forecast_prediction(tiny_run.model, [tmp_path / "in" / "bad.nii.gz"], device="cpu")
 

@@ -12,6 +12,7 @@ import nibabel as nib
 import pytest
 
 from segsuite.engines.inputs import find_inputs
+from segsuite.engines.ledger import read_ledger
 from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import ModelError, OutputError
 from segsuite.files import hash_of_file
@@ -83,6 +84,30 @@ def test_rows_of_one_file_name_outside_the_data_root_get_the_names_of_their_case
     assert [case.output for case in cases] == ["case_a.nii.gz", "case_b.nii.gz"]
 
 
+def test_the_labels_of_masks_that_are_there_keep_their_names(tiny_run: RunFolder, tmp_path: Path) -> None:
+    scan = sorted((tiny_run.root / "cohort" / "images").iterdir())[0]
+    (tmp_path / "labels.tsv").write_text("index\tname\n1\tspleen\n")
+    with pytest.raises(OutputError, match=r"got other ones \('1\\tspleen'\): the masks beside it are of another model"):
+        predict(tiny_run.model, [scan], tmp_path, device="cpu")
+    assert predict(tiny_run.model, [scan], tmp_path, device="cpu", overwrite=True).n_done == 1
+    named = (tmp_path / "labels.tsv").read_text()
+    (tmp_path / "labels.tsv").write_text("".join(named.splitlines(keepends=True)[:2]))
+    assert predict(tiny_run.model, [scan], tmp_path, device="cpu").n_skipped == 1, "more structures than before are no others"
+    assert (tmp_path / "labels.tsv").read_text() == named
+
+
+def test_an_image_whose_path_no_file_can_have_costs_only_itself(tiny_run: RunFolder, tmp_path: Path) -> None:
+    scan = sorted((tiny_run.root / "cohort" / "images").iterdir())[0]
+    images = {"good": str(scan), "long": f"{'x' * 300}.nii.gz", "null": "a\0b.nii.gz", "no_text": "\ud800.nii.gz"}
+    rows = [{"image": image, "case_id": case} for case, image in images.items()]
+    (tmp_path / "M.json").write_text(json.dumps({"name": "m", "training": rows}))
+    outcome = predict(tiny_run.model, [tmp_path / "M.json"], tmp_path / "out", device="cpu", data_root=tmp_path)
+    assert (outcome.n_done, set(outcome.failures)) == (1, {"long", "null", "no_text"})
+    assert {case: line.status for case, line in read_ledger(tmp_path / "out").items()} == {
+        "good": "done", "long": "failed", "null": "failed", "no_text": "failed",
+    }  # fmt: skip
+
+
 @pytest.mark.slow
 def test_packed_scans_and_series_are_segmented_once_and_nothing_of_them_stays(tiny_run: RunFolder, tmp_path: Path) -> None:
     first, second, *_ = sorted((tiny_run.root / "cohort" / "images").iterdir())
@@ -109,3 +134,13 @@ def test_packed_scans_and_series_are_segmented_once_and_nothing_of_them_stays(ti
     assert (tmp_path / "out/ser.nii.gz").read_bytes() == (tmp_path / "out/p2/IMAGES.nii.gz").read_bytes()
     assert left_out[0] == left_out[1] == {"file ending in .doc": 1}
     assert hash_of_file(scans) == before
+
+
+def test_what_is_written_beside_a_mask_is_no_other_case_s_mask(tiny_run: RunFolder, tmp_path: Path) -> None:
+    image = sorted((tiny_run.root / "cohort" / "images").iterdir())[0]
+    (tmp_path / "scans").mkdir()
+    for name in ("a", "a_probability_1"):
+        shutil.copy(image, tmp_path / "scans" / f"{name}.nii.gz")
+    with pytest.raises(OutputError, match=r"a_probability_1.nii.gz twice: for case a_probability_1 and for probability_1 of"):
+        predict(tiny_run.model, [tmp_path / "scans"], tmp_path / "masks", device="cpu", save_probabilities=True)
+    assert not (tmp_path / "masks").exists()

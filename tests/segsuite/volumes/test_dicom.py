@@ -85,6 +85,14 @@ class TestMadeUpSeries:
         with pytest.raises(VolumeError, match="one with a SliceThickness, got one without"):
             read_volume(save_series(tmp_path / "t", n_slices=1, SliceThickness=None))
 
+    def test_directions_of_few_digits_do_not_change_the_spacing(self, tmp_path: Path) -> None:
+        found = read_volume(save_series(tmp_path, ImageOrientationPatient=[0.995, 0, 0, 0, 1.004, 0]))
+        assert found.spacing_mm == pytest.approx((0.5, 0.6, 3.0))
+
+    def test_slices_further_apart_than_they_say_are_noted(self, tmp_path: Path) -> None:
+        (note,) = read_volume(save_series(tmp_path, SpacingBetweenSlices=1.5)).notes
+        assert note == "slices lie 3 mm apart, SpacingBetweenSlices says 1.5 mm: are some missing?"
+
     def test_spacings_that_differ_are_refused_by_name(self, tmp_path: Path) -> None:
         save_series(tmp_path)
         save(slice_data(2, PixelSpacing=[0.6, 0.7]), tmp_path / "IM0002")

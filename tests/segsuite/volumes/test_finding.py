@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from segsuite.errors import VolumeError
+from segsuite.volumes import finding
 from segsuite.volumes.finding import SeriesChoice, find_images, left_out_text
 from tests.slices import save, save_series, slice_data, uid
 
@@ -113,3 +114,20 @@ def test_pipes_named_like_images_are_listed_and_others_are_not_opened(tmp_path: 
     os.mkfifo(tmp_path / "a.nii.gz")
     os.mkfifo(tmp_path / "IM1")
     assert names(tmp_path) == ["a.nii.gz"]
+
+
+def test_a_folder_whose_files_break_their_reader_is_an_image_with_a_problem_and_the_others_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "a.nii.gz", "broken/1.dcm", "z/b.nii.gz")
+    honest = finding.look_into
+
+    def look_into(folder: Path) -> object:
+        if folder.name == "broken":
+            raise NotImplementedError("an explicit length of 7")
+        return honest(folder)
+
+    monkeypatch.setattr(finding, "look_into", look_into)
+    images = {image.relative: image.problem for image in find_images(tmp_path).images}
+    assert images["broken"].startswith("NotImplementedError: an explicit length of 7. It came while its files were looked at.")
+    assert (images["a.nii.gz"], images["z/b.nii.gz"]) == ("", "")

@@ -106,3 +106,10 @@ def test_a_mask_called_map_is_a_mask(tmp_path: Path) -> None:
         write_mask(tmp_path / f"{name}.nii.gz", LABELS, like=like)
     (tmp_path / "p2_map_broken.nii.gz").write_bytes(b"no image")
     assert not [path.name for path in tmp_path.iterdir() if is_side_volume(path)]
+
+
+def test_a_region_beside_its_mask_is_no_mask_unless_it_is_only_numbered(tmp_path: Path) -> None:
+    like = Volume(LABELS[None], Grid(LABELS.shape, np.eye(4)))
+    for name in ("p2", "p2_region_core", "p2_region_2", "q_region_core"):
+        write_mask(tmp_path / f"{name}.nii.gz", LABELS, like=like)
+    assert [path.name for path in sorted(tmp_path.iterdir()) if is_side_volume(path)] == ["p2_region_core.nii.gz"]

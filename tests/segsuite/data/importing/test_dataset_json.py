@@ -59,6 +59,10 @@ class TestRaw:
             "masks without an image": ("labelsTr/z.nii.gz",),
         }
 
+    def test_another_place_is_said(self, touch: Touch) -> None:
+        with pytest.raises(ManifestError, match="must hold imagesTr/<case>_0000 .*got neither.*--layout folder"):
+            import_raw(described(touch("a.nii.gz")), ImportOptions())
+
     def test_labels_by_integer_and_regions(self, touch: Touch) -> None:
         folder = touch("imagesTr/a_0000.nii.gz")
         described(folder, labels={"0": "background", "2": "core", "1": "shell"})
@@ -117,6 +121,24 @@ class TestListed:
         rows = [{"images": ["imagesTr/s_0_0000.nii.gz"], "label": "labelsTr/s_0.nii.gz"}, {"images": ["imagesTr/u_0000.nii.gz"]}]
         imported = import_listed(described(folder, dataset=rows), ImportOptions())
         assert [case.case_id for case in imported.manifest.training] == ["s_0", "u_0000"]
+
+    def test_one_name_in_several_folders_needs_no_ids(self, touch: Touch) -> None:
+        rows = [{"image": f"P{n}/t2.nii", "mask": f"P{n}/m.nii"} for n in (1, 2)]
+        imported = import_listed(
+            described(touch("P1/t2.nii", "P2/t2.nii", "P1/m.nii", "P2/m.nii"), training=rows), ImportOptions()
+        )
+        assert [(c.case_id, c.patient_id, c.label) for c in imported.manifest.training] == [
+            ("P1_t2", "P1_t2", "P1/m.nii"),
+            ("P2_t2", "P2_t2", "P2/m.nii"),
+        ]
+
+    def test_a_misspelt_key_is_no_case_without_a_label(self, touch: Touch) -> None:
+        with pytest.raises(ManifestError, match=r"key `lable` of `training` is unknown.*Did you mean `label`\?"):
+            import_listed(described(touch("a.nii"), training=[{"image": "a.nii", "lable": "m.nii"}]), ImportOptions())
+
+    def test_another_number_of_files_than_channels(self, touch: Touch) -> None:
+        folder = described(touch("a.nii", "b.nii"), training=[{"image": ["a.nii", "b.nii"]}])
+        assert told(import_listed(folder, ImportOptions())) == {"wrong number of channels": ("a",)}
 
     def test_validation_is_a_fold_and_never_dropped(self, touch: Touch) -> None:
         folder = described(touch("a.nii", "b.nii"), training=[{"image": "a.nii"}], validation=[{"image": "b.nii"}])

@@ -38,6 +38,15 @@ def test_folders_of_several_scans_are_patients(paths: tuple[str, ...], expected:
     assert patients(*paths) == expected
 
 
+def test_names_that_differ_in_a_time_only_are_asked_about() -> None:
+    found, findings = patients_by_folder(
+        {name: f"{name}.nii" for name in ("p1_pre", "p1_post", "p2_2020", "p2_2021", "p3_pre", "p4")}
+    )
+    assert found == {}
+    assert findings[0].subjects == ("p1_pre", "p1_post", "p2_2020", "p2_2021")
+    assert patients_by_folder({"a_1": "a_1.nii", "a_2": "a_2.nii"}) == ({}, [])
+
+
 def test_a_pattern_sees_the_whole_path() -> None:
     rows = [Case(image="P0/2020_img.nii.gz"), Case(image="P0/2021_img.nii.gz"), Case(image="P1/2020.nii.gz")]
     manifest = with_patient_pattern(Manifest(name="m", training=rows[:2], test=rows[2:]), r"^([^/]+)/")

@@ -3,19 +3,20 @@ from __future__ import annotations
 import errno
 import json
 import struct
+import sys
 from pathlib import Path
 
 import pytest
 
-from segsuite.engines.failures import Step, reason_of, require_usable_folder
-from segsuite.errors import OutputError, OutputFolderError, VolumeError
+from segsuite.errors import DeviceError, OutputError, OutputFolderError, VolumeError
+from segsuite.failures import Step, reason_of, require_living_device, require_usable_folder
 from tests.faults import ERRORS
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("step", Step)
 def test_any_class_becomes_one_line_that_says_what_to_do(error: Exception, step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("segsuite.engines.failures.gc.collect", lambda: 0)  # takes a while in a large process
+    monkeypatch.setattr("segsuite.failures.gc.collect", lambda: 0)  # takes a while in a large process
     said = reason_of(error, step)
     assert said == said.strip()
     assert "\n" not in said
@@ -53,3 +54,25 @@ def test_a_full_disk_and_a_folder_that_is_gone_are(tmp_path: Path) -> None:
         require_usable_folder(tmp_path / "gone", FileNotFoundError(errno.ENOENT, "No such file"))
     with pytest.raises(OutputFolderError, match="told before"):
         require_usable_folder(tmp_path, OutputFolderError("told before"))
+
+
+class FakeTorch:
+    def __init__(self, *, answers: bool) -> None:
+        self.answers = answers
+
+    def zeros(self, size: int, *, device: str) -> FakeTorch:
+        if not self.answers:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+        return self
+
+    def cpu(self) -> None:
+        pass
+
+
+def test_a_gpu_that_answers_no_more_is_told_from_one_case_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = RuntimeError("CUDA error: device-side assert triggered")
+    for said, answers in ((error, True), (RuntimeError("shapes differ"), False)):
+        monkeypatch.setitem(sys.modules, "torch", FakeTorch(answers=answers))
+        require_living_device(said)
+    with pytest.raises(DeviceError, match=r"lost its GPU \(CUDA error: device-side assert triggered\)"):
+        require_living_device(error)

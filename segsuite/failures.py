@@ -6,14 +6,15 @@ import builtins
 import errno
 import gc
 import os
+import sys
 import traceback
 import uuid
 from enum import Enum
 from pathlib import Path
 
-from segsuite.errors import InputError, OutputError, OutputFolderError
+from segsuite.errors import DeviceError, InputError, OutputError, OutputFolderError
 
-__all__ = ["Step", "reason_of", "require_usable_folder"]
+__all__ = ["Step", "reason_of", "require_living_device", "require_usable_folder"]
 
 MOST_CHARACTERS = 400
 """Of what a library says."""
@@ -28,6 +29,7 @@ class Step(Enum):
     SEGMENTING = "it was segmented", "The same command tries it again; if that ends the same way, report this sentence"
     WRITING = "its mask was written", "Check the output folder, then run the same command again"
     RECORDING = "its ledger line was written", "Check the output folder, then run the same command again"
+    COMMAND = "the command ran", "If it comes again, report this sentence and what --verbose shows"
     OPENING = "the model was opened", "Check the model folder and the installation"
 
     def __init__(self, doing: str, advice: str) -> None:
@@ -87,6 +89,24 @@ def require_usable_folder(folder: Path, error: BaseException) -> None:
     raise OutputFolderError(said) from error
 
 
+def require_living_device(error: BaseException) -> None:
+    """Tell what went wrong with one case on a GPU from a GPU that fails every later case in this process, too.
+
+    Args:
+        error: That came when a case was segmented.
+
+    Raises:
+        DeviceError: The GPU does not answer any more.
+    """
+    torch = sys.modules.get("torch")  # who has a case on a GPU has loaded it
+    if torch is None or "CUDA error" not in _said(error):
+        return
+    try:
+        torch.zeros(1, device="cuda").cpu()
+    except Exception:
+        raise DeviceError(f"lost its GPU ({_said(error)}): the same command goes on from there") from error
+
+
 def _of_system(error: OSError, step: Step) -> str:
     """What the operating system says, with the file."""
     file = "" if error.filename is None else _printable(os.fsdecode(error.filename))
@@ -121,7 +141,7 @@ def _said(error: BaseException) -> str:
 def _printable(text: str) -> str:
     """Without what a terminal would obey, and without what no encoding can hold."""
     plain = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in plain)
+    return "".join(letter if letter.isprintable() else " " for letter in plain)
 
 
 def _free_memory(error: BaseException) -> None:

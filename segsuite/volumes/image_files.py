@@ -13,7 +13,7 @@ from segsuite.volumes.reading import image_ending
 
 __all__ = ["files_of_image", "hash_of_image", "is_series"]
 
-WITH_COMPANIONS = (".mhd", ".nhdr", ".hdr", ".img")
+WITH_COMPANIONS = (".mhd", ".nhdr", ".hdr", ".img", ".hdr.gz", ".img.gz")
 """Endings of which the voxels, or the header, may lie in a file beside."""
 _CHUNK_BYTES = 1 << 20
 

@@ -26,8 +26,9 @@ from segsuite.errors import ManifestError, closest_hint
 from segsuite.files import write_json, writing_to
 from segsuite.metrics.probes import Probe
 from segsuite.shipped import find_manifest
+from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.grid import network_grid, resample
-from segsuite.volumes.reading import image_ending, read_channels, read_volume
+from segsuite.volumes.reading import read_channels, read_volume
 from segsuite.volumes.volume import Volume, require_varied
 from segsuite.volumes.writing import side_volume, write_image
 
@@ -250,7 +251,7 @@ def _reports(out: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             continue
         place = out / line.output
         if place.suffix != ".json":
-            place = place.with_name(f"{place.name.removesuffix(image_ending(place))}_report.json")
+            place = place.with_name(f"{without_ending(place.name)}_report.json")
         yield case_id, json.loads(place.read_text(encoding="utf-8"))
 
 

@@ -59,7 +59,7 @@ class EvaluationTables:
             OutputError: A table cannot be written.
         """
         self.folder, self.attributes = make_folder(folder), tuple(attributes)
-        how = hash_of_json([segsuite.__version__, CASE_COLUMNS, asdict(scoring), self.attributes, probabilities])
+        how = hash_of_json([segsuite.__version__, CASE_COLUMNS, _plain(scoring), self.attributes, probabilities])
         self._fingerprints = {pair.case_id: _fingerprint(pair, how) for pair in pairs}
         self.done = {
             case for case, fingerprint in _rows(_partial(folder, JOURNAL)) if self._fingerprints.get(case) == fingerprint
@@ -142,6 +142,11 @@ class _OpenTable:
         with writing_to(self.target), self.stream:
             self.stream.flush()
             os.fsync(self.stream.fileno())
+
+
+def _plain(scoring: Scoring) -> dict[str, Any]:
+    """As JSON has it; labels of one or of several integers are both words."""
+    return {**asdict(scoring), "structures": [(str(label), name) for label, name in scoring.structures.items()]}
 
 
 def _partial(folder: Path, name: str) -> Path:

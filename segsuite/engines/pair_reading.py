@@ -25,6 +25,9 @@ from segsuite.volumes.writing import side_volume
 
 __all__ = ["Labelled", "probability_of", "read_part", "read_predicted", "read_reference", "reason_of", "structures_in"]
 
+LARGEST_LABEL = 65535
+"""Of a label map; what is beyond can only be mapped."""
+
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
@@ -52,7 +55,8 @@ def read_reference(pair: Pair, declared: Iterable[int]) -> Labelled:
     Raises:
         VolumeError: Nothing there, unreadable, or no label map.
     """
-    return _as_declared(_read(pair.reference), pair.mapping, declared)
+    volume, mapping = _read(pair.reference, pair.mapping)
+    return _as_declared(volume, mapping, declared)
 
 
 def read_predicted(pair: Pair, grid: Grid, declared: Iterable[int]) -> Labelled:
@@ -72,8 +76,8 @@ def read_predicted(pair: Pair, grid: Grid, declared: Iterable[int]) -> Labelled:
     """
     if pair.predicted is None:
         raise VolumeError(pair.reason or "no prediction of this name")
-    volume = _on_grid(_read(pair.predicted), grid, pair.reference)
-    return _as_declared(volume, pair.predicted_mapping, declared)
+    volume, mapping = _read(pair.predicted, pair.predicted_mapping)
+    return _as_declared(_on_grid(volume, grid, pair.reference), mapping, declared)
 
 
 def read_part(path: Path, label: int, like: tuple[Grid, Path] | None = None) -> Volume:
@@ -91,7 +95,7 @@ def read_part(path: Path, label: int, like: tuple[Grid, Path] | None = None) -> 
         VolumeError: Nothing there, unreadable, or several values.
         GridError: On another grid.
     """
-    volume = _read(path)
+    volume, _ = _read(path, {})
     mask = structure_mask(volume, mask_stem(path.name))
     array: LabelMap = np.where(mask, np.array(label, dtype=np.uint8 if label <= 255 else np.uint16), 0)[None]
     volume = replace(volume, array=array)
@@ -128,12 +132,15 @@ def reason_of(error: Exception) -> str:
     return printable(text if isinstance(error, InputError | FileNotFoundError) else f"{type(error).__name__}: {text}")
 
 
-def _read(path: Path) -> Volume:
+def _read(path: Path, mapping: Mapping[int, int]) -> tuple[Volume, Mapping[int, int]]:
+    """A label map as stored and the mapping; already mapped where the mapping is about what no label map may hold, such as -1."""
     if reason := why_absent(path):
         raise VolumeError(reason)
     if path.is_dir():
         raise VolumeError(f"{path} must be a mask, got a folder that holds none.")
-    return read_labels(path)
+    if all(0 <= value <= LARGEST_LABEL for value in mapping):
+        return read_labels(path), mapping
+    return read_labels(path, mapping={value: max(target, 0) for value, target in mapping.items()}), {}
 
 
 def _on_grid(volume: Volume, grid: Grid, reference: Path) -> Volume:

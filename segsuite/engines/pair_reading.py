@@ -15,6 +15,7 @@ from segsuite.files import printable
 from segsuite.shapes import FloatArray, LabelMap
 from segsuite.volumes.combining import structure_mask
 from segsuite.volumes.grid import Grid
+from segsuite.volumes.label_values import HIGHEST
 from segsuite.volumes.labels import label_counts
 from segsuite.volumes.mask_files import mask_stem, why_absent
 from segsuite.volumes.orders import reordered
@@ -52,7 +53,7 @@ def read_reference(pair: Pair, declared: Iterable[int]) -> Labelled:
     Raises:
         VolumeError: Nothing there, unreadable, or no label map.
     """
-    return _as_declared(_read(pair.reference), pair.mapping, declared)
+    return _as_declared(*_mapped_if_odd(pair.reference, pair.mapping), declared)
 
 
 def read_predicted(pair: Pair, grid: Grid, declared: Iterable[int]) -> Labelled:
@@ -72,8 +73,8 @@ def read_predicted(pair: Pair, grid: Grid, declared: Iterable[int]) -> Labelled:
     """
     if pair.predicted is None:
         raise VolumeError(pair.reason or "no prediction of this name")
-    volume = _on_grid(_read(pair.predicted), grid, pair.reference)
-    return _as_declared(volume, pair.predicted_mapping, declared)
+    volume, mapping = _mapped_if_odd(pair.predicted, pair.predicted_mapping)
+    return _as_declared(_on_grid(volume, grid, pair.reference), mapping, declared)
 
 
 def read_part(path: Path, label: int, like: tuple[Grid, Path] | None = None) -> Volume:
@@ -128,12 +129,20 @@ def reason_of(error: Exception) -> str:
     return printable(text if isinstance(error, InputError | FileNotFoundError) else f"{type(error).__name__}: {text}")
 
 
-def _read(path: Path) -> Volume:
+def _mapped_if_odd(path: Path, mapping: Mapping[int, int]) -> tuple[Volume, Mapping[int, int]]:
+    """A mask and what is still to be mapped in it: values that are no labels, such as -1, are mapped while it is read."""
+    if all(0 <= value <= HIGHEST for value in mapping):
+        return _read(path), mapping
+    targets = {value: 0 if target == NO_STRUCTURE else target for value, target in mapping.items()}
+    return _read(path, targets), {}
+
+
+def _read(path: Path, mapping: Mapping[int, int] | None = None) -> Volume:
     if reason := why_absent(path):
         raise VolumeError(reason)
     if path.is_dir():
         raise VolumeError(f"{path} must be a mask, got a folder that holds none.")
-    return read_labels(path)
+    return read_labels(path, mapping=dict(mapping or {}))
 
 
 def _on_grid(volume: Volume, grid: Grid, reference: Path) -> Volume:

@@ -97,7 +97,8 @@ def search_inputs(
         cases, left_out = cases + found, left_out + rest
     if not cases:
         said = f" ({left_out_text(left_out)})" if left_out_text(left_out) else ""
-        raise VolumeError(f"The input must hold at least one image, got none in {', '.join(map(str, paths))}{said}.")
+        hint = " No series fits --series-uid and --series-description." if where.choice.is_made else ""
+        raise VolumeError(f"The input must hold at least one image, got none in {', '.join(map(str, paths))}{said}.{hint}")
     return Inputs(sorted(distinct(cases), key=lambda case: case.case_id), left_out)
 
 

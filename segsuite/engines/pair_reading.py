@@ -15,7 +15,6 @@ from segsuite.files import printable
 from segsuite.shapes import FloatArray, LabelMap
 from segsuite.volumes.combining import structure_mask
 from segsuite.volumes.grid import Grid
-from segsuite.volumes.label_values import HIGHEST
 from segsuite.volumes.labels import label_counts
 from segsuite.volumes.mask_files import mask_stem, why_absent
 from segsuite.volumes.orders import reordered
@@ -25,6 +24,9 @@ from segsuite.volumes.volume import Volume
 from segsuite.volumes.writing import side_volume
 
 __all__ = ["Labelled", "probability_of", "read_part", "read_predicted", "read_reference", "reason_of", "structures_in"]
+
+LARGEST_LABEL = 65535
+"""Of a label map; what is beyond can only be mapped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,8 @@ def read_reference(pair: Pair, declared: Iterable[int]) -> Labelled:
     Raises:
         VolumeError: Nothing there, unreadable, or no label map.
     """
-    return _as_declared(*_mapped_if_odd(pair.reference, pair.mapping), declared)
+    volume, mapping = _read(pair.reference, pair.mapping)
+    return _as_declared(volume, mapping, declared)
 
 
 def read_predicted(pair: Pair, grid: Grid, declared: Iterable[int]) -> Labelled:
@@ -73,7 +76,7 @@ def read_predicted(pair: Pair, grid: Grid, declared: Iterable[int]) -> Labelled:
     """
     if pair.predicted is None:
         raise VolumeError(pair.reason or "no prediction of this name")
-    volume, mapping = _mapped_if_odd(pair.predicted, pair.predicted_mapping)
+    volume, mapping = _read(pair.predicted, pair.predicted_mapping)
     return _as_declared(_on_grid(volume, grid, pair.reference), mapping, declared)
 
 
@@ -92,7 +95,7 @@ def read_part(path: Path, label: int, like: tuple[Grid, Path] | None = None) -> 
         VolumeError: Nothing there, unreadable, or several values.
         GridError: On another grid.
     """
-    volume = _read(path)
+    volume, _ = _read(path, {})
     mask = structure_mask(volume, mask_stem(path.name))
     array: LabelMap = np.where(mask, np.array(label, dtype=np.uint8 if label <= 255 else np.uint16), 0)[None]
     volume = replace(volume, array=array)
@@ -129,20 +132,15 @@ def reason_of(error: Exception) -> str:
     return printable(text if isinstance(error, InputError | FileNotFoundError) else f"{type(error).__name__}: {text}")
 
 
-def _mapped_if_odd(path: Path, mapping: Mapping[int, int]) -> tuple[Volume, Mapping[int, int]]:
-    """A mask and what is still to be mapped in it: values that are no labels, such as -1, are mapped while it is read."""
-    if all(0 <= value <= HIGHEST for value in mapping):
-        return _read(path), mapping
-    targets = {value: 0 if target == NO_STRUCTURE else target for value, target in mapping.items()}
-    return _read(path, targets), {}
-
-
-def _read(path: Path, mapping: Mapping[int, int] | None = None) -> Volume:
+def _read(path: Path, mapping: Mapping[int, int]) -> tuple[Volume, Mapping[int, int]]:
+    """A label map as stored and the mapping; already mapped where the mapping is about what no label map may hold, such as -1."""
     if reason := why_absent(path):
         raise VolumeError(reason)
     if path.is_dir():
         raise VolumeError(f"{path} must be a mask, got a folder that holds none.")
-    return read_labels(path, mapping=dict(mapping or {}))
+    if all(0 <= value <= LARGEST_LABEL for value in mapping):
+        return read_labels(path), mapping
+    return read_labels(path, mapping={value: max(target, 0) for value, target in mapping.items()}), {}
 
 
 def _on_grid(volume: Volume, grid: Grid, reference: Path) -> Volume:

@@ -221,7 +221,7 @@ def _series_found(
             labels[one.label] += 1
             label = one.label if labels[one.label] == 1 else f"{one.label}_{labels[one.label]}"
             if not choice.takes(one):
-                left_out["localiser series" if not choice.is_made else "series that was not chosen"] += 1
+                left_out["localiser series" if not choice.is_made else "series not chosen"] += 1
             elif one in scans and len(scans) == 1:
                 found.append(Found(here, base, is_series=True))
             else:

@@ -35,6 +35,14 @@ def test_mappings_are_applied_at_once(tmp_path: Path, write_nifti: Write) -> Non
     np.testing.assert_array_equal(found.volume.labels, np.choose(MASK, [0, 2, 1, 0]))
 
 
+def test_what_no_label_map_may_hold_can_be_mapped(tmp_path: Path, write_nifti: Write) -> None:
+    path = write_nifti(tmp_path / "a.nii", np.where(MASK == 3, -1, MASK.astype(np.int16)))
+    found = read_reference(pair(path, mapping={-1: 2, 2: 1}), {0, 1, 2})
+    np.testing.assert_array_equal(found.volume.labels, np.choose(MASK, [0, 1, 1, 2]))
+    with pytest.raises(VolumeError, match="between 0 and 65535"):
+        read_reference(pair(path), {0, 1, 2})
+
+
 @pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
 @pytest.mark.parametrize("turned", [(False, False, False), (True, False, True)])
 def test_another_order_of_axes_is_the_same_mask(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from segsuite.documents import read_json
 from segsuite.errors import ManifestError
 from segsuite.volumes.regions import MOST_REGIONS, Regions, file_word
 
@@ -174,12 +174,9 @@ def declared_regions(path: Path) -> Regions | None:
     """
     if not path.is_file():
         raise FileNotFoundError(f"The file of regions {path} must be a file, but nothing is there.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise ManifestError(f"{path} must be JSON, got: {error}.") from error
-    labels = content.get("labels") if isinstance(content, dict) else None
-    order = content.get("regions_class_order") or [] if isinstance(content, dict) else []
+    content = read_json(path, error=ManifestError)
+    labels = content.get("labels")
+    order = content.get("regions_class_order") or []
     if not isinstance(labels, dict):
         return None
     if all(str(key).isdigit() for key in labels):

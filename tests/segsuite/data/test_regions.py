@@ -107,7 +107,7 @@ def test_regions_are_read_from_each_file_that_declares_some(tmp_path: Path) -> N
     with pytest.raises(ManifestError, match=r"model.json: `regions_class_order` must give"):
         read_regions(model)
     model.write_text("[]")
-    with pytest.raises(ManifestError, match="must declare `regions`"):
+    with pytest.raises(ManifestError, match="must hold an object"):
         read_regions(model)
     model.write_text("{")
     with pytest.raises(ManifestError, match="must be JSON"):

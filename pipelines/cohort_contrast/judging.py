@@ -22,13 +22,16 @@ from segsuite.data.manifest import Case, Manifest, read_manifest
 from segsuite.engines.inputs import InputCase, find_inputs, take_shard
 from segsuite.engines.ledger import read_ledger
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
+from segsuite.engines.seen_scans import has_hashes, has_seen
 from segsuite.errors import ManifestError, closest_hint
 from segsuite.files import write_json, writing_to
 from segsuite.metrics.probes import Probe
 from segsuite.shipped import find_manifest
+from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.grid import network_grid, resample
-from segsuite.volumes.reading import image_ending, read_channels, read_volume
+from segsuite.volumes.reading import read_channels, read_volume
 from segsuite.volumes.volume import Volume, require_varied
+from segsuite.volumes.voxel_hash import voxel_hash
 from segsuite.volumes.writing import side_volume, write_image
 
 __all__ = ["Judged", "map_cohort", "probe_cohort", "read_judged", "score_cohort"]
@@ -215,7 +218,6 @@ def read_judged(predictor: CohortPredictor, manifest: Path, *, data_root: Path |
     root = find_data_root(content, path, data_root)
     cases = content.cases
     names = sorted({name for case in cases for name in case.attributes})
-    seen = set(predictor.model.description["data"]["training_cases"])
     scans = Scans(
         [_Seen(predictor, case, root) for case in cases],
         np.array([group_of(case) for case in cases], dtype=bool),
@@ -224,7 +226,16 @@ def read_judged(predictor: CohortPredictor, manifest: Path, *, data_root: Path |
         {name: column_of([case.attributes.get(name) for case in cases]) for name in names},
         [case.case_id for case in cases],
     )
-    return Judged(scans, np.array([case.case_id in seen for case in cases], dtype=bool))
+    return Judged(scans, np.array([_was_trained_on(predictor, case, root) for case in cases], dtype=bool))
+
+
+def _was_trained_on(predictor: CohortPredictor, case: Case, root: Path) -> bool:
+    """By its voxels, since a copy may have any name; models of earlier versions know names alone."""
+    description = predictor.model.description
+    if not has_hashes(description):
+        return case.case_id in description["data"]["training_cases"]
+    volume = read_channels(image_paths(case, root), n_channels=predictor.n_channels)
+    return has_seen(description, voxel_hash(volume))
 
 
 class _Seen:
@@ -250,7 +261,7 @@ def _reports(out: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             continue
         place = out / line.output
         if place.suffix != ".json":
-            place = place.with_name(f"{place.name.removesuffix(image_ending(place))}_report.json")
+            place = place.with_name(f"{without_ending(place.name)}_report.json")
         yield case_id, json.loads(place.read_text(encoding="utf-8"))
 
 

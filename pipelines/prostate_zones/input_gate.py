@@ -32,7 +32,7 @@ def doubts_about_image(volume: Volume) -> list[str]:
         One sentence per finding, with what was expected and what came; empty if it may be one.
     """
     grid = volume.grid
-    spacing = np.asarray(grid.spacing_mm)
+    spacing = np.round(grid.spacing_mm, 6)  # without the dust of the header, which differs with the order of the axes
     extent = spacing * np.asarray(grid.shape)
     along = _slice_axis(grid)
     within = sorted({0, 1, 2} - {along}, key=grid.body_axes.__getitem__)

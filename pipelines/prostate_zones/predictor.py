@@ -29,6 +29,8 @@ from segsuite.volumes.volume import Volume
 __all__ = ["REGIONS", "ZonePredictor", "load_predictor"]
 
 REGIONS = ("centre", "search", "whole")
+UNSHEARED = 1e-4
+"""Share by which a voxel may be smaller than its edges say."""
 BOX = re.compile(r"(\d+):(\d+),(\d+):(\d+),(\d+):(\d+)")
 
 
@@ -71,6 +73,8 @@ class ZonePredictor(ModelPredictor):
         if options["post_processing"]:
             labels = tidy_zones(labels, scan.spacing_mm, self.structures)
         uncertainty = found.volumes["uncertainty"]
+        if np.isclose(grid.voxel_ml, scan.grid.voxel_ml, rtol=UNSHEARED):
+            grid = scan.grid  # sizes without the dust of the header, which differs with the order of the axes
         report = describe_zones(labels, grid, self.structures, uncertainty=uncertainty, attributes=request.attributes, box=box)
         later = doubts_about_gland(report["gland_ml"], _offset_mm(labels, scan))
         _refuse(later, request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import nn
@@ -11,7 +12,10 @@ from segsuite.errors import ModelError
 from segsuite.networks.encoders import SliceNetwork
 from segsuite.networks.unet import UNet
 
-__all__ = ["build_network", "network_arguments"]
+__all__ = ["build_network", "expect_little", "network_arguments"]
+
+PRIOR = 0.1
+"""Probability of a region with fresh weights: most voxels are outside."""
 
 KINDS: dict[str, type[nn.Module]] = {"unet": UNet, "slice_network": SliceNetwork}
 
@@ -62,3 +66,16 @@ def build_network(arguments: dict[str, Any]) -> nn.Module:
     if kind not in KINDS:
         raise ModelError(f"The network's kind must be one of {sorted(KINDS)}, got `{kind}`. Is it a model of this pipeline?")
     return KINDS[kind](**plain)
+
+
+def expect_little(network: nn.Module) -> None:
+    """Start with a low probability of every region: a sigmoid's one half of everything is unlearned slowly.
+
+    Args:
+        network: With fresh weights; the biases of its logits are changed in place.
+
+    Source: Lin et al., ICCV 2017, arXiv:1708.02002, section 4.1, "class imbalance and model initialization".
+    """
+    heads = network.heads if isinstance(network, UNet) else [network.network.segmentation_head[0]]  # type: ignore[union-attr,index]
+    for head in heads:
+        nn.init.constant_(head.bias, math.log(PRIOR / (1 - PRIOR)))  # type: ignore[arg-type,union-attr]

@@ -11,7 +11,7 @@ import torch
 
 from pipelines.supervised.losses import supervised_loss, supervised_regions_loss
 from pipelines.supervised.module import SupervisedModule
-from pipelines.supervised.network import build_network, network_arguments
+from pipelines.supervised.network import build_network, expect_little, network_arguments
 from pipelines.supervised.settings import Settings
 from segsuite.data.augmentation import IntensityAugmentation
 from segsuite.data.cache import PreparedCase
@@ -93,8 +93,11 @@ def _module(
 ) -> SupervisedModule:
     torch.manual_seed(settings.seed)
     chance, training = settings.augmentation, settings.training
+    network = build_network({**arguments, **_pretrained(settings, arguments)})
+    if cohort.class_regions is not None:
+        expect_little(network)
     return SupervisedModule(
-        build_network({**arguments, **_pretrained(settings, arguments)}),
+        network,
         loss=_loss(cohort, label_smoothing=training.label_smoothing),
         augmentation=IntensityAugmentation().scaled(chance.intensity, mirror_axes=plan.mirror_axes),
         windows=windows,

@@ -102,7 +102,7 @@ def _tell_import(out: Path, manifest: Any, findings: list[Any], *, as_json: bool
         f"Next: segsuite manifest check {out}"
     )
     if manifest.cases and not n_labelled:
-        say("No case has a label. If masks are there, name them: --labels 'PATTERN'")
+        say("No case has a label. Masks that are there are listed above, or are named by --labels 'PATTERN' --layout folder")
     if errors:
         raise typer.Exit(2)
 

@@ -61,6 +61,8 @@ def evaluate(
     data_root: DataRoot = None,
     fold: Fold = None,
     labels: Annotated[Path | None, typer.Option("--labels", help="TSV, CSV or JSON that names the integers.")] = None,
+    regions: Annotated[Path | None, typer.Option("--regions", help="JSON that declares regions to score.")] = None,
+    each_label: Annotated[bool, typer.Option("--each-label", help="Score labels beside regions.")] = False,
     tolerance: Annotated[list[float] | None, typer.Option("--tolerance", help="Surface Dice tolerance in mm.")] = None,
     surface: Annotated[Surface, typer.Option("--surface", help="Boundary voxels, or elements by area.")] = Surface.voxels,
     instances: Annotated[list[str] | None, typer.Option("--instances", help="Count this label's separate objects.")] = None,
@@ -96,23 +98,11 @@ def evaluate(
         axis=axis.value,
         probabilities=probabilities,
     )
+    how: dict[str, Any] = {"data_root": data_root, "fold": parse_fold(fold), "labels": labels, "regions": regions}
+    how |= {"each_label": each_label, "by": by or (), "attributes": attributes, "seed": seed, "overwrite": overwrite}
+    how |= {"measures": measures, "workers": worker_count(workers)}
     with case_progress("evaluating") as progress:
-        evaluation = evaluating.evaluate(
-            predictions,
-            references,
-            out,
-            measures=measures,
-            data_root=data_root,
-            fold=parse_fold(fold),
-            labels=labels,
-            by=by or (),
-            attributes=attributes,
-            workers=worker_count(workers),
-            seed=seed,
-            overwrite=overwrite,
-            on_start=progress.start,
-            on_case=progress.case,
-        )
+        evaluation = evaluating.evaluate(predictions, references, out, on_start=progress.start, on_case=progress.case, **how)
     raise typer.Exit(_show_evaluation(evaluation, out, convention, as_json=as_json))
 
 

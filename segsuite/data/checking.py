@@ -98,6 +98,7 @@ def check_case(case: Case, manifest: Manifest, data_root: Path) -> CaseFacts:
     if volume is not None:
         facts.image_hash = voxel_hash(volume)
         facts.grid = volume.grid
+        facts.findings += _header_notes(case, volume)
         _attempt(facts, "intensities", lambda: require_varied(volume, case=case.case_id))
         low, high = PLAUSIBLE_SPACING_MM
         if min(volume.spacing_mm) < low or max(volume.spacing_mm) > high:
@@ -107,6 +108,7 @@ def check_case(case: Case, manifest: Manifest, data_root: Path) -> CaseFacts:
     if case.label is not None:
         labels = _attempt(facts, "label file", lambda: read_labels(label_path(case, data_root), mapping=manifest.label_mapping))
         if labels is not None:
+            facts.findings += _header_notes(case, labels)
             _check_labels(facts, labels, volume, manifest)
     return facts
 
@@ -189,6 +191,11 @@ def _attempt(facts: CaseFacts, kind: str, action: Callable[[], Outcome]) -> Outc
     except Exception as error:
         facts.findings.append(Finding("error", kind, facts.case.case_id, reason_of(error, Step.READING)))
         return None
+
+
+def _header_notes(case: Case, volume: Volume) -> list[Finding]:
+    """What the header leaves open: units that were converted, two placements that differ, sides that are not known."""
+    return [Finding("warning", "header", case.case_id, f"{volume.path}: {note}") for note in volume.notes]
 
 
 def _check_labels(facts: CaseFacts, labels: Volume, volume: Volume | None, manifest: Manifest) -> None:

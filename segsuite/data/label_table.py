@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from segsuite.data.manifest import Manifest
+from segsuite.data.regions import split_labels
 from segsuite.documents import read_json, read_table
 from segsuite.errors import ManifestError, closest_hint
 
@@ -53,6 +54,8 @@ def _from_json(path: Path) -> dict[str, Any]:
     labels = content.get("labels", content)
     if not isinstance(labels, dict):
         raise ManifestError(f"{path} must hold `labels` by name or by integer, got {type(labels).__name__}.")
+    if any(isinstance(value, list) for value in labels.values()):  # nnU-Net's regions: the integers that they are made of
+        labels = split_labels(labels, content.get("regions_class_order") or [])[0]
     return {name: value for name, value in labels.items() if name != "ignore"}
 
 

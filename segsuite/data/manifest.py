@@ -13,6 +13,7 @@ from segsuite.data.regions import require_sound_regions
 from segsuite.documents import read_json
 from segsuite.errors import ManifestError, closest_hint
 from segsuite.files import write_json
+from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.regions import Regions
 
 __all__ = ["Case", "Manifest", "case_name", "read_manifest", "write_manifest"]
@@ -191,11 +192,7 @@ def case_name(file: str) -> str:
     Returns:
         For example ``hippocampus_001``.
     """
-    name = Path(file).name
-    for ending in (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd"):
-        if name.lower().endswith(ending):
-            return name[: -len(ending)]
-    return name
+    return without_ending(Path(file).name)
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from segsuite.documents import read_json
 from segsuite.errors import ManifestError
 from segsuite.volumes.regions import MOST_REGIONS, Regions, file_word
 
-__all__ = ["read_regions", "require_sound_regions", "split_labels"]
+__all__ = ["declared_regions", "read_regions", "require_sound_regions", "split_labels"]
 
 
 def require_sound_regions(
@@ -139,7 +139,7 @@ def split_labels(labels: Mapping[str, Any], order: Sequence[int]) -> tuple[dict[
 
 
 def read_regions(path: Path) -> Regions:
-    """The regions that a file declares.
+    """The regions of a file that must declare some.
 
     Args:
         path: A manifest, a ``model.json``, or nnU-Net's ``dataset.json``.
@@ -151,16 +151,34 @@ def read_regions(path: Path) -> Regions:
         FileNotFoundError: Nothing is there.
         ManifestError: No JSON, no regions, or unsound ones.
     """
+    found = declared_regions(path)
+    if found is None:
+        raise ManifestError(
+            f"{path} must declare `regions` of its `labels`, got none (a manifest, a model.json, a dataset.json)."
+        )
+    return found
+
+
+def declared_regions(path: Path) -> Regions | None:
+    """The regions that a file declares, if it does.
+
+    Args:
+        path: See ``read_regions``; or another table of labels.
+
+    Returns:
+        The regions; ``None`` for single labels.
+
+    Raises:
+        FileNotFoundError: Nothing is there.
+        ManifestError: No JSON, or unsound regions.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"The file of regions {path} must be a file, but nothing is there.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise ManifestError(f"{path} must be JSON, got: {error}.") from error
-    labels = content.get("labels") if isinstance(content, dict) else None
-    order = content.get("regions_class_order") or [] if isinstance(content, dict) else []
+    content = read_json(path, error=ManifestError)
+    labels = content.get("labels")
+    order = content.get("regions_class_order") or []
     if not isinstance(labels, dict):
-        raise ManifestError(f"{path} must hold `labels` and `regions` (a manifest, a model.json, nnU-Net's dataset.json).")
+        return None
     if all(str(key).isdigit() for key in labels):
         labels = {str(name): int(value) for value, name in labels.items()}
     if content.get("regions"):
@@ -168,7 +186,7 @@ def read_regions(path: Path) -> Regions:
     else:
         labels, regions = split_labels(labels, order)
     if not regions:
-        raise ManifestError(f"{path} must declare `regions`, got single labels only: {sorted(labels)}.")
+        return None
     try:
         require_sound_regions(regions, order, labels, ignore_label=content.get("ignore_label", labels.get("ignore")))
     except ValueError as error:

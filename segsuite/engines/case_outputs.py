@@ -10,7 +10,7 @@ import numpy as np
 
 from segsuite.engines.segmentation import Segmentation
 from segsuite.files import make_folder, write_json
-from segsuite.volumes.reading import image_ending
+from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.regions import Regions, file_word
 from segsuite.volumes.volume import Volume
 from segsuite.volumes.writing import side_volume, write_image, write_mask
@@ -31,7 +31,7 @@ class CaseOutputs:
             found: What was found.
             volume: The image; only its grid and header are used.
         """
-        stem = target.name.removesuffix(image_ending(target))
+        stem = without_ending(target.name)
         self.files: dict[Path, Write] = {}
         volumes = {f"map_{name}": channel for name, channel in found.volumes.items()}
         if found.probabilities is not None:

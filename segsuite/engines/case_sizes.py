@@ -69,7 +69,7 @@ def n_voxels_if_many(case: InputCase) -> float:
         InputError: A header cannot be read.
     """
     if not any(map(is_series, case.images)):
-        n_bytes = sum(image.stat().st_size for image in case.images if image.is_file())
+        n_bytes = sum(path.stat().st_size for image in case.images for path in files_of_image(image))
         if n_bytes * MOST_COMPRESSION <= MOST_VOXELS_BESIDE:
             return 0
     return n_voxels(case)

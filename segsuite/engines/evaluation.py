@@ -15,6 +15,7 @@ from segsuite.engines.pairs import Pair
 from segsuite.engines.structure_evaluation import measure_structure_files
 from segsuite.metrics.per_case import Measurement, Scoring
 from segsuite.metrics.probability import Calibration
+from segsuite.volumes.regions import integers_of
 
 __all__ = ["EvaluatedCase", "evaluate_pairs"]
 
@@ -104,7 +105,9 @@ def _alone(pair: Pair, measure: partial[EvaluatedCase]) -> EvaluatedCase:
 
 
 def _evaluate(pair: Pair, scoring: Scoring, probabilities: bool) -> EvaluatedCase:
-    declared = {0, *scoring.structures} | ({scoring.ignore_label} if scoring.ignore_label is not None else set())
+    declared = {0, *(value for label in scoring.structures for value in integers_of(label))} | (
+        {scoring.ignore_label} if scoring.ignore_label is not None else set()
+    )
     if pair.labelled is not None:
         known = {label: name for label, name in scoring.structures.items() if name in pair.labelled}
         scoring = replace(scoring, structures=known)

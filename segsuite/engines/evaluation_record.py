@@ -45,6 +45,7 @@ def definition_of(scoring: Scoring) -> dict[str, Any]:
     axis = scoring.body_axis if scoring.thirds or scoring.tube_labels else None
     return {
         "structures": sorted(scoring.structures.values()),
+        "regions": sorted(f"{name} of {label}" for label, name in scoring.structures.items() if isinstance(label, str)) or None,
         "surface": scoring.surface,
         "tolerances_mm": sorted(scoring.tolerances_mm),
         "ignore_label": scoring.ignore_label,

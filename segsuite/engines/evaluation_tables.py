@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import fcntl
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,7 @@ import segsuite
 from segsuite.engines.evaluation import EvaluatedCase
 from segsuite.engines.evaluation_record import RECORD
 from segsuite.engines.pairs import Pair
+from segsuite.errors import OutputError
 from segsuite.files import hash_of_json, make_folder, printable, writing_to
 from segsuite.metrics.per_case import Scoring
 
@@ -26,6 +29,7 @@ CASE_COLUMNS = (
 )  # fmt: skip
 CALIBRATION_COLUMNS = ("case", "label_name", "bin", "n_voxels", "probability", "positives")
 METRICS, CASES, CALIBRATION = "metrics_per_case.csv", "cases.csv", "calibration.csv"
+LOCK = "writing"
 JOURNAL = "evaluated"
 """Which cases are complete in the hidden tables, and with what; it never gets a name."""
 
@@ -56,10 +60,20 @@ class EvaluationTables:
             probabilities: Whether probabilities are judged.
 
         Raises:
-            OutputError: A table cannot be written.
+            OutputError: A table cannot be written, or another evaluation writes into the folder now.
         """
         self.folder, self.attributes = make_folder(folder), tuple(attributes)
-        how = hash_of_json([segsuite.__version__, CASE_COLUMNS, asdict(scoring), self.attributes, probabilities])
+        self._lock = _Lock(_partial(folder, LOCK))
+        self._tables: dict[str, _OpenTable] = {}
+        try:
+            self._open(pairs, scoring, probabilities=probabilities)
+        except BaseException:
+            self._close(complete=False)
+            raise
+
+    def _open(self, pairs: Sequence[Pair], scoring: Scoring, *, probabilities: bool) -> None:
+        folder = self.folder
+        how = hash_of_json([segsuite.__version__, CASE_COLUMNS, _plain(scoring), self.attributes, probabilities])
         self._fingerprints = {pair.case_id: _fingerprint(pair, how) for pair in pairs}
         self.done = {
             case for case, fingerprint in _rows(_partial(folder, JOURNAL)) if self._fingerprints.get(case) == fingerprint
@@ -67,13 +81,8 @@ class EvaluationTables:
         columns = {METRICS: METRIC_COLUMNS, CASES: (*CASE_COLUMNS, *self.attributes)}
         columns |= {CALIBRATION: CALIBRATION_COLUMNS} if probabilities else {}
         columns |= {JOURNAL: ("case", "fingerprint")}
-        self._tables: dict[str, _OpenTable] = {}
-        try:
-            for name, heads in columns.items():
-                self._tables[name] = _OpenTable(folder, name, heads, keep=self.done)
-        except BaseException:
-            self._close(complete=False)
-            raise
+        for name, heads in columns.items():
+            self._tables[name] = _OpenTable(folder, name, heads, keep=self.done)
 
     def add(self, case: EvaluatedCase) -> None:
         """Write the rows of one case.
@@ -104,6 +113,12 @@ class EvaluationTables:
         self._close(complete=kind is None)
 
     def _close(self, *, complete: bool) -> None:
+        try:
+            self._close_tables(complete=complete)
+        finally:
+            self._lock.release()
+
+    def _close_tables(self, *, complete: bool) -> None:
         for table in self._tables.values():
             table.close()
         if complete:
@@ -114,6 +129,29 @@ class EvaluationTables:
                     table.path.replace(self.folder / name)
             for name in {CALIBRATION} - set(self._tables):  # an earlier evaluation's would be shown as this one's
                 (self.folder / name).unlink(missing_ok=True)
+
+
+class _Lock:
+    """Held while an evaluation writes into a folder: two at a time would mix their rows. It ends with its process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with writing_to(path):
+            self.stream = path.open("w")
+        try:
+            fcntl.flock(self.stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.stream.close()
+            raise OutputError(
+                f"Another evaluation writes into {path.parent} now. Wait for its end, or choose another --out."
+            ) from error
+        except OSError as error:  # a file system without locks
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise
+
+    def release(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.stream.close()
 
 
 class _OpenTable:
@@ -142,6 +180,11 @@ class _OpenTable:
         with writing_to(self.target), self.stream:
             self.stream.flush()
             os.fsync(self.stream.fileno())
+
+
+def _plain(scoring: Scoring) -> dict[str, Any]:
+    """As JSON has it; labels of one or of several integers are both words."""
+    return {**asdict(scoring), "structures": [(str(label), name) for label, name in scoring.structures.items()]}
 
 
 def _partial(folder: Path, name: str) -> Path:

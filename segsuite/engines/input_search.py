@@ -14,11 +14,11 @@ from segsuite.engines.ledger import read_ledger
 from segsuite.errors import VolumeError
 from segsuite.failures import Step, reason_of
 from segsuite.volumes.archives import ARCHIVE_ENDINGS, WorkFolder, archive_name, is_archive, unpack
-from segsuite.volumes.dicom_files import is_dicom
+from segsuite.volumes.dicom_files import may_be_slice
 from segsuite.volumes.dicom_series import look_into
 from segsuite.volumes.finding import Found, SeriesChoice, find_images
+from segsuite.volumes.formats.endings import image_ending, mask_name, without_ending
 from segsuite.volumes.mask_likeness import looks_like_mask
-from segsuite.volumes.reading import image_ending
 from segsuite.volumes.writing import SIDE_VOLUMES
 
 __all__ = ["SearchOptions", "cases_at"]
@@ -65,7 +65,7 @@ def cases_at(path: Path, *, n_channels: int, options: SearchOptions) -> tuple[li
         if options.work is None:
             raise VolumeError(f"{path} must be unpacked first, got an archive: only `segsuite predict` unpacks it by itself.")
         return _in_archive(Found(path, path.name), n_channels, options)
-    if not image_ending(path) and is_dicom(path):
+    if may_be_slice(path, image_ending(path)):
         return [_of_dicom_file(path)], Counter()
     return [InputCase(case_name(path.name), (path,), _output_name(path.name))], Counter()
 
@@ -137,8 +137,8 @@ def _of_files(group: ChannelGroup, problems: Mapping[Path, str]) -> InputCase:
 
 
 def _output_name(relative: str) -> str:
-    """The image's own name; a name without an image's ending gets ``.nii.gz``."""
-    return relative if image_ending(Path(relative)) else f"{relative}.nii.gz"
+    """The image's own name where such files are written; a pair's and a name without an ending gets ``.nii.gz``."""
+    return mask_name(relative)
 
 
 def _mask(path: Path) -> str:
@@ -150,7 +150,7 @@ def _ours(top: Path, out: Path | None) -> Callable[[Path], str]:
     """Says of a path whether an earlier run of ours wrote it: what is below ``out``, or carries our ledger."""
     resolved = None if out is None else out.resolve()
     written = {line.output for line in read_ledger(top).values()}
-    beside = tuple(f"{name.removesuffix(image_ending(Path(name)))}{mark}" for name in written for mark in SIDE_VOLUMES)
+    beside = tuple(f"{without_ending(name)}{mark}" for name in written for mark in SIDE_VOLUMES)
 
     def what(path: Path) -> str:
         if path.is_dir():

@@ -18,8 +18,8 @@ from segsuite.engines.input_search import PLAIN_SEARCH, SearchOptions, cases_at
 from segsuite.engines.pairing import Pair
 from segsuite.errors import ManifestError, SettingsError, VolumeError
 from segsuite.volumes.finding import left_out_text
+from segsuite.volumes.formats.endings import image_ending, mask_name, without_ending
 from segsuite.volumes.image_files import files_of_image, is_series
-from segsuite.volumes.reading import image_ending
 
 __all__ = [
     "PLAIN_SEARCH",
@@ -97,7 +97,8 @@ def search_inputs(
         cases, left_out = cases + found, left_out + rest
     if not cases:
         said = f" ({left_out_text(left_out)})" if left_out_text(left_out) else ""
-        raise VolumeError(f"The input must hold at least one image, got none in {', '.join(map(str, paths))}{said}.")
+        hint = " No series fits --series-uid and --series-description." if where.choice.is_made else ""
+        raise VolumeError(f"The input must hold at least one image, got none in {', '.join(map(str, paths))}{said}.{hint}")
     return Inputs(sorted(distinct(cases), key=lambda case: case.case_id), left_out)
 
 
@@ -155,9 +156,8 @@ def _output_of_row(row: Case, names: Mapping[str, int]) -> str:
 
 
 def _output_name(relative: str) -> str:
-    """The image's own name; a DICOM folder's name gets ``.nii.gz``."""
-    name = Path(relative)
-    return relative if image_ending(name) else f"{relative}.nii.gz"
+    """The image's own name where such files are written; a DICOM folder's and a pair's name gets ``.nii.gz``."""
+    return mask_name(relative)
 
 
 def with_attributes(cases: Sequence[Described], table: Path) -> list[Described]:
@@ -197,4 +197,4 @@ def with_attributes(cases: Sequence[Described], table: Path) -> list[Described]:
 
 
 def _without_ending(case: str) -> str:
-    return case.removesuffix(image_ending(Path(case)))
+    return without_ending(case)

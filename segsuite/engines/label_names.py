@@ -9,12 +9,12 @@ from pathlib import Path
 
 from segsuite.engines.pairs import NO_STRUCTURE, Pair, Pairing
 from segsuite.engines.structure_files import common_name
-from segsuite.errors import InputError, ManifestError
+from segsuite.errors import InputError, ManifestError, SettingsError
 from segsuite.volumes.labels import labels_present
-from segsuite.volumes.reading import image_ending, read_labels
-from segsuite.volumes.segments import read_segment_names
+from segsuite.volumes.reading import image_ending, read_labels, read_segment_names
+from segsuite.volumes.regions import Label, Regions
 
-__all__ = ["match_labels", "with_structures"]
+__all__ = ["match_labels", "structures_scored", "with_structures"]
 
 N_NAMED = 5
 """Labels named in a note."""
@@ -87,6 +87,40 @@ def _without_numbers(pair: Pair, names: Names) -> Pair:
         "predictions, or give --labels."
     )
     return replace(pair, predicted=None, reason=reason)
+
+
+def structures_scored(pairing: Pairing, regions: Regions | None, *, each_label: bool) -> dict[Label, str]:
+    """What is measured: regions where some are declared, in place of the single labels or before them.
+
+    Args:
+        pairing: From ``with_structures``.
+        regions: From the user; they win over those of the manifest of references.
+        each_label: Also the single labels; one that a region consists of is measured once, under the region's name.
+
+    Returns:
+        Label to name.
+
+    Raises:
+        SettingsError: No regions to stand beside, a region of integers that the references do not have, or one name for two.
+    """
+    chosen = regions or pairing.regions
+    if chosen is None:
+        if each_label:
+            raise SettingsError("--each-label must have regions to stand beside, got none. Give --regions, or leave it away.")
+        return dict[Label, str](pairing.structures.items())
+    if any(name != f"label {value}" for value, name in pairing.structures.items()):  # else only what occurs is known
+        for name, integers in chosen.members.items():
+            if unknown := [value for value in integers if value not in pairing.structures]:
+                raise SettingsError(
+                    f"Region `{name}` must be of the references' labels {pairing.structures}, got {unknown}. "
+                    "Are the regions those of another data set?"
+                )
+    alone = {integers[0] for integers in chosen.members.values() if len(integers) == 1}
+    single: dict[Label, str] = {value: name for value, name in pairing.structures.items() if each_label and value not in alone}
+    for name in single.values():
+        if name in chosen.members:
+            raise SettingsError(f"Regions and labels must have names of their own, got `{name}` for both. Rename one of them.")
+    return chosen.labels | single
 
 
 class _Matcher:
@@ -162,7 +196,7 @@ def _found(pairing: Pairing, own: Mapping[str, Names]) -> dict[int, str]:
 
 def _names_in(path: Path) -> dict[int, str]:
     """Names inside the file; empty where the format has none or the file cannot be read."""
-    if image_ending(path) != ".nrrd":
+    if not image_ending(path).endswith((".nrrd", ".nhdr")):
         return {}
     try:
         return read_segment_names(path)

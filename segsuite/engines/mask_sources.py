@@ -16,6 +16,7 @@ from segsuite.errors import InputError, ManifestError
 from segsuite.files import printable
 from segsuite.volumes.mask_files import MaskFiles, list_masks, mask_stem
 from segsuite.volumes.reading import image_ending, read_labels
+from segsuite.volumes.regions import Regions
 
 __all__ = ["Predictions", "Reference", "References", "find_predictions", "find_references"]
 
@@ -43,12 +44,14 @@ class References:
         structures: Integer to name; empty if only the masks can tell.
         ignore_label: Label of voxels that are not scored.
         notes: What was left out or taken in a certain way.
+        regions: That the manifest declares.
     """
 
     cases: list[Reference]
     structures: dict[int, str] = field(default_factory=dict)
     ignore_label: int | None = None
     notes: tuple[str, ...] = ()
+    regions: Regions | None = None
 
 
 @dataclass(frozen=True)
@@ -135,10 +138,10 @@ def _of_manifest(references: Path, data_root: Path | None, fold: int | None) -> 
     found = []
     for row in (case for case in manifest.cases if case.label and (fold is None or case.fold == fold)):
         image, mask = row.images[0], label_path(row, root)
-        labelled = None if row.labelled is None else tuple(row.labelled)
+        labelled = manifest.shown_by(row)
         pair = Pair(row.case_id, row.patient_id, mask, None, manifest.label_mapping, root / image, labelled, row.attributes)
         found.append(Reference(pair, (row.case_id, mask_stem(image)), (case_name(image), mask_stem(mask.name))))
-    return References(found, manifest.structures, manifest.ignore_label)
+    return References(found, manifest.structures, manifest.ignore_label, regions=manifest.region_set)
 
 
 def _of_folder(references: Path, masks: MaskFiles) -> References:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -13,8 +12,9 @@ from segsuite.engines.pair_reading import probability_of
 from segsuite.engines.pairs import Pair
 from segsuite.metrics.per_case import HIGHER_IS_BETTER, Measurement, Scoring, measure_case, measure_probability
 from segsuite.metrics.probability import Calibration
-from segsuite.shapes import LabelMap
+from segsuite.shapes import FloatArray, LabelMap
 from segsuite.volumes.grid import Grid
+from segsuite.volumes.regions import Label
 from segsuite.volumes.volume import Volume
 
 __all__ = ["NO_PREDICTION", "NO_REFERENCE", "measured", "upwards", "without_reference"]
@@ -59,7 +59,10 @@ def measured(
     if probabilities and predicted is None:
         found += _of_probability(found, WORST_PROBABILITY)
     elif probabilities:
-        beside = partial(probability_of, pair, reference.grid)
+
+        def beside(label: Label) -> FloatArray:
+            return probability_of(pair, reference.grid, label, name=scoring.structures[label])
+
         judged, calibrations = measure_probability(beside, labels, reference.labels, scoring, spacing_mm=spacing_mm)
         found += judged
     return [_without_prediction(m) for m in found] if predicted is None else found, calibrations

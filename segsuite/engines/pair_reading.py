@@ -19,10 +19,14 @@ from segsuite.volumes.labels import label_counts
 from segsuite.volumes.mask_files import mask_stem, why_absent
 from segsuite.volumes.orders import reordered
 from segsuite.volumes.reading import read_labels, read_volume
+from segsuite.volumes.regions import Label, file_word, integers_of
 from segsuite.volumes.volume import Volume
 from segsuite.volumes.writing import side_volume
 
 __all__ = ["Labelled", "probability_of", "read_part", "read_predicted", "read_reference", "reason_of", "structures_in"]
+
+LARGEST_LABEL = 65535
+"""Of a label map; what is beyond can only be mapped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +55,8 @@ def read_reference(pair: Pair, declared: Iterable[int]) -> Labelled:
     Raises:
         VolumeError: Nothing there, unreadable, or no label map.
     """
-    return _as_declared(_read(pair.reference), pair.mapping, declared)
+    volume, mapping = _read(pair.reference, pair.mapping)
+    return _as_declared(volume, mapping, declared)
 
 
 def read_predicted(pair: Pair, grid: Grid, declared: Iterable[int]) -> Labelled:
@@ -71,8 +76,8 @@ def read_predicted(pair: Pair, grid: Grid, declared: Iterable[int]) -> Labelled:
     """
     if pair.predicted is None:
         raise VolumeError(pair.reason or "no prediction of this name")
-    volume = _on_grid(_read(pair.predicted), grid, pair.reference)
-    return _as_declared(volume, pair.predicted_mapping, declared)
+    volume, mapping = _read(pair.predicted, pair.predicted_mapping)
+    return _as_declared(_on_grid(volume, grid, pair.reference), mapping, declared)
 
 
 def read_part(path: Path, label: int, like: tuple[Grid, Path] | None = None) -> Volume:
@@ -90,19 +95,19 @@ def read_part(path: Path, label: int, like: tuple[Grid, Path] | None = None) -> 
         VolumeError: Nothing there, unreadable, or several values.
         GridError: On another grid.
     """
-    volume = _read(path)
+    volume, _ = _read(path, {})
     mask = structure_mask(volume, mask_stem(path.name))
     array: LabelMap = np.where(mask, np.array(label, dtype=np.uint8 if label <= 255 else np.uint16), 0)[None]
     volume = replace(volume, array=array)
     return volume if like is None else _on_grid(volume, *like)
 
 
-def structures_in(files: Mapping[str, Path], structures: Mapping[int, str]) -> Iterator[tuple[int, Path | None]]:
+def structures_in(files: Mapping[str, Path], structures: Mapping[Label, str]) -> Iterator[tuple[Label, Path | None]]:
     """For each structure its file, by name.
 
     Args:
         files: Names to files.
-        structures: Integer to name.
+        structures: Label to name.
 
     Yields:
         Label and file; ``None``: there is no file of this name.
@@ -127,12 +132,15 @@ def reason_of(error: Exception) -> str:
     return printable(text if isinstance(error, InputError | FileNotFoundError) else f"{type(error).__name__}: {text}")
 
 
-def _read(path: Path) -> Volume:
+def _read(path: Path, mapping: Mapping[int, int]) -> tuple[Volume, Mapping[int, int]]:
+    """A label map as stored and the mapping; already mapped where the mapping is about what no label map may hold, such as -1."""
     if reason := why_absent(path):
         raise VolumeError(reason)
     if path.is_dir():
         raise VolumeError(f"{path} must be a mask, got a folder that holds none.")
-    return read_labels(path)
+    if all(0 <= value <= LARGEST_LABEL for value in mapping):
+        return read_labels(path), mapping
+    return read_labels(path, mapping={value: max(target, 0) for value, target in mapping.items()}), {}
 
 
 def _on_grid(volume: Volume, grid: Grid, reference: Path) -> Volume:
@@ -156,13 +164,15 @@ def _as_declared(volume: Volume, mapping: Mapping[int, int], declared: Iterable[
     return Labelled(volume, {value: n for value, n in undeclared.items() if value != 0 or mapping.get(0) == NO_STRUCTURE})
 
 
-def probability_of(pair: Pair, grid: Grid, label: int) -> FloatArray:
+def probability_of(pair: Pair, grid: Grid, label: Label, *, name: str = "") -> FloatArray:
     """The probability that was saved beside a predicted mask.
 
     Args:
         pair: The case; it must have a prediction.
         grid: Of the reference.
-        label: Of the structure in the evaluation; several of the prediction's own that mean it are added up.
+        label: Of the structure in the evaluation; several of the prediction's own that mean it are added up, and those of a
+            region's labels where the model decided labels and no regions.
+        name: Of the structure; files of a region's probability are called after it.
 
     Returns:
         In the reference's order of axes, (i, j, k).
@@ -172,14 +182,17 @@ def probability_of(pair: Pair, grid: Grid, label: int) -> FloatArray:
         GridError: On another grid.
     """
     assert pair.predicted is not None  # noqa: S101 - asked for only where there is a prediction
-    own = [value for value, target in pair.predicted_mapping.items() if target == label]
-    own += [label] if label not in pair.predicted_mapping else []
+    of_region = side_volume(pair.predicted, f"probability_{file_word(name)}")
+    integers = integers_of(label)
+    own = [value for value, target in pair.predicted_mapping.items() if target in integers]
+    own += [value for value in integers if value not in pair.predicted_mapping]
     paths = [side_volume(pair.predicted, f"probability_{value}") for value in own]
-    there = [path for path in paths if path.is_file()]
+    there = [of_region] if isinstance(label, str) and of_region.is_file() else [path for path in paths if path.is_file()]
     if not there:
+        what, place = (f"label {label}", paths[:1]) if isinstance(label, int) else (f"region {name}", [of_region])
         raise VolumeError(
-            f"case {pair.case_id}: the probability of label {label} must lie in {paths[0] if paths else pair.predicted.parent}, "
-            "but nothing is there. Predict with --save-probabilities, or evaluate without --probabilities."
+            f"case {pair.case_id}: the probability of {what} must lie in {place[0] if place else pair.predicted.parent}, but "
+            "nothing is there. Predict with --save-probabilities, or evaluate without --probabilities."
         )
     total: FloatArray = np.sum([_on_grid(read_volume(path), grid, pair.reference).array[0] for path in there], axis=0)
     return total

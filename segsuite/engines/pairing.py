@@ -53,10 +53,11 @@ def find_pairs(predictions: Path, references: Path, *, data_root: Path | None = 
     if predictions.is_file() and references.is_file() and image_ending(predictions) and image_ending(references):
         pairs = [replace(found.cases[0].pair, predicted=predictions)]  # two files are a pair whatever they are called
     else:
-        pairs = _matched(found.cases, predicted, set(map(common_name, found.structures.values())))
+        names = [*found.structures.values(), *(found.regions.names if found.regions else ())]
+        pairs = _matched(found.cases, predicted, set(map(common_name, names)))
     notes = [*found.notes, *predicted.notes, *_strangers(pairs, predicted)]
     pairs.sort(key=lambda pair: pair.case_id)
-    return Pairing(pairs, found.structures, found.ignore_label, predicted.labels, predicted.mapping, notes)
+    return Pairing(pairs, found.structures, found.ignore_label, predicted.labels, predicted.mapping, notes, found.regions)
 
 
 def _matched(references: list[Reference], predictions: Predictions, structures: set[str]) -> list[Pair]:

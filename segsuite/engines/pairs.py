@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from segsuite.volumes.regions import Regions
+
 __all__ = ["NO_STRUCTURE", "Pair", "Pairing"]
 
 NO_STRUCTURE = -1
@@ -66,6 +68,7 @@ class Pairing:
         predicted_names: What the predictions call their integers; empty if nothing says so.
         predicted_mapping: What the predictions' manifest maps.
         notes: What whoever reads the scores should know.
+        regions: Unions of the structures that are scored in their place; ``None``: none are declared.
     """
 
     pairs: list[Pair]
@@ -74,3 +77,4 @@ class Pairing:
     predicted_names: Mapping[int, str] = field(default_factory=dict)
     predicted_mapping: Mapping[int, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    regions: Regions | None = None

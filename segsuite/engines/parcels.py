@@ -20,8 +20,8 @@ from segsuite.engines.segmentation import Predictor
 from segsuite.engines.sources import source_of
 from segsuite.failures import Step, reason_of, require_usable_folder
 from segsuite.files import make_folder, write_atomically
+from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.image_files import files_of_image
-from segsuite.volumes.reading import image_ending
 from segsuite.volumes.writing import SIDE_VOLUMES
 
 __all__ = ["Made", "Parcel", "SentModel", "deliver", "make_of", "pack"]
@@ -208,7 +208,7 @@ def _is_ledger(path: Path, out: Path) -> bool:
 
 def _is_beside(place: str, output: str) -> bool:
     """Whether a file is a case's mask or lies beside it."""
-    stem = output.removesuffix(image_ending(Path(output)))
+    stem = without_ending(output)
     return place == output or place == f"{stem}_report.json" or any(place.startswith(f"{stem}{mark}") for mark in SIDE_VOLUMES)
 
 

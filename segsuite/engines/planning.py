@@ -18,6 +18,7 @@ from segsuite.engines.cohort import Cohort
 from segsuite.engines.processes import Tell, wait_for_first
 from segsuite.engines.run_folder import RunFolder
 from segsuite.engines.sides import sided_names, why_not_mirrored
+from segsuite.errors import ManifestError
 from segsuite.files import write_json
 from segsuite.networks.unet import least_multiple
 
@@ -279,13 +280,25 @@ def plan_once(run: RunFolder, cohort: Cohort, *, on_gpu: bool, overrides: dict[s
 
     Returns:
         The plan.
+
+    Raises:
+        ManifestError: The run began with other regions.
     """
     wait_for_first(run.plan)
+    regions = {} if cohort.manifest.region_set is None else cohort.manifest.region_set.to_json()
     if run.plan.is_file():
-        return Plan.from_json(json.loads(run.plan.read_text(encoding="utf-8"))["plan"])
+        content = json.loads(run.plan.read_text(encoding="utf-8"))
+        if content.get("regions", {}) != regions:
+            raise ManifestError(
+                f"A training must go on with the regions that it began with, {content.get('regions') or 'single labels'}, got "
+                f"{regions or 'single labels'} from {cohort.manifest.name}. Take the regions back, or train into another --out."
+            )
+        return Plan.from_json(content["plan"])
     cases = [*cohort.training, *cohort.held_out]
     tell(f"looking at {len(cases)} cases", 0.0)
     fingerprint = take_fingerprint(cohort.manifest, cases, data_root=cohort.data_root, workers=cohort.workers + 1)
     plan = make_plan(fingerprint, on_gpu=on_gpu, **overrides)
-    write_json(run.plan, {"plan": plan.to_json(), "fingerprint": asdict(fingerprint)})
+    write_json(
+        run.plan, {"plan": plan.to_json(), "fingerprint": asdict(fingerprint), **({"regions": regions} if regions else {})}
+    )
     return plan

@@ -18,6 +18,7 @@ from segsuite.metrics.per_case import Measurement, Scoring
 from segsuite.metrics.probability import Calibration
 from segsuite.volumes.grid import Grid
 from segsuite.volumes.labels import label_boxes
+from segsuite.volumes.regions import Label, integers_of, mask_of
 from segsuite.volumes.volume import Volume
 
 __all__ = ["PartsMeasured", "measure_structure_files"]
@@ -38,25 +39,25 @@ class PartsMeasured(NamedTuple):
 class _Side:
     """One side of a case, asked for one structure at a time; a label map is read once."""
 
-    def __init__(self, pair: Pair, declared: Iterable[int], structures: Mapping[int, str], *, predicted: bool) -> None:
+    def __init__(self, pair: Pair, declared: Iterable[int], structures: Mapping[Label, str], *, predicted: bool) -> None:
         self.pair, self.predicted, self.declared = pair, predicted, declared
         files = pair.predicted_files if predicted else pair.reference_files
-        self.paths: dict[int, Path | None] | None = dict(structures_in(files, structures)) if files else None
+        self.paths: dict[Label, Path | None] | None = dict(structures_in(files, structures)) if files else None
         self.whole: Labelled | Exception | None = None
 
-    def labelled(self, label: int, like: tuple[Grid, Path] | None) -> Volume:
-        """The structure's label and 0, on a grid if one is given."""
+    def labelled(self, label: Label, like: tuple[Grid, Path] | None) -> Volume:
+        """The structure's label (of a region its integers, in a file of its own the first) and 0, on a grid if one is given."""
         if self.paths is not None:
             path = self.paths[label]
             if path is None:
                 raise VolumeError(f"there is no file of this structure in {self._folder}")
-            return read_part(path, label, like)
+            return read_part(path, integers_of(label)[0], like)
         if self.whole is None:
             self.whole = self._read(like)
         if isinstance(self.whole, Exception):
             raise self.whole
         volume = self.whole.volume
-        return replace(volume, array=np.where(volume.array == label, volume.array, volume.array.dtype.type(0)))
+        return replace(volume, array=np.where(mask_of(volume.labels[None], label), volume.array, volume.array.dtype.type(0)))
 
     @property
     def undeclared(self) -> list[str]:
@@ -143,8 +144,7 @@ def _extent(reference: _Side, scoring: Scoring) -> tuple[int, int] | None:
         except Exception:  # noqa: S112 - it is named when it is measured
             continue
         grid = grid or mask.grid
-        if label in (boxes := label_boxes(mask.labels)):
-            planes.append(boxes[label][upwards(grid, scoring)[0]])
+        planes += [box[upwards(grid, scoring)[0]] for box in label_boxes(mask.labels).values()]
     return (min(part.start for part in planes), max(part.stop for part in planes)) if planes else None
 
 

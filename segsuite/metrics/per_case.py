@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -44,7 +45,7 @@ from segsuite.metrics.topology import cl_dice_score, topology_of, topology_score
 from segsuite.shapes import FloatArray, LabelMap, Mask, Spacing
 from segsuite.volumes.cropping import enlarged_box, union_box
 from segsuite.volumes.labels import label_boxes
-from segsuite.volumes.regions import Regions, mask_of
+from segsuite.volumes.regions import Label, Regions, integers_of, mask_of
 
 __all__ = [
     "HIGHER_IS_BETTER",
@@ -66,8 +67,9 @@ SURFACES = {"voxels": surface_distances_mm, "area": surface_element_distances_mm
 """Definitions of a surface: boundary voxels that count the same, or elements that count by their area."""
 NEAR_MM = 10.0
 """Probabilities are judged up to this far beyond the box of a structure."""
-ProbabilityOf = Callable[[int], FloatArray]
+ProbabilityOf = Callable[[Label], FloatArray]
 """Label to the probability of its structure, (i, j, k)."""
+Boxes = Mapping[int, tuple[slice, ...]]
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Measurement:
     """One number.
 
     Attributes:
-        label: Integer of the structure.
+        label: Integer of the structure, of a region its integers (``1+2+3``).
         name: Its name.
         metric: What was measured, for example ``hd95``.
         value: The number; ``nan`` if both masks are empty, ``inf`` for a distance to nothing.
@@ -83,7 +85,7 @@ class Measurement:
         status: ``ok``, ``missed`` (in the reference only), ``spurious`` (in the prediction only) or ``empty``.
     """
 
-    label: int
+    label: Label
     name: str
     metric: str
     value: float
@@ -96,7 +98,7 @@ class Scoring:
     """What an evaluation measures in every case.
 
     Attributes:
-        structures: Integer to name.
+        structures: Integer to name; of a region, its integers joined by ``+`` to name: their union is measured.
         tolerances_mm: For surface Dice.
         ignore_label: Voxels that the reference marks with it count for neither mask.
         instance_labels: Structures whose separate objects (lesions) are counted too.
@@ -109,16 +111,16 @@ class Scoring:
         surface: One of ``SURFACES``.
     """
 
-    structures: Mapping[int, str]
+    structures: Mapping[Any, str]
     tolerances_mm: tuple[float, ...] = (1.0,)
     ignore_label: int | None = None
-    instance_labels: tuple[int, ...] = ()
+    instance_labels: tuple[Label, ...] = ()
     least_iou: float = 0.1
     size_edges_ml: tuple[float, ...] = ()
-    tube_labels: tuple[int, ...] = ()
+    tube_labels: tuple[Label, ...] = ()
     thirds: bool = False
     body_axis: Literal[0, 1, 2] = 2
-    topology_labels: tuple[int, ...] = ()
+    topology_labels: tuple[Label, ...] = ()
     surface: Literal["voxels", "area"] = "voxels"
 
 
@@ -148,12 +150,12 @@ def measure_case(
     measurements = []
     boxes_p, boxes_r = label_boxes(predicted), label_boxes(reference)
     axis, up = upwards
-    planes = [boxes_r[label][axis] for label in scoring.structures if label in boxes_r]
+    planes = [boxes_r[value][axis] for label in scoring.structures for value in integers_of(label) if value in boxes_r]
     if extent is None:
         extent = (min(part.start for part in planes), max(part.stop for part in planes)) if planes else (0, predicted.shape[axis])
     for label, name in scoring.structures.items():
-        box = union_box(boxes_p.get(label), boxes_r.get(label))
-        mask_p, mask_r = predicted[box] == label, reference[box] == label
+        box = union_box(_box(boxes_p, label), _box(boxes_r, label))
+        mask_p, mask_r = mask_of(predicted[box], label), mask_of(reference[box], label)
         if scoring.ignore_label is not None:
             mask_p &= reference[box] != scoring.ignore_label
         surface = SURFACES[scoring.surface]
@@ -229,11 +231,12 @@ def measure_probability(
     boxes_p, boxes_r = label_boxes(predicted), label_boxes(reference)
     measurements, calibrations = [], {}
     for label, name in scoring.structures.items():
-        status = _status(label in boxes_p, label in boxes_r)
+        box_p, box_r = _box(boxes_p, label), _box(boxes_r, label)
+        status = _status(box_p is not None, box_r is not None)
         brier = error = math.nan
         if status != "empty":
-            near = enlarged_box(union_box(boxes_p.get(label), boxes_r.get(label)), NEAR_MM, spacing_mm, predicted.shape)
-            probability, truth = probability_of(label)[near], reference[near] == label
+            near = enlarged_box(union_box(box_p, box_r), NEAR_MM, spacing_mm, predicted.shape)
+            probability, truth = probability_of(label)[near], mask_of(reference[near], label)
             if scoring.ignore_label is not None:
                 kept = reference[near] != scoring.ignore_label
                 probability, truth = probability[kept], truth[kept]
@@ -329,6 +332,12 @@ def _topology(predicted: Mask, reference: Mask) -> dict[str, tuple[float, str]]:
         "holes": (float(found.n_tunnels + found.n_cavities), "count"),
         "reference_holes": (float(expected.n_tunnels + expected.n_cavities), "count"),
     }
+
+
+def _box(boxes: Boxes, label: Label) -> tuple[slice, ...] | None:
+    """The smallest box around all integers of a label that occur."""
+    found = [boxes[value] for value in integers_of(label) if value in boxes]
+    return reduce(union_box, found) if found else None
 
 
 def _status(in_predicted: bool, in_reference: bool) -> str:

@@ -18,6 +18,7 @@ RELATIVE_TOLERANCE = 1e-4
 """Of volumes, which tables hold in six digits."""
 SAID = {
     "surface": "--surface",
+    "regions": "regions",
     "tolerances_mm": "--tolerance",
     "ignore_label": "the ignored label",
     "least_iou": "--least-iou",
@@ -132,7 +133,9 @@ def _tolerances(evaluation: Evaluated) -> str:
 
 
 def _text(value: Any) -> str:
-    return ", ".join(f"{item:g}" for item in value) if isinstance(value, list) else "none" if value is None else str(value)
+    if isinstance(value, list):
+        return ", ".join(f"{item:g}" if isinstance(item, float | int) else str(item) for item in value)
+    return "none" if value is None else str(value)
 
 
 def _listed(names: Sequence[str]) -> str:

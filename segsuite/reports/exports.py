@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from segsuite.files import write_json, write_text
+from segsuite.volumes.regions import integers_of
 
 __all__ = ["as_latex", "as_markdown", "nnunet_summary", "write_exports"]
 
@@ -67,16 +68,18 @@ def nnunet_summary(measurements: pd.DataFrame, cases: pd.DataFrame) -> dict[str,
         (``null``); unlike there, a case without prediction is a row with 0.
     """
     chosen = measurements[measurements["metric"].isin(NNUNET)]
-    labels = sorted(int(label) for label in chosen["label_index"].unique())
+    labels = sorted(chosen["label_index"].unique(), key=lambda label: integers_of(str(label)))
     value_of = chosen.set_index(["case", "label_index", "metric"])["value"].to_dict()
     by_label = {label: chosen[chosen["label_index"] == label] for label in labels}
     means = {
-        str(label): {title: _mean(rows[rows["metric"] == metric]["value"].to_list()) for metric, title in NNUNET.items()}
+        _nnunet_key(label): {title: _mean(rows[rows["metric"] == metric]["value"].to_list()) for metric, title in NNUNET.items()}
         for label, rows in by_label.items()
     }
     per_case = [
         {
-            "metrics": {str(n): {NNUNET[m]: _json(value_of.get((row["case"], n, m), math.nan)) for m in NNUNET} for n in labels},
+            "metrics": {
+                _nnunet_key(n): {NNUNET[m]: _json(value_of.get((row["case"], n, m), math.nan)) for m in NNUNET} for n in labels
+            },
             "prediction_file": row["predicted"],
             "reference_file": row["reference"],
         }
@@ -84,6 +87,12 @@ def nnunet_summary(measurements: pd.DataFrame, cases: pd.DataFrame) -> dict[str,
     ]
     foreground = {title: _mean(entry[title] for entry in means.values() if entry[title] is not None) for title in NNUNET.values()}
     return {"foreground_mean": foreground, "mean": means, "metric_per_case": per_case}
+
+
+def _nnunet_key(label: object) -> str:
+    """A label as nnU-Net writes it; of a region the tuple of its integers."""
+    integers = integers_of(str(label))
+    return str(integers[0]) if len(integers) == 1 else str(integers)
 
 
 def write_exports(folder: Path, summary: Mapping[str, Any], measurements: pd.DataFrame, cases: pd.DataFrame) -> None:

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from segsuite.shapes import Spacing
+from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.grid import Grid, network_grid, resample
-from segsuite.volumes.reading import image_ending, read_labels, read_volume
+from segsuite.volumes.reading import read_labels, read_volume
 from segsuite.volumes.writing import is_side_volume, side_volume
 
 __all__ = ["as_data_uri", "overlay_figure", "side_maps"]
@@ -79,9 +80,9 @@ def side_maps(mask: Path) -> list[tuple[str, Path]]:
     Returns:
         Name and file, sorted.
     """
-    start = side_volume(mask, "map_").name.removesuffix(image_ending(mask))
+    start = without_ending(side_volume(mask, "map_").name)
     found = sorted(path for path in mask.parent.glob("*_map_*") if path.name.startswith(start) and is_side_volume(path))
-    return [(path.name.removeprefix(start).removesuffix(image_ending(path)).replace("_", " "), path) for path in found]
+    return [(without_ending(path.name.removeprefix(start)).replace("_", " "), path) for path in found]
 
 
 def as_data_uri(figure: Figure, *, dpi: int = 110) -> str:

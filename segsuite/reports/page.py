@@ -22,6 +22,7 @@ from segsuite.reports.rendering import metric_title, render, write_page
 from segsuite.reports.sections import read_sections
 from segsuite.reports.tables import read_evaluation, summarise
 from segsuite.reports.viewer import LayeredCase, viewer_of, viewer_script
+from segsuite.volumes.regions import integers_of
 
 __all__ = ["write_report"]
 
@@ -197,8 +198,11 @@ def _case_table(measurements: pd.DataFrame) -> dict[str, Any]:
 
 
 def _legend(measurements: pd.DataFrame) -> list[tuple[int, str]]:
+    """The integers of a mask, as it is drawn, and their names; of regions each integer is called after the smallest it is in."""
     pairs = measurements[["label_index", "label_name"]].drop_duplicates()
-    return [(int(index), str(name)) for index, name in pairs.itertuples(index=False)]
+    known = [(integers_of(str(index)), str(name)) for index, name in pairs.itertuples(index=False)]
+    values = sorted({value for integers, _ in known for value in integers})
+    return [(value, min((len(integers), name) for integers, name in known if value in integers)[1]) for value in values]
 
 
 def _files(folder: Path, case: str, cases: pd.DataFrame) -> dict[str, Path | None]:

@@ -7,7 +7,7 @@ diagonal in mm, is counted, and stays in the mean: missing a structure can never
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pandas as pd
 from segsuite.errors import VolumeError
 from segsuite.files import write_json
 from segsuite.reports.statistics import mean_with_interval, median_with_interval
+from segsuite.volumes.regions import integers_of, label_of
 
 __all__ = ["FEW_PATIENTS", "notes_on", "read_evaluation", "subgroups", "summarise", "write_summary"]
 
@@ -53,23 +54,32 @@ def read_evaluation(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     for path in paths:
         if not path.is_file():
             raise VolumeError(f"{folder} must hold {path.name}, got none. Run `segsuite evaluate` first.")
-    measurements = _read_table(paths[0], MEASUREMENT_COLUMNS, numbers={"value": float, "label_index": int})
-    cases = _read_table(paths[1], CASE_COLUMNS, numbers={"diagonal_mm": float})
+    measurements = _read_table(paths[0], MEASUREMENT_COLUMNS, numbers={"value": _floats, "label_index": _labels})
+    cases = _read_table(paths[1], CASE_COLUMNS, numbers={"diagonal_mm": _floats})
     for name in SINCE_FIRST - set(cases.columns):  # a folder that an earlier version wrote
         cases[name] = cases["reason"].map(lambda reason: "prediction" if reason else "") if name == "missing" else ""
     return measurements, cases
 
 
-def _read_table(path: Path, columns: Sequence[str], *, numbers: Mapping[str, type]) -> pd.DataFrame:
+def _read_table(path: Path, columns: Sequence[str], *, numbers: Mapping[str, Callable[[Any], Any]]) -> pd.DataFrame:
     """Everything but the numbers stays text: a site `012` or `1_2` is no number."""
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         if absent := [name for name in columns if name not in table.columns]:
             raise ValueError(f"no column `{absent[0]}`")
-        return table.assign(**{name: table[name].astype(kind) for name, kind in numbers.items()})
+        return table.assign(**{name: read(table[name]) for name, read in numbers.items()})
     except (ValueError, OSError) as error:  # pandas' own and those of text that is no UTF-8 are such
         reason = " ".join(str(error).split())
         raise VolumeError(f"{path} must be a table as `segsuite evaluate` writes it, got: {reason}. Evaluate again.") from error
+
+
+def _floats(column: Any) -> Any:
+    return column.astype(float)
+
+
+def _labels(column: Any) -> Any:
+    """Integers; of a region several, joined by ``+``, which stay text."""
+    return column.map(lambda text: int(text) if "+" not in text else label_of(integers_of(text)))
 
 
 def summarise(measurements: pd.DataFrame, cases: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:

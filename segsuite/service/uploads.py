@@ -7,7 +7,7 @@ from pathlib import Path
 from segsuite.errors import VolumeError
 from segsuite.volumes.archives import ARCHIVE_ENDINGS, UnpackLimits, archive_name, is_archive, unpack
 from segsuite.volumes.finding import find_images
-from segsuite.volumes.reading import NIFTI_ENDINGS, image_ending
+from segsuite.volumes.formats.endings import NIFTI_ENDINGS, image_ending, without_ending
 
 __all__ = ["ENDINGS_TAKEN", "image_in", "stem_of", "taken_ending"]
 
@@ -38,7 +38,7 @@ def stem_of(name: str) -> str:
         name: Of a client's file.
     """
     bare = Path(name).name
-    return archive_name(Path(bare)) if taken_ending(bare) in ARCHIVE_ENDINGS else bare.removesuffix(image_ending(Path(bare)))
+    return archive_name(Path(bare)) if taken_ending(bare) in ARCHIVE_ENDINGS else without_ending(bare)
 
 
 def image_in(upload: Path, *, most_voxels: int) -> Path:

@@ -111,7 +111,7 @@ def accelerate(
     require_extra("openvino", "openvino", "onnxruntime", "onnxscript", purpose="`segsuite accelerate`")
     folder = read_model_folder(model)
     found = {}
-    known = read_manifest(manifest)
+    known = _with_regions(read_manifest(manifest), folder)
     root = find_data_root(known, manifest, data_root).resolve()
     judged = _judged_cases(folder, known, manifest, fold, n_cases)
     names = {case.case_id for case in judged}
@@ -295,6 +295,13 @@ def _window_predictor(model: ModelFolder, backend: Backend, threads: int | None)
     if not isinstance(predictor, ModelPredictor):
         raise SettingsError(f"The model must be one that goes over an image in windows, got one of `{model.pipeline}`.")
     return predictor
+
+
+def _with_regions(known: Manifest, model: ModelFolder) -> Manifest:
+    """The manifest with the model's regions, where it has none and the same labels: these are what the masks are judged by."""
+    if known.regions or model.regions is None or known.labels != model.labels:
+        return known
+    return known.model_copy(update=model.regions.to_json())
 
 
 def _judged_cases(model: ModelFolder, known: Manifest, path: Path, fold: int | None, n_cases: int) -> list[Case]:

@@ -137,7 +137,8 @@ def mask(
         for part in ("training", "test")
     }
     update = {"labels": {"background": 0, **{name: value for value, name in names.items()}}, "label_mapping": {}}
-    return _write_changed(manifest, manifest_path, out, **rows, **update, ignore_label=None)
+    plain = manifest.without_regions()
+    return _write_changed(plain, manifest_path, out, **rows, **update, ignore_label=None)
 
 
 def _require_replaceable(target: Path, cases: Sequence[Case]) -> None:

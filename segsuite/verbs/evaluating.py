@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segsuite.data.label_table import read_label_table
+from segsuite.data.regions import declared_regions, read_regions
 from segsuite.engines.evaluation import EvaluatedCase, evaluate_pairs
 from segsuite.engines.evaluation_record import require_own, write_record
 from segsuite.engines.evaluation_tables import CASE_COLUMNS, EvaluationTables
 from segsuite.engines.inputs import with_attributes
-from segsuite.engines.label_names import with_structures
+from segsuite.engines.label_names import structures_scored, with_structures
 from segsuite.engines.pairing import Pair, Pairing, find_pairs
 from segsuite.engines.training_overlap import with_training_overlap
 from segsuite.errors import OutputError, SettingsError, closest_hint
@@ -21,6 +22,7 @@ from segsuite.metrics.per_case import Scoring
 from segsuite.reports.conventions import CONVENTIONS_FILE
 from segsuite.reports.exports import write_exports
 from segsuite.reports.tables import read_evaluation, write_summary
+from segsuite.volumes.regions import Label, Regions
 
 __all__ = ["BODY_AXES", "SIZE_EDGES_ML", "TOLERANCES_MM", "Evaluation", "Measures", "evaluate"]
 
@@ -61,11 +63,11 @@ class Measures:
     axis: Literal["left-right", "back-front", "foot-head"] = "foot-head"
     probabilities: bool = False
 
-    def scoring(self, structures: Mapping[int, str], *, ignore_label: int | None) -> Scoring:
+    def scoring(self, structures: Mapping[Label, str], *, ignore_label: int | None) -> Scoring:
         """The same for structures that are known.
 
         Args:
-            structures: Integer to name.
+            structures: Integer to name; of a region, its integers joined by ``+``.
             ignore_label: Label of voxels that are not scored.
 
         Returns:
@@ -125,6 +127,8 @@ def evaluate(
     data_root: Path | None = None,
     fold: int | None = None,
     labels: Path | None = None,
+    regions: Path | None = None,
+    each_label: bool = False,
     by: Sequence[str] = (),
     attributes: Path | None = None,
     workers: int = 1,
@@ -143,8 +147,11 @@ def evaluate(
         measures: What is measured.
         data_root: For manifests.
         fold: For a manifest of references, only this fold.
-        labels: Table that names the integers of the references, where no manifest and no ``labels.tsv`` beside them does;
-            see ``data.label_table``. Predictions that name their labels are matched by name.
+        labels: Table that names the integers of the references, where no manifest and no ``labels.tsv`` beside them does, and
+            may declare regions of them; see ``data.label_table``. Predictions that name their labels are matched by name.
+        regions: Manifest, ``model.json`` or nnU-Net's ``dataset.json`` whose regions are scored, where no manifest of references
+            declares some. Regions are scored in place of single labels.
+        each_label: Score the single labels beside the regions.
         by: Attributes of the cases (site, scanner, group) by which the summary is also split.
         attributes: Table with a column ``case`` and what is known of each, beside what the manifest says.
         workers: Processes.
@@ -164,9 +171,10 @@ def evaluate(
     pairing = _pairing(predictions, references, data_root=data_root, fold=fold, labels=labels, attributes=attributes)
     pairs = pairing.pairs
     _require_known(by, pairs)
-    given = (predictions, references, labels, attributes)
+    given = (predictions, references, labels, regions, attributes)
     _require_apart(out, [path for path in given if path is not None], pairs, overwrite=overwrite)
-    scoring = measures.scoring(pairing.structures, ignore_label=pairing.ignore_label)
+    structures = structures_scored(pairing, _regions_given(regions, labels), each_label=each_label)
+    scoring = measures.scoring(structures, ignore_label=pairing.ignore_label)
     if on_start is not None:
         on_start(len(pairs))
     with EvaluationTables(out, pairs, scoring, attributes=by, probabilities=measures.probabilities) as tables:
@@ -203,6 +211,13 @@ def _pairing(
     pairing = with_structures(pairing, None if labels is None else read_label_table(labels))
     pairing = with_training_overlap(pairing)
     return pairing if attributes is None else replace(pairing, pairs=with_attributes(pairing.pairs, attributes))
+
+
+def _regions_given(regions: Path | None, labels: Path | None) -> Regions | None:
+    """From their own file, or from a table of labels that declares some (nnU-Net's ``dataset.json``)."""
+    if regions is not None:
+        return read_regions(regions)
+    return declared_regions(labels) if labels is not None and labels.suffix.lower() == ".json" else None
 
 
 def _summarised(out: Path, scoring: Scoring, *, by: Sequence[str], seed: int, notes: Sequence[str]) -> Evaluation:
@@ -245,7 +260,7 @@ def _require_numbers(values: Sequence[float], *, option: str, unit: str, least: 
             raise SettingsError(f"{option} must be a number {'from' if least == 0 else 'above'} 0 {unit}, got {value:g}.")
 
 
-def _labels_named(words: Sequence[str], structures: Mapping[int, str], *, option: str) -> tuple[int, ...]:
+def _labels_named(words: Sequence[str], structures: Mapping[Label, str], *, option: str) -> tuple[Label, ...]:
     """Labels by name or integer."""
     by_word = {name: label for label, name in structures.items()} | {str(label): label for label in structures}
     for word in words:

@@ -20,6 +20,8 @@ from segsuite.files import make_folder, write_text
 from segsuite.outputs import require_outputs_apart
 from segsuite.volumes.archives import WorkFolder
 from segsuite.volumes.finding import SeriesChoice
+from segsuite.volumes.regions import file_word
+from segsuite.volumes.writing import side_volume
 
 __all__ = ["open_predictor", "open_watchful", "predict"]
 
@@ -95,7 +97,7 @@ def predict(
             are there would get other names; nothing is written then.
     """
     folder = read_model_folder(model)
-    _require_regions(folder, save_regions=save_regions)
+    beside = _words_beside(folder, probabilities=save_probabilities, regions=save_regions)
     opened = partial(open_watchful, device=device, overrides=tuple(overrides), threads=threads, strict=strict)
     with WorkFolder(out) as work:
         where = SearchOptions(SeriesChoice(series_uid, series_description), out, work if unpack else None)
@@ -104,13 +106,13 @@ def predict(
         on_left_out(found.left_out)
         every = found.cases if attributes is None else with_attributes(found.cases, attributes)
         cases = choose(take_shard(every, shard))
-        _require_apart(cases, every, [*(path for path in inputs if path.is_file()), *([attributes] if attributes else [])], out)
+        tables = [*(path for path in inputs if path.is_file()), *([attributes] if attributes else [])]
+        _require_apart(cases, every, tables, out, beside)
         if not cases:
             return Outcome(0, 0, {})
         on_start(len(cases))
         _write_labels(make_folder(out) / LABELS_FILE, folder, overwrite=overwrite)
         options = BatchOptions(shard, overwrite, save_probabilities, series_uid, force, save_regions)
-        load = partial(opened, folder.path)
         how: dict[str, Any] = {"stop": stop, "on_case": on_case}
         if cluster is not None:
             from segsuite.engines.ray_cluster import predict_on_ray  # Ray is an extra
@@ -118,8 +120,8 @@ def predict(
             on_node = _for_nodes(folder.path.resolve(), opened, cluster)
             return predict_on_ray(cases, on_node, out, options, cluster=cluster, time_limit_s=time_limit_s, **how)
         if isolate:
-            return predict_isolated(cases, load, out, options, time_limit_s=time_limit_s, **how)
-        return predict_cases(cases, open_model(load), out, options, **how)
+            return predict_isolated(cases, partial(opened, folder.path), out, options, time_limit_s=time_limit_s, **how)
+        return predict_cases(cases, open_model(partial(opened, folder.path)), out, options, **how)
 
 
 def _for_nodes(model: Path, opened: Callable[[Path], Predictor], cluster: RayOptions) -> Callable[[], Predictor]:
@@ -128,19 +130,32 @@ def _for_nodes(model: Path, opened: Callable[[Path], Predictor], cluster: RayOpt
     return SentModel(model, opened) if cluster.files == "sent" else partial(opened, model)
 
 
-def _require_regions(folder: ModelFolder, *, save_regions: bool) -> None:
-    if save_regions and folder.regions is None:
+def _words_beside(folder: ModelFolder, *, probabilities: bool, regions: bool) -> list[str]:
+    """What the volumes are called that are written beside each mask."""
+    if regions and folder.regions is None:
         raise SettingsError(
             f"--save-regions must have a model that was trained on regions, got {folder.path}, whose structures are "
             f"{sorted(folder.labels)}. Leave it away: the mask holds them all."
         )
+    names = [] if folder.regions is None else [file_word(name) for name in folder.regions.names]
+    decided = names or [str(value) for value in folder.labels.values()]
+    return [f"probability_{word}" for word in decided if probabilities] + [f"region_{word}" for word in names if regions]
 
 
-def _require_apart(chosen: Sequence[InputCase], cases: Sequence[InputCase], tables: Sequence[Path], out: Path) -> None:
-    """Check that no image or table is written over."""
+def _require_apart(
+    chosen: Sequence[InputCase], cases: Sequence[InputCase], tables: Sequence[Path], out: Path, beside: Sequence[str]
+) -> None:
+    """Check that no image, table or other case's mask is written over."""
     outputs = {out / case.output: f"case {case.case_id}" for case in chosen} | {out / LABELS_FILE: "names of the labels"}
     if len(outputs) <= len(chosen):
         raise OutputError(f"Each case must have a mask of its own, got {len(chosen)} cases for {len(outputs) - 1} names.")
+    more = {side_volume(out / case.output, word): f"{word} of case {case.case_id}" for case in chosen for word in beside}
+    if both := sorted(outputs.keys() & more.keys()):
+        raise OutputError(
+            f"Each output must be a file of its own, got {both[0]} twice: for {outputs[both[0]]} and for {more[both[0]]}. "
+            "Give the case another name, or leave away what is written beside the masks."
+        )
+    outputs |= more
     require_outputs_apart(outputs, [*(image for case in cases for image in case.images), *tables], inside=out)
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import nibabel as nib
-import SimpleITK as sitk
-
-from segsuite.volumes.reading import NIFTI_ENDINGS, image_ending
+from segsuite.errors import InputError
+from segsuite.volumes.reading import stored_shape
 
 __all__ = ["channels_in_file"]
 
@@ -25,11 +23,6 @@ def channels_in_file(path: Path) -> int:
     try:
         if not path.is_file():
             return 1
-        if image_ending(path) in NIFTI_ENDINGS:
-            return max(1, math.prod(nib.load(path).shape[3:]))  # type: ignore[attr-defined]
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
-        reader.ReadImageInformation()
-        return max(1, math.prod(reader.GetSize()[3:]) * int(reader.GetNumberOfComponents()))
-    except Exception:
+        return max(1, math.prod(stored_shape(path)[3:]))
+    except (InputError, OSError):
         return 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PREAMBLE_BYTES", "DicomFile", "candidates", "holds_dicom", "is_dicom", "says_dicom"]
+__all__ = ["PREAMBLE_BYTES", "DicomFile", "candidates", "holds_dicom", "is_dicom", "may_be_slice", "says_dicom"]
 
 ENDINGS = (".dcm", ".ima", ".dicom")
 PREAMBLE_BYTES = 128
@@ -71,6 +71,19 @@ def says_dicom(path: Path) -> bool:
     if path.suffix.lower() in ENDINGS:
         return _is_regular(path)
     return _start(path)[PREAMBLE_BYTES:] == b"DICM"
+
+
+def may_be_slice(path: Path, ending: str) -> bool:
+    """Whether a file is to be read as a slice of its series.
+
+    Args:
+        path: Any path.
+        ending: The ending by which it would be another image; empty if it has none.
+
+    Returns:
+        True for DICOM without an image's ending, and for ``.img`` (so old scanners call slices) if it says that it is DICOM.
+    """
+    return says_dicom(path) if ending == ".img" else not ending and is_dicom(path)
 
 
 def _is_regular(path: Path) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from segsuite.errors import VolumeError
 from segsuite.failures import Step, reason_of
 from segsuite.volumes.dicom_series import FolderOfSeries, Series, join_parts, look_into
-from segsuite.volumes.reading import is_image
+from segsuite.volumes.formats.endings import header_of_pair, is_image
 
 __all__ = ["Found", "Search", "SeriesChoice", "find_images", "left_out_text"]
 
@@ -154,6 +154,8 @@ def _put(path: Path, folder: Path, search: Search, leave_out: Callable[[Path], s
         search.left_out["hidden file"] += 1
     elif what := leave_out(path):
         search.left_out[what] += 1
+    elif header_of_pair(path) is not None:
+        return  # the voxels of a pair; its header is the image
     elif is_image(path):
         search.images.append(Found(path, relative))
     elif path.name.lower().endswith(tuple(archive_endings)):
@@ -219,7 +221,7 @@ def _series_found(
             labels[one.label] += 1
             label = one.label if labels[one.label] == 1 else f"{one.label}_{labels[one.label]}"
             if not choice.takes(one):
-                left_out["localiser series" if not choice.is_made else "series that was not chosen"] += 1
+                left_out["localiser series" if not choice.is_made else "series not chosen"] += 1
             elif one in scans and len(scans) == 1:
                 found.append(Found(here, base, is_series=True))
             else:

@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 
 from segsuite.errors import VolumeError
-from segsuite.volumes.dicom_files import candidates, is_dicom
+from segsuite.volumes.dicom_files import candidates, may_be_slice
 from segsuite.volumes.dicom_series import series_at
 from segsuite.volumes.reading import image_ending
 
 __all__ = ["files_of_image", "hash_of_image", "is_series"]
 
-WITH_COMPANIONS = (".mhd", ".nhdr", ".hdr", ".img")
+WITH_COMPANIONS = (".mhd", ".nhdr", ".hdr", ".img", ".hdr.gz", ".img.gz")
 """Endings of which the voxels, or the header, may lie in a file beside."""
 _CHUNK_BYTES = 1 << 20
 
@@ -27,7 +27,7 @@ def is_series(image: Path) -> bool:
     Returns:
         True for folders and for files that are DICOM by content.
     """
-    return image.is_dir() or (not image_ending(image) and is_dicom(image))
+    return image.is_dir() or may_be_slice(image, image_ending(image))
 
 
 def files_of_image(image: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segsuite.volumes.reading import image_ending, is_image
+from segsuite.volumes.formats.endings import is_image, without_ending
 from segsuite.volumes.writing import is_side_volume
 
 __all__ = ["MaskFiles", "list_masks", "mask_stem", "why_absent"]
@@ -78,9 +78,7 @@ def mask_stem(name: str) -> str:
     Returns:
         For example ``p1/scan``.
     """
-    ending = image_ending(Path(name))
-    stem = name[: len(name) - len(ending)]
-    return stem[: -len(".seg")] if ending == ".nrrd" and stem.lower().endswith(".seg") else stem
+    return without_ending(name)
 
 
 def why_absent(path: Path) -> str:

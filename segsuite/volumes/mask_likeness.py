@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-import SimpleITK as sitk
-from isal import igzip
 from numpy.typing import NDArray
 
-from segsuite.volumes.reading import NIFTI_ENDINGS, image_ending
+from segsuite.volumes.formats.endings import NIFTI_ENDINGS, image_ending
+from segsuite.volumes.formats.opening import described
 
 __all__ = ["looks_like_mask"]
 
@@ -29,7 +28,6 @@ LEAST_VOXELS_UNNAMED = 20_000
 """In a smaller image few values mean nothing."""
 LIGHT = 0.15
 """Bytes per voxel of a compressed file: a scan has noise."""
-CHUNK_BYTES = 1 << 20
 DUST = 1e-3
 
 
@@ -40,8 +38,8 @@ def looks_like_mask(path: Path) -> bool:
         path: An image file.
 
     Returns:
-        True if it holds few values, all whole numbers from 0 up, and is named like a mask, or large enough to tell. Of a scan
-        only the first megabyte is read. False where it cannot be read: reading says why.
+        True if it holds few values, all whole numbers from 0 up, and is named like a mask, or large enough to tell.
+        False where it cannot be read: reading says why.
     """
     named = _is_named(path)
     try:
@@ -55,18 +53,16 @@ def looks_like_mask(path: Path) -> bool:
 
 
 def _is_named(path: Path) -> bool:
-    stem = path.name[: -len(image_ending(path)) or None].lower()
-    words = re.split(r"[^a-z]+", stem)
+    words = re.split(r"[^a-z]+", path.name.lower())
     return bool({*words, path.parent.name.lower()} & NAMES)
 
 
 def _is_light(path: Path) -> bool:
     if image_ending(path) not in NIFTI_ENDINGS:
         return False
-    image: Any = nib.load(path)
-    is_packed = path.name.lower().endswith(".gz")
-    n_voxels = float(np.prod(image.shape))
-    return bool(path.stat().st_size < LIGHT * n_voxels) if is_packed else image.get_data_dtype().itemsize == 1
+    with described(path) as found:
+        n_voxels, n_bytes = math.prod(found.shape), path.stat().st_size
+        return n_bytes < LIGHT * n_voxels or (found.dtype.itemsize == 1 and n_bytes >= n_voxels)
 
 
 def _has_few_values(path: Path, most: int, *, least_voxels: int) -> bool:
@@ -87,14 +83,8 @@ def _has_few_values(path: Path, most: int, *, least_voxels: int) -> bool:
 
 
 def _parts(path: Path) -> Iterator[NDArray[Any]]:
-    """The values of a file, a megabyte at a time."""
-    if image_ending(path) not in NIFTI_ENDINGS:
-        yield sitk.GetArrayFromImage(sitk.ReadImage(str(path))).astype(float).ravel()
-        return
-    image: Any = nib.load(path)
-    stored = image.dataobj
-    with igzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb") as stream:
-        stream.read(stored.offset)
-        while chunk := stream.read(CHUNK_BYTES // stored.dtype.itemsize * stored.dtype.itemsize):
-            whole = len(chunk) // stored.dtype.itemsize * stored.dtype.itemsize
-            yield np.frombuffer(chunk[:whole], dtype=stored.dtype).astype(float) * stored.slope + stored.inter
+    """The values of a file, slice by slice."""
+    with described(path) as found:
+        array = found.voxels()
+    for index in range(array.shape[-1]):
+        yield array[..., index].astype(float)

@@ -5,26 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-import SimpleITK as sitk
-from isal import igzip
 from numpy.typing import NDArray
 
-from segsuite.errors import OutputError, VolumeError
+from segsuite.errors import InputError, OutputError, VolumeError
 from segsuite.files import remove_unfinished, write_atomically
-from segsuite.volumes.reading import ITK_ENDINGS, NIFTI_ENDINGS, image_ending, read_stored
+from segsuite.shapes import FloatArray
+from segsuite.volumes.formats.endings import WRITTEN_ENDINGS, image_ending, without_ending
+from segsuite.volumes.formats.written import metaimage_bytes, mgh_bytes, nifti_bytes, nrrd_bytes, packed, storable
+from segsuite.volumes.reading import holds_fractions, read_stored
 from segsuite.volumes.volume import Volume
 
 __all__ = ["SIDE_VOLUMES", "is_side_volume", "remove_unfinished_outputs", "side_volume", "write_image", "write_mask"]
 
-SIDE_VOLUMES = ("_probability_", "_map_", "_region_")
+REGION = "_region_"
+SIDE_VOLUMES = ("_probability_", "_map_", REGION)
 """What follows a mask's name in those of the volumes that belong to it."""
 
 AFFINE_TOLERANCE = 1e-5
-GZIP_LEVEL = 2
-"""Of isal: about as small as zlib's level 1, and faster."""
-_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+"""In mm, or in voxels where they are smaller than 1 mm."""
+SINGLE_PRECISION_STEPS = 2
+"""NIfTI and MGH store the origin in single precision: near 1000 mm it moves in steps of 0.00006 mm."""
 
 
 def side_volume(mask: Path, name: str) -> Path:
@@ -32,13 +33,13 @@ def side_volume(mask: Path, name: str) -> Path:
 
     Args:
         mask: The mask's file.
-        name: ``probability_0``, ``map_uncertainty``, ...
+        name: ``probability_0``, ``map_uncertainty``, ``region_core``, ...
 
     Returns:
         ``<mask>_<name>`` with the same ending, in the same folder.
     """
     ending = image_ending(mask)
-    return mask.with_name(f"{mask.name.removesuffix(ending)}_{name}{ending}")
+    return mask.with_name(f"{without_ending(mask.name)}_{name}{ending}")
 
 
 def remove_unfinished_outputs(mask: Path) -> None:
@@ -47,7 +48,7 @@ def remove_unfinished_outputs(mask: Path) -> None:
     Args:
         mask: The mask's file.
     """
-    stem = mask.name.removesuffix(image_ending(mask))
+    stem = without_ending(mask.name)
     for name in (mask.name, f"{stem}_report.json"):
         remove_unfinished(mask.parent, name)
     for mark in SIDE_VOLUMES:
@@ -55,38 +56,40 @@ def remove_unfinished_outputs(mask: Path) -> None:
 
 
 def is_side_volume(path: Path) -> bool:
-    """Whether a file is such a volume and no mask: its mask lies beside it, and it holds fractions.
+    """Whether a file is such a volume and no mask: its mask lies beside it, and it holds fractions or one region of that.
 
-    ``label_map_01`` and ``p2_map_final`` are usual names of masks, so that the name alone does not tell.
+    ``label_map_01`` and ``p2_map_final`` are usual names of masks, so that the name alone does not tell. Regions have names;
+    what only numbers regions (``scan_region_2``) is a mask.
 
     Args:
         path: The file.
     """
     ending = image_ending(path)
-    stem = path.name[: len(path.name) - len(ending)]
-    owners = (stem[:at] for mark in SIDE_VOLUMES for at in range(1, len(stem)) if stem.startswith(mark, at))
-    return any(path.with_name(f"{owner}{ending}").is_file() for owner in owners) and _holds_fractions(path)
+    stem = without_ending(path.name)
+    marks = [
+        mark
+        for mark in SIDE_VOLUMES
+        for at in range(1, len(stem))
+        if stem.startswith(mark, at) and path.with_name(f"{stem[:at]}{ending}").is_file()
+    ]
+    if REGION in marks and not stem.rsplit(REGION, 1)[-1].isdigit():
+        return True
+    return bool(marks) and _holds_fractions(path)
 
 
 def _holds_fractions(path: Path) -> bool:
     """By the number format in the header; what cannot be read is taken for a mask, so that somebody hears of it."""
     try:
-        if image_ending(path) in NIFTI_ENDINGS:
-            stored: Any = nib.load(path)  # type: ignore[attr-defined]
-            return bool(np.issubdtype(stored.get_data_dtype(), np.floating))
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
-        reader.ReadImageInformation()
-    except Exception:  # whatever a damaged file makes a reader raise
+        return holds_fractions(path)
+    except (InputError, OSError):
         return False
-    return reader.GetPixelID() in (sitk.sitkFloat32, sitk.sitkFloat64)
 
 
 def write_mask(path: Path, labels: NDArray[Any], *, like: Volume) -> None:
     """Write a label map on the grid of the image it belongs to, with the same qform and sform codes.
 
     Args:
-        path: ``.nii.gz``, ``.nii``, ``.nrrd`` or ``.mha``; the folder must exist.
+        path: ``.nii.gz``, ``.nii``, ``.nrrd``, ``.mha``, ``.mgz`` or ``.mgh``; the folder must exist.
         labels: Integers (i, j, k).
         like: The image; its grid is the mask's grid.
 
@@ -118,59 +121,44 @@ def write_image(path: Path, array: NDArray[Any], *, like: Volume) -> None:
             "Bring the result back with volumes.grid.back_to_grid first."
         )
     ending = image_ending(path)
-    if ending not in NIFTI_ENDINGS + ITK_ENDINGS:
-        raise VolumeError(f"{path} must end in one of {', '.join(NIFTI_ENDINGS + ITK_ENDINGS)}, got `{path.name}`.")
+    if ending not in WRITTEN_ENDINGS:
+        raise VolumeError(f"{path} must end in one of {', '.join(WRITTEN_ENDINGS)}, got `{path.name}`.")
+    stored = storable(array, ending)
 
     def write(temporary: Path) -> None:
-        if ending in NIFTI_ENDINGS:
-            _write_nifti(temporary, array, like)
-        else:
-            _write_itk(temporary, array, like)
-        _require_equal(temporary, array, like, final=path)
+        content = _WRITERS[ending.removesuffix(".gz").removeprefix(".seg")](stored, like)
+        temporary.write_bytes(packed(content) if ending in (".nii.gz", ".mgz") else content)
+        _require_equal(temporary, stored, like, final=path)
 
     write_atomically(path, write)
 
 
-def _write_nifti(path: Path, array: NDArray[Any], like: Volume) -> None:
-    header = nib.Nifti1Header()  # type: ignore[no-untyped-call]
-    header.set_data_dtype(array.dtype)
-    header.set_data_shape(array.shape)
-    if like.header:
-        for name, value in like.header.items():
-            header[name] = value
-        header["pixdim"][4:] = 0
-        image = nib.Nifti1Image(array, None, header)  # type: ignore[no-untyped-call]
-    else:
-        header.set_xyzt_units("mm")
-        image = nib.Nifti1Image(array, like.grid.affine, header)  # type: ignore[no-untyped-call]
-        image.set_sform(like.grid.affine, code=1)
-        image.set_qform(like.grid.affine, code=1, strip_shears=True)
-    image.header["descrip"] = b"segsuite"
-    content = image.to_bytes()
-    if path.name.endswith(".gz"):
-        content = igzip.compress(content, GZIP_LEVEL, mtime=0)
-    path.write_bytes(content)
-
-
-def _write_itk(path: Path, array: NDArray[Any], like: Volume) -> None:
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
-    affine, spacing = like.grid.affine, np.asarray(like.spacing_mm)
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection((_RAS_TO_LPS @ (affine[:3, :3] / spacing)).ravel().tolist())
-    image.SetOrigin((_RAS_TO_LPS @ affine[:3, 3]).tolist())
-    try:
-        sitk.WriteImage(image, str(path), useCompression=True)
-    except RuntimeError as error:
-        raise OSError(str(error).strip().splitlines()[-1]) from error
+_WRITERS = {
+    ".nii": nifti_bytes,
+    ".nrrd": nrrd_bytes,
+    ".mha": metaimage_bytes,
+    ".mgz": mgh_bytes,
+    ".mgh": mgh_bytes,
+}
 
 
 def _require_equal(path: Path, array: NDArray[Any], like: Volume, *, final: Path) -> None:
-    """The read-back check: shape, affine and voxels as meant."""
+    """The read-back check: shape and voxels as meant, the affine as nearly as the format stores it."""
     voxels, grid = read_stored(path)
-    apart = float(np.abs(grid.affine - like.grid.affine).max())
+    apart = np.abs(grid.affine - like.grid.affine)
     same = np.array_equal(voxels, array, equal_nan=np.issubdtype(array.dtype, np.floating))
-    if grid.shape != like.grid.shape or apart > AFFINE_TOLERANCE or not same:
+    if grid.shape != like.grid.shape or (apart > _tolerance(like)).any() or not same:
         raise OutputError(
             f"{final} must read back as written, got shape {grid.shape} (meant {like.grid.shape}), affine "
-            f"{apart:.2g} off, voxels {'equal' if same else 'changed'}. Check the disk, then run again."
+            f"{apart.max():.2g} off, voxels {'equal' if same else 'changed'}. Check the disk, then run again."
         )
+
+
+def _tolerance(like: Volume) -> FloatArray:
+    """How far each number of the affine may be off: a part of a voxel, and what single precision loses of a far origin."""
+    grid = like.grid
+    corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * (*grid.shape, 1)
+    reach = np.abs(corners @ grid.affine.T)[:, :3].max()
+    tolerance = np.full((4, 4), AFFINE_TOLERANCE * min(1.0, *grid.spacing_mm))
+    tolerance[:3, 3] += SINGLE_PRECISION_STEPS * np.finfo(np.float32).eps * reach
+    return tolerance

@@ -221,7 +221,7 @@ MODELS: dict[str, Callable[[Path], Path]] = {
     "with_new_structures": with_new_structures, "contrast": contrast,
 }  # fmt: skip
 SLOW = pytest.mark.slow
-OF_MODEL = {"volumetric": tuple(SCANS), "by_slices": ("odd",)}
+OF_MODEL = {"volumetric": tuple(SCANS), "zones": ("odd", "even", "half way"), "by_slices": ("odd",)}
 """Without ``SEGSUITE_FULL``."""
 MORE = [
     pytest.param(name, kind, marks=SLOW)

@@ -53,7 +53,8 @@ def looks_like_bids(folder: Path) -> bool:
     """Whether a folder is a BIDS data set, by its description or by files ``sub-x/**/sub-x_*``."""
     if (folder / "dataset_description.json").is_file():
         return True
-    return any(subject.is_dir() and any(subject.rglob(f"{subject.name}_*")) for subject in folder.glob("sub-*"))
+    subjects = (subject for top in (folder, folder / "rawdata") for subject in top.glob("sub-*"))
+    return any(subject.is_dir() and any(subject.rglob(f"{subject.name}_*")) for subject in subjects)
 
 
 def import_bids(folder: Path, options: ImportOptions) -> Imported:

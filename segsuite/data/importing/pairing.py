@@ -158,20 +158,31 @@ def _by_core(images: Names, masks: Names, _all_images: Names, _all_masks: Names)
 
 def _by_longer_name(images: Names, masks: Names, _all_images: Names, _all_masks: Names) -> Edges:
     """Where the mask's name goes on after the image's, or the other way round: ``P1`` with ``P1_liver_seg``."""
-    return {
-        (image.path, mask.path)
-        for group, mask_group in _by_folders(images, masks)
-        for image in group
-        for mask in mask_group
-        if any(_goes_on(image, form, mask) for form in image.image_forms)
-    }
+    found: Edges = set()
+    for group, mask_group in _by_folders(images, masks):
+        of_form = _by_words((name, form) for name in group for form in name.image_forms)
+        of_mask = _by_words((name, name.mask_form) for name in mask_group)
+        for shorter, longer in ((of_form, of_mask), (of_mask, of_form)):
+            for words, names in longer.items():
+                for length in range(1, len(words)):
+                    if any(_tells_apart(word) for word in words[length:]):
+                        continue
+                    beginning = shorter.get(words[:length], ())
+                    found |= {_edge(one, other, shorter is of_form) for one in beginning for other in names}
+    by_path = {name.path: name for name in (*images, *masks)}
+    return {(image, mask) for image, mask in found if not by_path[mask].modalities - by_path[image].modalities}
 
 
-def _goes_on(image: Named, form: str, mask: Named) -> bool:
-    shorter, longer = sorted((_words(form), _words(mask.mask_form)), key=len)
-    if not shorter or longer[: len(shorter)] != shorter or len(longer) == len(shorter):
-        return False
-    return not any(_tells_apart(word) for word in longer[len(shorter) :]) and not mask.modalities - image.modalities
+def _by_words(forms: Iterable[tuple[Named, str]]) -> dict[tuple[str, ...], list[str]]:
+    found: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for name, form in forms:
+        if words := tuple(_words(form)):
+            found[words].append(name.path)
+    return found
+
+
+def _edge(shorter: str, longer: str, image_is_shorter: bool) -> tuple[str, str]:
+    return (shorter, longer) if image_is_shorter else (longer, shorter)
 
 
 def _tells_apart(word: str) -> bool:
@@ -221,7 +232,8 @@ def _across_folders(images: Names, masks: Names, all_images: Names, all_masks: N
             for mask in by_key[_key(image, form, with_folders)]
             if _within(image.folders, mask.folders) or _within(mask.folders, image.folders)
         }
-    used = [name for names in (all_images, all_masks) for name in names if name not in images and name not in masks]
+    free = {name.path for name in (*images, *masks)}
+    used = [name for name in (*all_images, *all_masks) if name.path not in free]
     taken = {form for name in used for form in (*name.image_forms, name.mask_form)}
     return {(image, mask) for image, mask in found if not read_name(image).image_forms & taken}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from segsuite.data.importing.pairing import Question, pair_masks
 from segsuite.data.importing.patients import patients_by_folder
 from segsuite.data.importing.structures import find_structures, match_structures
 from segsuite.data.importing.tree import Tree, list_tree, without_four_dimensional
-from segsuite.data.importing.words import kind_by_name
+from segsuite.data.importing.words import kind_by_name, read_name
 from segsuite.data.manifest import Case, Manifest
 from segsuite.errors import ManifestError
 from segsuite.volumes.reading import is_image
@@ -25,6 +25,7 @@ from segsuite.volumes.writing import is_side_volume
 __all__ = ["import_plain", "require_answered", "unpaired_findings"]
 
 MOST_SHOWN = 8
+LOOKED_AT_FIRST = 8
 
 
 def import_plain(folder: Path, options: ImportOptions) -> Imported:
@@ -102,12 +103,28 @@ def _by_content(folder: Path, images: list[str], masks: list[str]) -> tuple[list
     """Images that no word calls masks, and that hold labels all the same: ``P1/t2w`` beside ``P1/zones``."""
     lonely = set(pair_masks(images, masks).images)
     beside = Counter(path.rpartition("/")[0] for path in images)
-    found = [path for path in images if path in lonely and beside[path.rpartition("/")[0]] > 1 and holds_labels(folder / path)]
+    found = _holding_labels(folder, [path for path in images if path in lonely and beside[path.rpartition("/")[0]] > 1])
     if not found:
         return images, masks, []
     message = "They hold a few whole numbers, mostly 0, and are taken as masks. Images they are? Give --images 'PATTERN'."
     finding = ImportFinding("note", "masks by their content", tuple(found), message)
     return [path for path in images if path not in set(found)], sorted([*masks, *found]), [finding]
+
+
+def _holding_labels(folder: Path, images: Sequence[str]) -> list[str]:
+    """Those that hold labels; of many alike (one name in many folders, or one folder of many) a few are looked at first."""
+    stems = Counter(read_name(path).stem for path in images)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for path in images:
+        stem = read_name(path).stem
+        groups[f"name {stem}" if stems[stem] > 1 else f"folder {path.rpartition('/')[0]}"].append(path)
+    found = []
+    for paths in groups.values():
+        first = paths[:: max(1, len(paths) // LOOKED_AT_FIRST)]
+        known = {path: holds_labels(folder / path) for path in first}
+        if any(known.values()):
+            found += [path for path in paths if (known[path] if path in known else holds_labels(folder / path))]
+    return sorted(found)
 
 
 def _declared(images: Sequence[str], n_channels: int | None) -> int | None:

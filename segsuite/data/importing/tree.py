@@ -9,13 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import nibabel as nib
-import SimpleITK as sitk
-
 from segsuite.data.importing.found import ImportFinding
-from segsuite.errors import ManifestError
+from segsuite.errors import InputError, ManifestError
 from segsuite.volumes.dicom_series import FolderOfSeries, look_into
-from segsuite.volumes.reading import NIFTI_ENDINGS, image_ending, is_image
+from segsuite.volumes.reading import image_ending, is_image, stored_shape
 
 __all__ = ["MADE_MARK", "Tree", "axes_of", "list_tree", "matches", "without_four_dimensional"]
 
@@ -150,18 +147,9 @@ def axes_of(path: Path) -> tuple[int, ...]:
         For example (128, 128, 40) or (64, 64, 30, 200); empty where the header cannot be read, which checking tells.
     """
     try:
-        if image_ending(path) in NIFTI_ENDINGS:
-            shape = tuple(int(n) for n in nib.load(path).shape)  # type: ignore[attr-defined]
-        else:
-            reader = sitk.ImageFileReader()
-            reader.SetFileName(os.fspath(path))
-            reader.ReadImageInformation()
-            shape = (*reader.GetSize(), *([reader.GetNumberOfComponents()] if reader.GetNumberOfComponents() > 1 else []))
-    except Exception:  # whatever a damaged file makes a reader raise
+        return stored_shape(path)
+    except (InputError, OSError):
         return ()
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    return shape
 
 
 def without_four_dimensional(

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.cohort_contrast.judging import map_cohort, probe_cohort, read_judged, score_cohort
 from pipelines.cohort_contrast.predictor import load_predictor
-from segsuite.data.manifest import Manifest, write_manifest
+from segsuite.data.manifest import Manifest, read_manifest, write_manifest
 from segsuite.engines.segmentation import Request
 from segsuite.errors import ManifestError, VolumeError
 from segsuite.pipeline import Runtime
@@ -82,3 +82,16 @@ def test_probes_are_fitted_on_training_scans(trained: Path) -> None:
     assert matrix["age"]["common"] is not None
     with pytest.raises(ManifestError, match="--attributes must name attributes of the manifest, got `agee`. Did you mean `age`"):
         probe_cohort(predictor, judged, ["agee"])
+
+
+def test_scans_of_the_training_are_known_under_any_name(trained: Path, tmp_path: Path) -> None:
+    """A renamed copy was probed as a new scan, and a new scan that bears a training case's name as a known one."""
+    predictor = load_predictor(trained, device="cpu", overrides={})
+    path = trained / "cohort" / "manifest.json"
+    manifest = read_manifest(path)
+    others = [*manifest.training[1:], manifest.training[0]]
+    rows = [row.model_copy(update={"case_id": other.case_id}) for row, other in zip(manifest.training, others, strict=True)]
+    write_manifest(tmp_path / "m.json", manifest.model_copy(update={"training": rows, "data_root": str(path.parent)}))
+    first, renamed = (read_judged(predictor, place).is_training for place in (path, tmp_path / "m.json"))
+    known = set(predictor.model.description["data"]["training_cases"])
+    assert first.tolist() == renamed.tolist() == [row.case_id in known for row in manifest.cases]

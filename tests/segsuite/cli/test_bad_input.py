@@ -217,10 +217,10 @@ def test_disk_full_while_writing(segsuite: Command, bench: Bench, tmp_path: Path
 
     from segsuite.volumes import writing
 
-    def full(path: Path, *_: object) -> None:
+    def full(array: object, *_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(writing, "_write_nifti", full)
+    monkeypatch.setitem(writing._WRITERS, ".nii", full)
     code, _, err = segsuite("predict", bench.run.model, bench.folder / "images", "--out", tmp_path / "out", "--device", "cpu")
     assert code == 1
     assert "No space left on device" in err

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,14 @@ Command = Callable[..., tuple[int, str, str]]
 
 def test_predict_evaluate_report(segsuite: Command, tiny_run: RunFolder, tmp_path: Path) -> None:
     manifest = tiny_run.root / "cohort" / "manifest.json"
+    (tmp_path / "papers").mkdir()
+    shutil.copy(tiny_run.root / "cohort" / "images" / "phantom_0000.nii.gz", tmp_path / "papers" / "a.nii.gz")
+    (tmp_path / "papers" / "letter.doc").write_text("text")
+    code, out, err = segsuite(
+        "predict", tiny_run.root, tmp_path / "papers", "--out", tmp_path / "beside", "--json", "--no-isolate"
+    )
+    assert (code, json.loads(out)["left_out"]) == (0, {"file ending in .doc": 1})
+    assert "left out: 1 file ending in .doc" in err
     code, out, _ = segsuite(
         "predict", tiny_run.root, manifest, "--fold", 1, "--out", tmp_path / "predictions", "--json", "--isolate"
     )

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -44,7 +45,7 @@ def test_all_findings_are_reported_not_the_first(tmp_path: Path, write_nifti: Wr
     write_nifti(tmp_path / "twin.nii.gz", IMAGE)
     write_nifti(tmp_path / "nan.nii.gz", np.where(IMAGE == 5, np.nan, IMAGE).astype(np.float32))
     write_nifti(tmp_path / "constant.nii.gz", IMAGE * 0)
-    write_nifti(tmp_path / "tiny.nii.gz", IMAGE, spacing=0.001)
+    write_nifti(tmp_path / "tiny.nii.gz", IMAGE, spacing=0.03)
     write_nifti(tmp_path / "other_grid.nii.gz", LABEL, spacing=2.0)
     write_nifti(tmp_path / "l255.nii.gz", LABEL * 255)
     write_nifti(tmp_path / "empty.nii.gz", LABEL * 0)
@@ -120,6 +121,17 @@ def test_leak_between_training_and_held_out() -> None:
 def test_values_in_masks_are_collected(cohort: Manifest, cohort_folder: Path) -> None:
     found = labels_per_case(cohort, cohort_folder)
     assert found == {case.case_id: (0, 1, 2, 3, 4) for case in cohort.training}
+
+
+def test_forms_that_contradict_each_other_are_a_warning(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(IMAGE, np.eye(4))
+    image.set_sform(np.eye(4), code=1)
+    image.set_qform(np.diag([-1.0, 1, 1, 1]), code=1)
+    nib.save(image, tmp_path / "image.nii.gz")
+    findings, _ = check_manifest(manifest_of(Case(image="image.nii.gz", case_id="a")), tmp_path)
+    told = [finding for finding in findings if finding.kind == "header"]
+    assert [finding.severity for finding in told] == ["warning"]
+    assert "image.nii.gz: sform and qform place the image differently" in told[0].message
 
 
 def test_a_file_that_breaks_its_reader_is_a_finding_of_its_case(

@@ -55,3 +55,22 @@ def test_unlabelled_cases_of_held_out_patients_are_left_out(cohort_folder: Path,
     assert [case.label for case in prepared] == [None]
     cohort.prepare(Preprocessing(None, (Normalisation(),)), tell=quiet)
     assert cohort.prepare_unlabelled(Preprocessing(None, (Normalisation(),))) == [], "b is a copy of a held-out image"
+
+
+def test_regions_are_classes_only_where_a_pipeline_trains_them(cohort_folder: Path, tmp_path: Path) -> None:
+    regions = {"regions": {"gland": [1, 2, 3, 4], "stroma": [4]}, "regions_class_order": [1, 4]}
+    manifest = read_manifest(cohort_folder / "manifest.json").model_copy(update={**regions, "data_root": str(cohort_folder)})
+    write_manifest(tmp_path / "m.json", manifest)
+    told: list[str] = []
+
+    def tell(doing: str, share: float, **numbers: float) -> None:
+        told.append(doing)
+
+    values, run = data(manifest=str(tmp_path / "m.json"), fold=0), RunFolder(tmp_path)
+    trained = open_cohort(values, run, workers=0, tell=tell, with_regions=True)
+    assert trained.class_regions is not None
+    assert trained.class_regions.names == ("gland", "stroma")
+    assert told == []
+    plain = open_cohort(values, run, workers=0, tell=tell)
+    assert plain.class_regions is None
+    assert told == ["phantom_prostates: training the single labels, not the regions gland, stroma"]

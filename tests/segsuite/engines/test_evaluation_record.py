@@ -24,6 +24,7 @@ def test_the_definition_holds_what_changes_numbers(tmp_path: Path) -> None:
         replace(SCORING, surface="area"),
         replace(SCORING, tolerances_mm=(1.0,)),
         replace(SCORING, structures={1: "a"}),
+        replace(SCORING, structures={1: "a", "2+3": "b"}),
         replace(SCORING, ignore_label=9),
         replace(SCORING, instance_labels=(1,)),
         replace(SCORING, thirds=True),

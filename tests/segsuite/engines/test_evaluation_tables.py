@@ -134,3 +134,11 @@ def test_a_folder_in_the_place_of_a_table_is_named(pairing: Pairing, tmp_path: P
     (tmp_path / ".cases.csv.partial").mkdir()
     with pytest.raises(OutputError, match=r"cases.csv must be writable, got: Is a directory"):
         opened(tmp_path, pairing)
+
+
+def test_two_evaluations_do_not_write_into_one_folder_at_a_time(pairing: Pairing, tmp_path: Path) -> None:
+    """The first to end would give its name to a table of the second that is not complete."""
+    with opened(tmp_path / "e", pairing), pytest.raises(OutputError, match="Another evaluation writes into .* now"):
+        opened(tmp_path / "e", pairing)
+    finish(tmp_path / "e", pairing)
+    assert names(tmp_path / "e") == TABLES

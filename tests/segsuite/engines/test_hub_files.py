@@ -36,6 +36,12 @@ def test_outputs_are_named_in_the_order_of_the_network() -> None:
     assert not whole["network_data_format"]["inputs"]["image"]["is_patch_data"]
 
 
+def test_outputs_of_regions_are_the_regions() -> None:
+    regions = {"regions": {"gland": [1, 2], "core": [2]}, "regions_class_order": [1, 2], "class_labels": [0, 1, 2]}
+    output = bundle_metadata({**DESCRIPTION, **regions})["network_data_format"]["outputs"]["pred"]
+    assert (output["channel_def"], output["num_channels"]) == ({"0": "gland", "1": "core"}, 2)
+
+
 @pytest.mark.slow
 def test_a_trained_model_has_both(tiny_run: RunFolder) -> None:
     config, metadata = (json.loads((tiny_run.model / name).read_text()) for name in (HUB_FILE, METADATA_FILE))

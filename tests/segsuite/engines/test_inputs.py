@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from segsuite.engines.inputs import find_inputs, parse_shard, take_shard, with_attributes
+from segsuite.engines.inputs import SearchOptions, find_inputs, parse_shard, search_inputs, take_shard, with_attributes
 from segsuite.errors import ManifestError, SettingsError, VolumeError
+from segsuite.volumes.finding import SeriesChoice
 from tests.slices import save_series
 
 
@@ -35,6 +36,12 @@ def test_all_slices_of_a_series_are_one_case(tmp_path: Path) -> None:
     save_series(tmp_path / "two", name="B{}.dcm", series="b", SeriesNumber=8)
     given = [*sorted((tmp_path / "ser").iterdir()), *sorted((tmp_path / "two").iterdir())]
     assert [case.output for case in find_inputs(given, n_channels=1)] == ["3.nii.gz", "8.nii.gz", "ser.nii.gz"]
+
+
+def test_a_choice_that_fits_no_series_is_said(tmp_path: Path) -> None:
+    save_series(tmp_path, SeriesDescription="T1")
+    with pytest.raises(VolumeError, match=r"left out: 1 series not chosen\). No series fits --series-uid"):
+        search_inputs([tmp_path], n_channels=1, where=SearchOptions(SeriesChoice(description="*t2*")))
 
 
 def test_channels_are_grouped_by_their_suffix(tmp_path: Path) -> None:

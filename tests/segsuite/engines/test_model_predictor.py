@@ -9,11 +9,12 @@ import torch
 from scipy import ndimage
 
 from segsuite.data.transforms import Normalisation, Preprocessing
+from segsuite.engines.doctor import all_orientations
 from segsuite.engines.model_folder import read_model_folder, write_ensemble, write_model_folder
 from segsuite.engines.model_predictor import ModelPredictor, model_of_pipeline
 from segsuite.engines.segmentation import Request
 from segsuite.errors import ModelError, SettingsError
-from segsuite.volumes.grid import Grid
+from segsuite.volumes.grid import Grid, network_grid, resample
 from segsuite.volumes.volume import Volume
 
 IMAGE = np.random.default_rng(0).normal(size=(1, 9, 8, 8)).astype(np.float32)
@@ -144,3 +145,20 @@ def test_members_with_other_regions_are_no_ensemble(tmp_path: Path) -> None:
         write_ensemble(tmp_path / "e", [first, second], card="")
     with pytest.raises(ModelError, match="must agree in `labels`"):
         write_ensemble(tmp_path / "e", [first, write(tmp_path / "2", 2)], card="")
+
+
+@pytest.mark.parametrize("matrix", all_orientations()[::11], ids=lambda m: Grid((2, 2, 2), m).orientation)
+def test_regions_are_the_same_in_whatever_order_a_file_stores_the_axes(tmp_path: Path, matrix: np.ndarray) -> None:
+    predictor = opened(with_regions(tmp_path / "a", 0, components=("core",)))
+    upright = Volume(IMAGE, Grid((9, 8, 8), np.eye(4)))
+    native = network_grid(upright.grid, spacing_mm=None).affine @ matrix
+    size = tuple(int(n) for n in np.abs(matrix[:3, :3]).T @ np.array([9, 8, 8]))
+    corner = [np.where(matrix[:3, axis].sum() < 0, n - 1, 0) for axis, n in enumerate(size)]
+    native[:3, 3] = -matrix[:3, :3] @ np.array(corner)
+    stored = resample(IMAGE, upright.grid, Grid(size, native), interpolation="nearest").astype(np.float32)
+    request = Request("a", keep_regions=True)
+    expected = predictor.segment(upright, request)
+    found = predictor.segment(Volume(stored, Grid(size, native)), request)
+    for name, mask in found.region_masks():
+        whole = dict(expected.region_masks())[name]
+        assert np.array_equal(mask, resample(whole.astype(np.uint8), upright.grid, Grid(size, native), interpolation="nearest"))

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from segsuite.data.fingerprint import Fingerprint
-from segsuite.engines.planning import Plan, make_plan
+from segsuite.data.manifest import read_manifest
+from segsuite.engines.cohort import Cohort
+from segsuite.engines.planning import Plan, make_plan, plan_once
+from segsuite.engines.run_folder import RunFolder
+from segsuite.errors import ManifestError
 from segsuite.networks.unet import least_multiple
 
 VALUES = {"mean": 100.0, "std": 30.0, "low": 20.0, "high": 250.0}
@@ -107,3 +112,17 @@ def test_unnamed_kidneys_are_not_swapped_either() -> None:
 def test_json_round_trip() -> None:
     plan = make_plan(CT, on_gpu=True)
     assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_a_training_does_not_go_on_with_other_regions(cohort_folder: Path, tmp_path: Path) -> None:
+    """Its network would have outputs that mean something else, or another number of them."""
+    regions = {"regions": {"gland": [1, 2, 3, 4], "stroma": [4]}, "regions_class_order": [1, 4]}
+    manifest = read_manifest(cohort_folder / "manifest.json")
+    run = RunFolder(tmp_path)
+    cases = manifest.training[:2]
+    plain = Cohort(manifest, cohort_folder, None, cases, [], tmp_path, 0)
+    with_regions = replace(plain, manifest=manifest.model_copy(update=regions))
+    plan = plan_once(run, with_regions, on_gpu=False, overrides={}, tell=lambda *_, **__: None)
+    assert plan_once(run, with_regions, on_gpu=False, overrides={}, tell=lambda *_, **__: None) == plan
+    with pytest.raises(ManifestError, match="must go on with the regions that it began with, .*gland.* got single labels"):
+        plan_once(run, plain, on_gpu=False, overrides={}, tell=lambda *_, **__: None)

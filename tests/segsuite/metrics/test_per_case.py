@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from segsuite.metrics.per_case import Scoring, dice_per_structure, mean_of_scored, measure_case
+from segsuite.metrics.per_case import Scoring, dice_per_structure, mean_of_scored, measure_case, measure_probability
+from segsuite.volumes.regions import Regions
 
 REFERENCE = np.zeros((12, 10, 8), dtype=np.uint8)
 REFERENCE[2:6, 2:6, 2:6] = 1
@@ -75,3 +76,48 @@ def test_thirds_and_tubes_are_measured_where_asked_for() -> None:
     assert ("one", "centre_line_distance") not in values
     flipped = measure_case(predicted, REFERENCE, Scoring(STRUCTURES, thirds=True), spacing_mm=(1, 1, 2), upwards=(2, False))
     assert next(row.value for row in flipped if row.metric == "dice_upper_third" and row.name == "one") == 0
+
+
+class TestRegions:
+    """Of several integers: their union on both sides, every metric as of a mask that holds nothing else."""
+
+    predicted = np.where(np.roll(REFERENCE, 1, axis=1) == 2, 1, np.roll(REFERENCE, 1, axis=0)).astype(np.uint8)
+
+    def rows(self, predicted: np.ndarray, reference: np.ndarray, structures: dict[object, str], **more: object) -> dict:
+        scoring = Scoring(structures, thirds=True, **more)
+        rows = measure_case(predicted, reference, scoring, spacing_mm=(1, 1.5, 2))
+        return {(row.name, row.metric): (row.value, row.unit, row.status) for row in rows}
+
+    def test_every_metric_is_that_of_the_union(self) -> None:
+        more = {"instance_labels": ("1+2",), "tube_labels": ("1+2",), "topology_labels": ("1+2",)}
+        found = self.rows(self.predicted, REFERENCE, {"1+2": "both"}, **more)
+        unions = [np.isin(labels, (1, 2)).astype(np.uint8) for labels in (self.predicted, REFERENCE)]
+        alone = dict.fromkeys(more, (1,))
+        expected = self.rows(unions[0], unions[1], {1: "both"}, **alone)
+        assert found == expected
+        assert found["both", "dice"][0] == pytest.approx(2 * (unions[0] & unions[1]).sum() / (unions[0].sum() + unions[1].sum()))
+
+    def test_beside_single_labels_each_is_measured(self) -> None:
+        found = self.rows(REFERENCE, REFERENCE, {"1+2": "both", 2: "two", "3+4": "other"})
+        assert [found[name, "dice"][2] for name in ("both", "two", "other")] == ["ok", "ok", "empty"]
+        assert found["both", "volume"][0] == pytest.approx((REFERENCE > 0).sum() * 3 / 1000)
+
+    def test_validation_gives_the_same_dice(self) -> None:
+        regions = Regions({"both": (1, 2), "two": (2,)}, (1, 2))
+        fast = dice_per_structure(self.predicted, REFERENCE, regions)
+        found = self.rows(self.predicted, REFERENCE, regions.labels)
+        assert fast == {name: found[name, "dice"][0] for name in ("both", "two")}
+
+    def test_probabilities_are_judged_against_the_union(self) -> None:
+        sure = np.isin(REFERENCE, (1, 2)).astype(np.float32)
+        asked: list[object] = []
+
+        def probability_of(label: object) -> np.ndarray:
+            asked.append(label)
+            return sure
+
+        scoring = Scoring({"1+2": "both", "3+4": "other"})
+        rows, calibrations = measure_probability(probability_of, REFERENCE, REFERENCE, scoring, spacing_mm=(1, 1, 1))
+        assert asked == ["1+2"]
+        assert next(row.value for row in rows if row.metric == "brier") == 0
+        assert list(calibrations) == ["both"]

@@ -37,6 +37,7 @@ def test_alike_says_nothing() -> None:
     [
         ("surface", "area", "--surface voxels in A and area in B"),
         ("tolerances_mm", [3.0], "--tolerance 1, 2 in A and 3 in B"),
+        ("regions", ["whole of 1+2"], "regions none in A and whole of 1\\+2 in B"),
         ("ignore_label", 9, "the ignored label none in A and 9 in B"),
         ("missing", "left out", "the rule for what is missing diagonal in A and left out in B"),
     ],

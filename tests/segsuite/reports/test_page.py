@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import OutputError
-from segsuite.reports.page import write_report
+from segsuite.reports.page import _legend, write_report
 from segsuite.reports.viewer import viewer_script
 from segsuite.verbs.evaluating import evaluate
 from segsuite.verbs.judging import conventions
@@ -126,3 +127,10 @@ def test_a_part_that_was_damaged_is_named(tmp_path: Path, name: str, content: st
     (tmp_path / name).write_text(content)
     with pytest.raises(OutputError, match=rf"The {part} of .* must be as segsuite wrote it"):
         write_report(tmp_path)
+
+
+def test_integers_of_a_mask_are_called_after_the_smallest_region_that_they_are_in() -> None:
+    rows = pd.DataFrame({"label_index": ["1+2+3", "2+3", "3"], "label_name": ["whole", "core", "enhancing"]})
+    assert _legend(rows) == [(1, "whole"), (2, "core"), (3, "enhancing")]
+    plain = pd.DataFrame({"label_index": [1, 4], "label_name": ["a", "b"]})
+    assert _legend(plain) == [(1, "a"), (4, "b")]

@@ -109,7 +109,7 @@ def test_refused_input_says_why_and_keeps_no_place(client: TestClient, scan: Pat
     for files, code, words in (
         ({}, 422, "must have 1 files `image` (T2w), got 0"),
         (upload(scan, "scan.png"), 415, "must be .nii.gz or .nii or .zip or .tar or "),
-        (upload(tmp_path / "no.nii.gz"), 422, "image_0000.nii.gz must have a readable NIfTI header"),
+        (upload(tmp_path / "no.nii.gz"), 422, "image_0000.nii.gz must be a complete image file"),
         (upload(tmp_path / "large.nii.gz"), 413, "at most 2,000 voxels, got 8,000"),
         (upload(tmp_path / "three.nii.gz"), 422, "image_0000.nii.gz must have another number of slices"),
     ):

@@ -14,16 +14,18 @@ import torch
 
 from segsuite.cli import main
 from segsuite.engines import backends, devices
-from segsuite.engines.backends import INT8_FILE, NETWORK_FILE, TABLE_FILE
+from segsuite.engines.backends import INT8_FILE, NETWORK_FILE, TABLE_FILE, Backend
 from segsuite.engines.ledger import read_ledger
 from segsuite.engines.model_folder import read_model_folder, write_ensemble
 from segsuite.engines.prediction import Outcome
 from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import ManifestError, ModelError, SettingsError
 from segsuite.files import hash_of_file
+from segsuite.pipeline import Runtime
 from segsuite.verbs import accelerating
 from segsuite.verbs.accelerating import EXAMPLE_CASES, Scores, accelerate, export, judge, show_backends
 from segsuite.verbs.predicting import open_predictor, predict
+from segsuite.verbs.runs import train
 from segsuite.volumes.reading import read_channels, read_labels
 
 pytestmark = pytest.mark.slow
@@ -253,6 +255,33 @@ def test_cases_without_any_structure_judge_nothing(model: Path, manifest: Path, 
     with pytest.raises(ManifestError, match="must show a structure, got none in them or in their masks"):
         accelerate(model, manifest, n_cases=1)
     assert not (model / TABLE_FILE).exists()
+
+
+def test_a_model_of_regions_is_judged_by_its_regions(
+    tiny_overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by a manifest that declares none, if it has the same labels; accepted engines write the same regions."""
+    engines = [Backend("torch"), Backend("onnxruntime")]
+    monkeypatch.setattr(accelerating, "backends_here", lambda: engines)
+    monkeypatch.setattr(accelerating, "_export_int8", lambda *_: None)
+    overrides = [*tiny_overrides, "training.max_steps=2"]
+    run = train("supervised/regions_phantom", overrides=overrides, out=tmp_path / "run", runtime=Runtime(device="cpu", workers=0))
+    manifest = run.root / "cohort" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    regions = content.pop("regions")
+    del content["regions_class_order"]
+    manifest.write_text(json.dumps(content))
+    (rows,) = accelerate(run.model, manifest, n_cases=1).values()
+    assert {row["worst_structure"] for row in rows.values()} & set(regions)
+    assert rows["onnxruntime/float32"]["accepted"]
+    masks = {}
+    for engine in (backend.name for backend in engines):
+        out = tmp_path / engine.replace("/", "_")
+        predict(run.model, [manifest], out, fold=0, device="cpu", overrides=(f"backend={engine}",), save_regions=True)
+        masks[engine] = {path.name: read_labels(path).labels for path in out.glob("*.nii.gz")}
+    first, second = masks.values()
+    assert len(first) == 2 * (1 + len(regions))
+    assert all((first[name] != second[name]).mean() < 0.001 for name in first)
 
 
 def test_cases_to_judge_by_must_be_there(model: Path, manifest: Path, edit_manifest: Callable[..., Path]) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -204,3 +206,120 @@ def test_what_would_do_nothing_is_refused(cohort_folder: Path, tmp_path: Path) -
         evaluate(labels, labels, tmp_path / "e", data_root=tmp_path)
     with pytest.raises(SettingsError, match="got `site`, but none is known. Give --attributes"):
         evaluate(labels, labels, tmp_path / "e", by=["site"])
+
+
+class TestRegions:
+    """A shell (1), a wall (2) and a core (3) within each other, predicted shifted by a voxel."""
+
+    KEYS: ClassVar[dict[str, object]] = {
+        "labels": {"background": 0, "shell": 1, "wall": 2, "core": 3},
+        "regions": {"all of it": [1, 2, 3], "inner": [2, 3], "core": [3]},
+        "regions_class_order": [1, 2, 3],
+    }
+    INTEGERS: ClassVar[dict[str, tuple[int, ...]]] = {"all of it": (1, 2, 3), "inner": (2, 3), "core": (3,)}
+
+    @staticmethod
+    def masks() -> tuple[np.ndarray, np.ndarray]:
+        reference = np.zeros((16, 16, 16), dtype=np.uint8)
+        for value, margin in ((1, 2), (2, 4), (3, 6)):
+            reference[(slice(margin, 16 - margin),) * 3] = value
+        return np.roll(reference, 1, axis=0), reference
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path, write_nifti: Callable[..., Path]) -> Path:
+        predicted, reference = self.masks()
+        for name in ("a", "b"):
+            write_nifti(tmp_path / "predicted" / f"{name}.nii.gz", predicted)
+            write_nifti(tmp_path / "reference" / f"{name}.nii.gz", reference)
+        cases = [Case(image=f"reference/{name}.nii.gz", label=f"reference/{name}.nii.gz", case_id=name) for name in "ab"]
+        write_manifest(tmp_path / "m.json", Manifest(name="m", training=cases, **self.KEYS))  # type: ignore[arg-type]
+        return tmp_path
+
+    def test_a_manifest_that_declares_regions_has_them_scored(self, folder: Path) -> None:
+        result = evaluate(folder / "predicted", folder / "m.json", folder / "e")
+        predicted, reference = self.masks()
+        assert list(result.summary["structures"]) == list(self.INTEGERS)
+        for name, integers in self.INTEGERS.items():
+            both = [np.isin(mask, integers) for mask in (predicted, reference)]
+            dice = 2 * (both[0] & both[1]).sum() / (both[0].sum() + both[1].sum())
+            assert result.summary["structures"][name]["dice"]["mean"] == pytest.approx(dice, rel=1e-5)
+        table = pd.read_csv(folder / "e" / "metrics_per_case.csv")
+        assert set(table["label_index"]) == {"1+2+3", "2+3", "3"}
+        assert set(json.loads((folder / "e" / "nnunet_summary.json").read_text())["mean"]) == {"(1, 2, 3)", "(2, 3)", "3"}
+
+    def test_labels_are_scored_beside_them_where_asked_for(self, folder: Path) -> None:
+        result = evaluate(folder / "predicted", folder / "m.json", folder / "e", each_label=True)
+        assert list(result.summary["structures"]) == ["all of it", "inner", "core", "shell", "wall"]
+
+    def test_folders_are_scored_by_a_file_that_declares_regions(self, folder: Path) -> None:
+        regions = folder / "dataset.json"
+        labels = {"background": 0, **{name: list(integers) for name, integers in self.INTEGERS.items()}}
+        regions.write_text(json.dumps({"labels": labels, "regions_class_order": [1, 2, 3]}))
+        by_manifest = evaluate(folder / "predicted", folder / "m.json", folder / "e").summary["structures"]
+        by_folder = evaluate(folder / "predicted", folder / "reference", folder / "f", regions=regions).summary["structures"]
+        assert by_folder == by_manifest
+        by_table = evaluate(folder / "predicted", folder / "reference", folder / "g", labels=regions).summary["structures"]
+        assert by_table == by_manifest
+
+    def test_a_case_that_shows_some_labels_has_the_regions_of_these_alone(self, folder: Path) -> None:
+        text = (folder / "m.json").read_text()
+        content = json.loads(text)
+        content["training"][0]["labelled"] = ["wall", "core"]
+        (folder / "m.json").write_text(json.dumps(content))
+        evaluate(folder / "predicted", folder / "m.json", folder / "e")
+        table = pd.read_csv(folder / "e" / "metrics_per_case.csv")
+        assert set(table[table["case"] == "a"]["label_name"]) == {"inner", "core"}
+        assert set(table[table["case"] == "b"]["label_name"]) == set(self.INTEGERS)
+
+    def test_region_probabilities_are_judged_and_those_of_labels_are_added(
+        self, folder: Path, write_nifti: Callable[..., Path]
+    ) -> None:
+        predicted, _ = self.masks()
+        for name in "ab":
+            for value in (1, 2, 3):
+                part = (predicted == value).astype(np.float32)
+                write_nifti(folder / "predicted" / f"{name}_probability_{value}.nii.gz", part)
+        measures = Measures(probabilities=True)
+        added = evaluate(folder / "predicted", folder / "m.json", folder / "e", measures=measures).summary["structures"]
+        for name in "ab":
+            whole = (predicted > 0).astype(np.float32)
+            write_nifti(folder / "predicted" / f"{name}_probability_all-of-it.nii.gz", 0.5 * whole)
+        own = evaluate(folder / "predicted", folder / "m.json", folder / "f", measures=measures).summary["structures"]
+        assert added["inner"]["brier"]["mean"] == own["inner"]["brier"]["mean"]
+        assert added["all of it"]["brier"]["mean"] != own["all of it"]["brier"]["mean"]
+
+    def test_masks_of_regions_beside_the_predictions_are_no_cases(self, folder: Path, write_nifti: Callable[..., Path]) -> None:
+        predicted, _ = self.masks()
+        write_nifti(folder / "predicted" / "a_region_all-of-it.nii.gz", (predicted > 0).astype(np.uint8))
+        result = evaluate(folder / "predicted", folder / "m.json", folder / "e")
+        assert not any("_region_" in note for note in result.summary.get("notes", []))
+
+    @pytest.mark.parametrize(
+        ("changes", "each_label", "message"),
+        [
+            ({"labels": {"background": 0, "x": 7, "y": 9}, "regions": {"z": [7, 9]}, "regions_class_order": [7]}, False,
+             r"Region `z` must be of the references' labels .*got \[7, 9\]"),
+            ({"labels": {"background": 0, "a": 1, "b": 2, "c": 3}, "regions": {"wall": [1, 2, 3]}, "regions_class_order": [1]},
+             True,
+             "must have names of their own, got `wall` for both"),
+        ],
+    )  # fmt: skip
+    def test_regions_of_another_data_set_are_refused(
+        self, folder: Path, changes: dict[str, object], each_label: bool, message: str
+    ) -> None:
+        (folder / "other.json").write_text(json.dumps({"name": "o", **changes}))
+        with pytest.raises(SettingsError, match=message):
+            evaluate(folder / "predicted", folder / "m.json", folder / "e", regions=folder / "other.json", each_label=each_label)
+
+    def test_labels_beside_no_regions_are_refused(self, folder: Path) -> None:
+        with pytest.raises(SettingsError, match="--each-label must have regions to stand beside"):
+            evaluate(folder / "predicted", folder / "reference", folder / "e", each_label=True)
+
+    def test_a_region_in_a_file_of_its_own_is_scored_as_it_is(self, folder: Path, write_nifti: Callable[..., Path]) -> None:
+        predicted, _ = self.masks()
+        for case in "ab":
+            for name, integers in self.INTEGERS.items():
+                write_nifti(folder / "parts" / case / f"{name}.nii.gz", np.isin(predicted, integers).astype(np.uint8))
+        maps = evaluate(folder / "predicted", folder / "m.json", folder / "e").summary["structures"]
+        parts = evaluate(folder / "parts", folder / "m.json", folder / "f").summary["structures"]
+        assert {name: parts[name]["dice"]["mean"] for name in parts} == {name: maps[name]["dice"]["mean"] for name in maps}

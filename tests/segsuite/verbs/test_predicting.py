@@ -134,3 +134,13 @@ def test_packed_scans_and_series_are_segmented_once_and_nothing_of_them_stays(ti
     assert (tmp_path / "out/ser.nii.gz").read_bytes() == (tmp_path / "out/p2/IMAGES.nii.gz").read_bytes()
     assert left_out[0] == left_out[1] == {"file ending in .doc": 1}
     assert hash_of_file(scans) == before
+
+
+def test_what_is_written_beside_a_mask_is_no_other_case_s_mask(tiny_run: RunFolder, tmp_path: Path) -> None:
+    image = sorted((tiny_run.root / "cohort" / "images").iterdir())[0]
+    (tmp_path / "scans").mkdir()
+    for name in ("a", "a_probability_1"):
+        shutil.copy(image, tmp_path / "scans" / f"{name}.nii.gz")
+    with pytest.raises(OutputError, match=r"a_probability_1.nii.gz twice: for case a_probability_1 and for probability_1 of"):
+        predict(tiny_run.model, [tmp_path / "scans"], tmp_path / "masks", device="cpu", save_probabilities=True)
+    assert not (tmp_path / "masks").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pydicom
 
-from segsuite.volumes.dicom_files import holds_dicom, is_dicom
+from segsuite.volumes.dicom_files import holds_dicom, is_dicom, may_be_slice
 from tests.slices import save, slice_data
 
 
@@ -39,6 +39,13 @@ def test_other_files_are_not(tmp_path: Path) -> None:
     assert not is_dicom(tmp_path / "gone")
     assert not holds_dicom(tmp_path)
     assert not holds_dicom(tmp_path / "gone")
+
+
+def test_slices_called_img_are_slices_if_they_say_so(tmp_path: Path) -> None:
+    assert may_be_slice(save(slice_data(), tmp_path / "1.img"), ".img")
+    (tmp_path / "2.img").write_bytes(b"\x08\x00\x05\x00CS\x0a\x00" + bytes(300))
+    assert not may_be_slice(tmp_path / "2.img", ".img")
+    assert not may_be_slice(save(slice_data(), tmp_path / "3.nii"), ".nii"), "reading it as NIfTI says what is wrong"
 
 
 def test_a_pipe_is_not_opened(tmp_path: Path) -> None:

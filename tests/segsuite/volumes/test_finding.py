@@ -50,7 +50,7 @@ def test_a_case_per_series_beside_everything_else(disc: Path) -> None:
 def test_series_are_chosen(disc: Path) -> None:
     assert names(disc, choice=SeriesChoice(description="*t2*")) == ["DICOM/A/4_T2_TSE", "scan.nii.gz"]
     assert names(disc, choice=SeriesChoice(uid=uid("dwi"))) == ["DICOM/B/C", "scan.nii.gz"]
-    assert find_images(disc, choice=SeriesChoice(uid=uid("loc"))).left_out["series that was not chosen"] == 3
+    assert find_images(disc, choice=SeriesChoice(uid=uid("loc"))).left_out["series not chosen"] == 3
 
 
 def test_the_only_series_of_the_folder_itself_has_an_empty_name(tmp_path: Path) -> None:

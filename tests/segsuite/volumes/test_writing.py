@@ -60,6 +60,43 @@ def test_other_formats_lie_on_the_grid_too(tmp_path: Path, ending: str) -> None:
     np.testing.assert_array_equal(again.labels, LABELS)
 
 
+@pytest.mark.parametrize("name", ["SCAN.NII.GZ", "Mixed.Nii.Gz"])
+def test_a_mask_under_a_name_with_capitals_is_packed_and_reads_back(tmp_path: Path, name: str) -> None:
+    like = read_volume(image_with_codes(tmp_path / "t2.nii.gz", 1, 1))
+    write_mask(tmp_path / name, LABELS, like=like)
+    assert (tmp_path / name).read_bytes()[:2] == b"\x1f\x8b"
+    np.testing.assert_array_equal(read_labels(tmp_path / name).labels, LABELS)
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".mgz", ".nrrd", ".mha"])
+def test_an_origin_that_single_precision_cannot_hold_is_no_fault_of_the_disk(tmp_path: Path, ending: str) -> None:
+    """Of coordinates with three decimals a third is no float32 number beyond 256 mm, and most are none beyond 1000 mm."""
+    draw = np.random.default_rng(0)
+    for reach in (256.0, 1000.0, 20_000.0):
+        affine = AFFINE.copy()
+        affine[:3, 3] = np.round(draw.uniform(-reach, reach, 3), 3)
+        image = nib.Nifti2Image(np.zeros((3, 4, 5), dtype=np.float32), affine)
+        nib.save(image, tmp_path / "t2.nii")
+        for like in (read_volume(tmp_path / "t2.nii"), Volume(np.zeros((1, 3, 4, 5)), Grid((3, 4, 5), affine))):
+            write_mask(tmp_path / f"m{ending}", LABELS, like=like)
+            again = read_labels(tmp_path / f"m{ending}").grid
+            assert again.corner_distance_voxels(like.grid) < 0.01
+
+
+def test_a_mask_that_lies_elsewhere_is_still_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = writing.nifti_bytes
+
+    def moved(array: np.ndarray, like: Volume) -> bytes:
+        affine = like.grid.affine.copy()
+        affine[0, 3] += 0.01
+        return honest(array, Volume(like.array, Grid(like.grid.shape, affine)))
+
+    like = read_volume(image_with_codes(tmp_path / "t2.nii.gz", 1, 1))
+    monkeypatch.setitem(writing._WRITERS, ".nii", moved)
+    with pytest.raises(OutputError, match=r"affine 0\.01 off"):
+        write_mask(tmp_path / "m.nii.gz", LABELS, like=like)
+
+
 def test_more_than_255_labels_take_two_bytes(tmp_path: Path) -> None:
     like = read_volume(image_with_codes(tmp_path / "t2.nii.gz", 1, 1))
     write_mask(tmp_path / "m.nii.gz", LABELS + 300, like=like)
@@ -79,8 +116,8 @@ class TestRefusals:
 
     def test_file_that_reads_back_changed_never_gets_its_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         like = read_volume(image_with_codes(tmp_path / "t2.nii.gz", 1, 1))
-        honest = writing._write_nifti
-        monkeypatch.setattr(writing, "_write_nifti", lambda path, array, like: honest(path, array * 0, like))
+        honest = writing.nifti_bytes
+        monkeypatch.setitem(writing._WRITERS, ".nii", lambda array, like: honest(array * 0, like))
         with pytest.raises(OutputError, match="must read back as written"):
             write_mask(tmp_path / "m.nii.gz", LABELS, like=like)
         assert [path.name for path in tmp_path.iterdir()] == ["t2.nii.gz"]
@@ -106,3 +143,10 @@ def test_a_mask_called_map_is_a_mask(tmp_path: Path) -> None:
         write_mask(tmp_path / f"{name}.nii.gz", LABELS, like=like)
     (tmp_path / "p2_map_broken.nii.gz").write_bytes(b"no image")
     assert not [path.name for path in tmp_path.iterdir() if is_side_volume(path)]
+
+
+def test_a_region_beside_its_mask_is_no_mask_unless_it_is_only_numbered(tmp_path: Path) -> None:
+    like = Volume(LABELS[None], Grid(LABELS.shape, np.eye(4)))
+    for name in ("p2", "p2_region_core", "p2_region_2", "q_region_core"):
+        write_mask(tmp_path / f"{name}.nii.gz", LABELS, like=like)
+    assert [path.name for path in sorted(tmp_path.iterdir()) if is_side_volume(path)] == ["p2_region_core.nii.gz"]

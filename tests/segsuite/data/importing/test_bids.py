@@ -146,3 +146,5 @@ def test_patients_sessions_and_label_names(touch: Touch) -> None:
 def test_a_folder_of_such_names_only_is_no_data_set(tmp_path: Path, touch: Touch) -> None:
     assert not looks_like_bids(touch("sub-1.nii.gz", "sub-2/scan.nii.gz"))
     assert looks_like_bids(touch("sub-3/anat/sub-3_T1w.nii.gz"))
+    (tmp_path / "study").mkdir()
+    assert looks_like_bids(touch("study/rawdata/sub-3/anat/sub-3_T1w.nii.gz") / "study")

@@ -30,6 +30,14 @@ def test_manifest_has_patients_sites_groups_and_attributes(tmp_path: Path) -> No
     assert all(folds[case.patient_id] == case.fold for case in manifest.training)
 
 
+def test_regions_are_declared_around_the_zones(tmp_path: Path) -> None:
+    manifest = write_phantom_cohort(tmp_path, replace(SMALL, n_cases=2, n_scans=1, with_regions=True))
+    assert read_manifest(tmp_path / "manifest.json") == manifest
+    assert manifest.region_set is not None
+    assert manifest.regions["gland"] == sorted(manifest.structures)
+    assert set(manifest.regions["inner gland"]) < set(manifest.regions["gland"])
+
+
 def test_unlabelled_share_and_surroundings(tmp_path: Path) -> None:
     cohort = replace(SMALL, n_scans=1, unlabelled_share=0.5, with_surroundings=True, rater_noise=True)
     manifest = write_phantom_cohort(tmp_path, cohort)

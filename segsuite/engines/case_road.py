@@ -171,6 +171,7 @@ class CaseRoad:
             raise
         with self.one_tells:
             if travelling.was_done:
+                self.claims.tidy(travelling.case)
                 self.n_skipped += 1
                 self.on_case(travelling.case.case_id, "skipped")
                 return

@@ -3,7 +3,7 @@
 An image is ``(channels, i, j, k)``, a batch ``(batch, channels, i, j, k)``, a batch of slices
 ``(batch, channels, height, width)``. On the network grid i, j, k run towards right, anterior, superior
 (RAS+). Spacings and patch sizes are given in the order i, j, k. SimpleITK's ``(k, j, i)`` never leaves
-``volumes/reading.py``, ``volumes/writing.py`` and ``volumes/dicom.py``.
+``volumes/dicom_pixels.py``.
 """
 
 from __future__ import annotations

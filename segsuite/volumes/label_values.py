@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from segsuite.errors import VolumeError
 
-__all__ = ["DUST", "whole_labels"]
+__all__ = ["DUST", "HIGHEST", "whole_labels"]
 
 DUST = 1e-3
 """A label stored as a float may be off by less than this. Single precision keeps labels to 255 within 1.5e-5, a slope such

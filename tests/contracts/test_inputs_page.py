@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
@@ -17,10 +16,12 @@ def rows() -> list[str]:
 
 def test_every_row_names_its_test() -> None:
     assert len(rows()) > 30
-    tests = {path.name: path for path in (ROOT / "tests").rglob("test_*.py")}
+    named: dict[str, set[str]] = {}
+    for path in (ROOT / "tests").rglob("test_*.py"):  # files of several rooms may have one name
+        named.setdefault(path.name, set()).update(
+            re.findall(r"^ *def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE)
+        )
     for row in rows():
         shown = re.fullmatch(r"(test_\w+\.py)::(test_\w+)", row.strip("| ").split(" | ")[-1])
         assert shown, f"a row must end with the test that shows it: {row}"
-        assert shown[1] in tests, row
-        tree = ast.parse(tests[shown[1]].read_text(encoding="utf-8"))
-        assert shown[2] in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}, row
+        assert shown[2] in named.get(shown[1], set()), row

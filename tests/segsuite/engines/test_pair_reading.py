@@ -35,6 +35,17 @@ def test_mappings_are_applied_at_once(tmp_path: Path, write_nifti: Write) -> Non
     np.testing.assert_array_equal(found.volume.labels, np.choose(MASK, [0, 2, 1, 0]))
 
 
+def test_values_that_are_no_labels_can_be_mapped(tmp_path: Path, write_nifti: Write) -> None:
+    """-1 and 70000 mean 1 and 2; without the mapping they are refused."""
+    path = write_nifti(tmp_path / "a.nii", np.choose(MASK, [0, -1, 70000, 3]).astype(np.int32))
+    found = read_reference(pair(path, mapping={-1: 1, 70000: 2}), {0, 1, 2, 3})
+    np.testing.assert_array_equal(found.volume.labels, MASK)
+    found = read_predicted(pair(path, path, predicted_mapping={-1: 1, 70000: NO_STRUCTURE, 3: 2}), GRID, {0, 1, 2})
+    np.testing.assert_array_equal(found.volume.labels, np.choose(MASK, [0, 1, 0, 2]))
+    with pytest.raises(VolumeError, match="must hold labels between 0 and 65535"):
+        read_reference(pair(path), {0, 1, 2, 3})
+
+
 @pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
 @pytest.mark.parametrize("turned", [(False, False, False), (True, False, True)])
 def test_another_order_of_axes_is_the_same_mask(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from segsuite.errors import InputError, VolumeError
+from segsuite.volumes.archives import is_archive
 from segsuite.volumes.formats.content import Content, open_content
 from segsuite.volumes.formats.description import Description
 from segsuite.volumes.formats.endings import ENDINGS, header_of_pair, image_ending
@@ -64,6 +65,8 @@ def _describe(content: Content) -> Description:
     for is_format, describe in _FORMATS:
         if is_format(start):
             return describe(content)
+    if is_archive(path):
+        raise VolumeError(f"{path} must be unpacked first, got an archive: only `segsuite predict` looks into archives.")
     if not image_ending(path):
         raise VolumeError(
             f"{path} must end in one of {', '.join(ENDINGS)}, or be a folder with a DICOM series, got `{path.name}`."

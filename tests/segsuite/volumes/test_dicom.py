@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.uid import RLELossless
 
-from segsuite.errors import VolumeError
+from segsuite.errors import GridError, VolumeError
 from segsuite.volumes.dicom import affine_of_slices
 from segsuite.volumes.grid import network_grid, resample
 from segsuite.volumes.reading import read_grid, read_volume
@@ -117,6 +118,36 @@ class TestMadeUpSeries:
         save(slice_data(2, SOPInstanceUID="1.2.3"), tmp_path / "IM0009")
         with pytest.raises(VolumeError, match="got 1 doubled of 5 .*for example IM0002 and IM0009"):
             read_volume(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["plain", "enhanced", "compressed"])
+def test_whatever_is_damaged_ends_as_a_volume_or_a_sentence(tmp_path: Path, kind: str) -> None:
+    if kind == "enhanced":
+        save(enhanced_data(4, slopes=[1.0, 2.0, 1.0, 0.5]), tmp_path / "E")
+    for number in range(0 if kind == "enhanced" else 4):
+        data = slice_data(number)
+        if kind == "compressed":
+            data.compress(RLELossless, encoding_plugin="pydicom")
+        save(data, tmp_path / f"IM{number}")
+    whole = {path: path.read_bytes() for path in sorted(tmp_path.iterdir())}
+    draw = np.random.default_rng(7)
+    ends = {"volume": 0, "sentence": 0}
+    for _ in range(15 if kind == "compressed" else 60):
+        path = list(whole)[draw.integers(len(whole))]
+        content = bytearray(whole[path])
+        at, n_bytes = int(draw.integers(len(content))), int(draw.integers(1, 20))
+        twice = bytes(content[at : at + n_bytes]) * 2
+        content[at : at + n_bytes] = (b"", bytes(n_bytes), draw.bytes(n_bytes), twice)[int(draw.integers(4))]
+        path.write_bytes(content[:at] if draw.random() < 0.2 else content)
+        try:
+            read_volume(tmp_path)
+            read_grid(tmp_path)
+            ends["volume"] += 1
+        except (VolumeError, GridError):
+            ends["sentence"] += 1
+        path.write_bytes(whole[path])
+    assert ends["sentence"] > 2
 
 
 @pytest.mark.data

@@ -36,6 +36,9 @@ def test_headers_bring_their_data_and_nothing_else(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(name.encode())
     assert [path.name for path in files_of_image(tmp_path / "a.mhd")] == ["a.mhd", "a.raw"]
     assert [path.name for path in files_of_image(tmp_path / "a.nii.gz")] == ["a.nii.gz"]
+    for name in ("c.hdr", "c.img.gz"):
+        (tmp_path / name).write_bytes(name.encode())
+    assert [path.name for path in files_of_image(tmp_path / "c.hdr")] == ["c.hdr", "c.img.gz"]
 
 
 def test_a_series_that_cannot_be_told_is_all_that_may_be_it(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -51,4 +52,10 @@ def test_what_is_no_image_is_called_by_its_name(tmp_path: Path, content: bytes, 
 def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.nii.gz")
     with pytest.raises(VolumeError, match="got a pipe"), described(tmp_path / "a.nii.gz"):
+        pass
+
+
+def test_an_archive_is_told_from_a_file_with_a_wrong_ending(tmp_path: Path) -> None:
+    (tmp_path / "scans.tar.gz").write_bytes(gzip.compress(bytes(600)))
+    with pytest.raises(VolumeError, match="must be unpacked first, got an archive"), described(tmp_path / "scans.tar.gz"):
         pass

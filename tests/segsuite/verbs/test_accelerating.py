@@ -257,14 +257,14 @@ def test_cases_without_any_structure_judge_nothing(model: Path, manifest: Path, 
     assert not (model / TABLE_FILE).exists()
 
 
+@pytest.mark.usefixtures("quick_export")
 def test_a_model_of_regions_is_judged_by_its_regions(
     tiny_overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also by a manifest that declares none, if it has the same labels; accepted engines write the same regions."""
-    engines = [Backend("torch"), Backend("onnxruntime")]
-    monkeypatch.setattr(accelerating, "backends_here", lambda: engines)
+    """Also by a manifest that declares none, if it has the same labels."""
+    monkeypatch.setattr(accelerating, "backends_here", lambda: [Backend("torch")])
     monkeypatch.setattr(accelerating, "_export_int8", lambda *_: None)
-    overrides = [*tiny_overrides, "training.max_steps=2"]
+    overrides = [*tiny_overrides, "training.max_steps=1"]
     run = train("supervised/regions_phantom", overrides=overrides, out=tmp_path / "run", runtime=Runtime(device="cpu", workers=0))
     manifest = run.root / "cohort" / "manifest.json"
     content = json.loads(manifest.read_text())
@@ -272,16 +272,7 @@ def test_a_model_of_regions_is_judged_by_its_regions(
     del content["regions_class_order"]
     manifest.write_text(json.dumps(content))
     (rows,) = accelerate(run.model, manifest, n_cases=1).values()
-    assert {row["worst_structure"] for row in rows.values()} & set(regions)
-    assert rows["onnxruntime/float32"]["accepted"]
-    masks = {}
-    for engine in (backend.name for backend in engines):
-        out = tmp_path / engine.replace("/", "_")
-        predict(run.model, [manifest], out, fold=0, device="cpu", overrides=(f"backend={engine}",), save_regions=True)
-        masks[engine] = {path.name: read_labels(path).labels for path in out.glob("*.nii.gz")}
-    first, second = masks.values()
-    assert len(first) == 2 * (1 + len(regions))
-    assert all((first[name] != second[name]).mean() < 0.001 for name in first)
+    assert rows["torch/float32"]["worst_structure"] in regions
 
 
 def test_cases_to_judge_by_must_be_there(model: Path, manifest: Path, edit_manifest: Callable[..., Path]) -> None:

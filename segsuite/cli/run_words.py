@@ -124,7 +124,7 @@ def predict(
     data_root: DataRoot = None,
     fold: Fold = None,
     shard: Annotated[str | None, typer.Option("--shard", help="i/n: this process takes the i-th of n parts.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done; replace what is in the way.")] = False,
     save_probabilities: Annotated[bool, typer.Option("--save-probabilities", help="One more volume per class.")] = False,
     save_regions: Annotated[bool, typer.Option("--save-regions", help="One more mask per region.")] = False,
     series_uid: SeriesUid = None,

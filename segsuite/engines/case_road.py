@@ -24,7 +24,7 @@ from segsuite.engines.ledger import Ledger, LedgerLine, now
 from segsuite.engines.outcome import BatchOptions, Outcome
 from segsuite.engines.segmentation import Predictor, Request, Segmentation
 from segsuite.engines.sources import mark_of, source_of
-from segsuite.errors import InputError, VolumeError
+from segsuite.errors import InputError, OutputFolderError, VolumeError
 from segsuite.failures import Step, reason_of, require_living_device, require_usable_folder
 from segsuite.files import hash_of_file, hash_of_json, make_folder
 from segsuite.volumes.image_files import hash_of_image
@@ -164,9 +164,14 @@ class CaseRoad:
         Raises:
             OutputFolderError: Nothing can be written any more.
         """
-        self._take(travelling, Step.WRITING, self._write)
+        try:
+            self._take(travelling, Step.WRITING, self._write)
+        except OutputFolderError:
+            self.claims.give_up(travelling.main, written=False)
+            raise
         with self.one_tells:
             if travelling.was_done:
+                self.claims.tidy(travelling.case)
                 self.n_skipped += 1
                 self.on_case(travelling.case.case_id, "skipped")
                 return

@@ -152,6 +152,17 @@ class Claims:
             with suppress(OSError):
                 self._path(output).unlink()
 
+    def tidy(self, case: InputCase) -> None:
+        """Take away the claim of a process that died after it had written the line of a case that is done.
+
+        Args:
+            case: One that is done.
+        """
+        output = self.ledger.lines[case.case_id].output
+        with suppress(OSError):
+            if self._is_claimed_for(case, output):
+                self._path(output).unlink()
+
     def is_unfinished(self, case: InputCase, output: str) -> bool:
         """Whether a mask that is there was left by a process that died before it could write the line.
 

@@ -146,6 +146,7 @@ def test_a_full_disk_ends_the_batch(road: str, tmp_path: Path) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
     with Fault("write", error=full).installed(), pytest.raises(OutputFolderError, match="No space left on device"):
         run(scans, tmp_path / "out", road)
+    assert not list((tmp_path / "out").glob(".*"))
     assert run(scans, tmp_path / "out", road).failures == {}
 
 

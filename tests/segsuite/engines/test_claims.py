@@ -181,3 +181,11 @@ def test_a_file_that_was_there_before_a_failure_is_not_claimed(cases: tuple[Inpu
         claims.require_own(cases[0], "scan.nii.gz", input_hash="1")
     claims.give_up("scan.nii.gz", written=False)
     assert not list(tmp_path.glob(".*.claim"))
+
+
+def test_a_claim_that_a_process_left_after_its_line_goes_with_the_next_run(sites: tuple[Path, Path], tmp_path: Path) -> None:
+    run(sites[0], tmp_path / "out")
+    Claims(Ledger(tmp_path / "out"), overwrite=False).take(find_inputs([sites[0]], n_channels=1)[0], "scan.nii.gz")
+    assert list((tmp_path / "out").glob(".*.claim"))
+    assert run(sites[0], tmp_path / "out") == Outcome(0, 1, {})
+    assert not list((tmp_path / "out").glob(".*.claim"))

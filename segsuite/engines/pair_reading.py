@@ -14,9 +14,10 @@ from segsuite.errors import InputError, VolumeError
 from segsuite.files import printable
 from segsuite.shapes import FloatArray, LabelMap
 from segsuite.volumes.combining import structure_mask
+from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.grid import Grid
 from segsuite.volumes.labels import label_counts
-from segsuite.volumes.mask_files import mask_stem, why_absent
+from segsuite.volumes.mask_files import why_absent
 from segsuite.volumes.orders import reordered
 from segsuite.volumes.reading import read_labels, read_volume
 from segsuite.volumes.regions import Label, file_word, integers_of
@@ -96,7 +97,7 @@ def read_part(path: Path, label: int, like: tuple[Grid, Path] | None = None) -> 
         GridError: On another grid.
     """
     volume, _ = _read(path, {})
-    mask = structure_mask(volume, mask_stem(path.name))
+    mask = structure_mask(volume, without_ending(path.name))
     array: LabelMap = np.where(mask, np.array(label, dtype=np.uint8 if label <= 255 else np.uint16), 0)[None]
     volume = replace(volume, array=array)
     return volume if like is None else _on_grid(volume, *like)

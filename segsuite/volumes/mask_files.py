@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segsuite.volumes.folders import SYSTEM_FOLDERS, FolderWalk
-from segsuite.volumes.formats.endings import is_image, without_ending
+from segsuite.volumes.formats.endings import is_image
 from segsuite.volumes.writing import is_side_volume
 
-__all__ = ["MaskFiles", "list_masks", "mask_stem", "why_absent"]
+__all__ = ["MaskFiles", "list_masks", "why_absent"]
 
 
 @dataclass(frozen=True)
@@ -51,18 +51,6 @@ def list_masks(folder: Path) -> MaskFiles:
     found.sort()
     side = {path for path in found if is_side_volume(path)}
     return MaskFiles([path for path in found if path not in side], sorted(side), dict(sorted(unseen.items())))
-
-
-def mask_stem(name: str) -> str:
-    """A mask's name or relative path without its ending; ``.seg.nrrd`` is one ending.
-
-    Args:
-        name: For example ``p1/scan.seg.nrrd``.
-
-    Returns:
-        For example ``p1/scan``.
-    """
-    return without_ending(name)
 
 
 def why_absent(path: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segsuite.volumes.mask_files import list_masks, mask_stem, why_absent
+from segsuite.volumes.mask_files import list_masks, why_absent
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -65,21 +65,6 @@ def test_volumes_of_a_mask_are_kept_apart(tmp_path: Path, write_nifti: Callable[
     found = list_masks(tmp_path)
     assert [path.name for path in found.masks] == ["a.nii.gz", "b_map_1.nii.gz"]
     assert [path.name for path in found.side_volumes] == ["a_probability_1.nii.gz"]
-
-
-@pytest.mark.parametrize(
-    ("name", "stem"),
-    [
-        ("p1/scan.nii.gz", "p1/scan"),
-        ("scan.seg.nrrd", "scan"),
-        ("scan.SEG.NRRD", "scan"),
-        ("scan.seg.nii", "scan.seg"),
-        ("1.2.3.mha", "1.2.3"),
-        ("no_image.txt", "no_image.txt"),
-    ],
-)
-def test_stems(name: str, stem: str) -> None:
-    assert mask_stem(name) == stem
 
 
 def test_why_nothing_can_be_read(tmp_path: Path) -> None:

@@ -119,6 +119,39 @@ def test_structures_are_those_of_the_references(cohort_folder: Path) -> None:
     assert pairing.structures == {n: f"label {n}" for n in (1, 2, 3, 4)}
 
 
+class TestFoldersInsideEachOther:
+    """A reference that is taken for its own prediction would be perfect."""
+
+    def test_references_inside_the_folder_of_predictions(self, tmp_path: Path) -> None:
+        references = touch(tmp_path / "all" / "ref", "a.nii.gz", "b.nii.gz")
+        touch(tmp_path / "all", "pred/a.nii.gz")
+        found = find_pairs(tmp_path / "all", references)
+        assert [pair.predicted and pair.predicted.parent.name for pair in found.pairs] == ["pred", None]
+        assert found.notes == ["2 masks among the predictions are the references themselves and predict nothing"]
+
+    def test_references_of_a_manifest_and_links_to_them(self, tmp_path: Path) -> None:
+        touch(tmp_path, "labels/a.nii.gz", "pred/b.nii.gz")
+        (tmp_path / "pred" / "a.nii.gz").symlink_to(tmp_path / "labels" / "a.nii.gz")
+        write_manifest(tmp_path / "m.json", Manifest(name="m", training=[Case(image="i/a.nii.gz", label="labels/a.nii.gz")]))
+        for folder in (tmp_path, tmp_path / "pred"):
+            assert find_pairs(folder, tmp_path / "m.json").pairs[0].predicted is None
+
+    def test_predictions_inside_the_folder_of_references(self, tmp_path: Path) -> None:
+        references = touch(tmp_path / "ref", "a.nii.gz", "masks/a.nii.gz", "masks/b.nii.gz")
+        assert paired(references / "masks", references) == {"a": "a.nii.gz"}
+        (references / "a.nii.gz").unlink()
+        with pytest.raises(ManifestError, match="must hold references beside"):
+            find_pairs(references / "masks", references)
+
+    def test_references_against_themselves_are_what_somebody_wants(self, tmp_path: Path) -> None:
+        folder = touch(tmp_path / "labels", "a.nii.gz")
+        assert paired(folder, folder) == {"a": "a.nii.gz"}
+        write_manifest(tmp_path / "m.json", Manifest(name="m", training=[Case(image="i/a.nii.gz", label="labels/a.nii.gz")]))
+        found = find_pairs(folder, tmp_path / "m.json")
+        assert found.pairs[0].predicted == folder / "a.nii.gz"
+        assert found.notes == ["the predictions are the references themselves"]
+
+
 class TestRefusals:
     def test_nothing_there(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="must be a folder or a manifest"):

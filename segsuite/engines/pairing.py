@@ -10,6 +10,7 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from os.path import realpath
 from pathlib import Path
 
 from segsuite.engines.mask_sources import Predictions, Reference, References, find_predictions, find_references
@@ -67,7 +68,7 @@ def _without_predictions(found: References, references: Path, predictions: Path)
     inside = predictions.resolve()
     if not (references.is_dir() and predictions.is_dir() and references.resolve() in inside.parents):
         return found
-    kept = [case for case in found.cases if inside not in case.pair.reference.resolve().parents]
+    kept = [case for case in found.cases if inside not in Path(realpath(case.pair.reference)).parents]
     if not kept:
         raise ManifestError(f"{references} must hold references beside {predictions}, got none. Check the folders.")
     return replace(found, cases=kept)
@@ -78,15 +79,15 @@ def _without_references(predicted: Predictions, references: list[Reference]) -> 
 
     Where nothing else is there, references are compared with themselves, as somebody may want.
     """
-    own = {path.resolve() for reference in references for path in reference.pair.files}
-    left = {name: [path for path in paths if path.resolve() not in own] for name, paths in predicted.by_name.items()}
+    own = {realpath(path) for reference in references for path in reference.pair.files}  # resolve() ends at a link to itself
+    left = {name: [path for path in paths if realpath(path) not in own] for name, paths in predicted.by_name.items()}
     n_out = sum(map(len, predicted.by_name.values())) - sum(map(len, left.values()))
     if not n_out:
         return predicted
     if not any(left.values()):
         return replace(predicted, notes=(*predicted.notes, "the predictions are the references themselves"))
     note = f"{n_out} masks among the predictions are the references themselves and predict nothing"
-    folders = {folder: names for folder, names in predicted.folders.items() if not own & {p.resolve() for p in names.values()}}
+    folders = {folder: names for folder, names in predicted.folders.items() if not own & set(map(realpath, names.values()))}
     by_name = {name: paths for name, paths in left.items() if paths}
     return replace(predicted, by_name=by_name, folders=folders, notes=(*predicted.notes, note))
 

@@ -119,6 +119,12 @@ def test_structures_are_those_of_the_references(cohort_folder: Path) -> None:
     assert pairing.structures == {n: f"label {n}" for n in (1, 2, 3, 4)}
 
 
+def test_a_link_to_itself_is_a_case_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "a.nii.gz").symlink_to("a.nii.gz")
+    assert paired(touch(tmp_path / "p", "a.nii.gz"), tmp_path / "r") == {"a": "a.nii.gz"}
+
+
 class TestFoldersInsideEachOther:
     """A reference that is taken for its own prediction would be perfect."""
 

@@ -38,9 +38,9 @@ def add_to(app: typer.Typer) -> None:
 
 @manifest_app.command("import", epilog="Example: segsuite manifest import imagesTr_parent --out M.json --layout nnunet")
 def import_(
-    folder: Annotated[Path, typer.Argument(help="The data set's folder, or a CSV/TSV table.")],
+    folder: Annotated[Path, typer.Argument(help="The data set's folder, a CSV/TSV table, or one scan as zip or tar.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The manifest to write.")],
-    layout: Annotated[str, typer.Option(help="auto, decathlon, nnunet, bids, table or folder.")] = "auto",
+    layout: Annotated[str, typer.Option(help="auto, decathlon, nnunet, bids, table, folder or archive.")] = "auto",
     images: Annotated[str | None, typer.Option(help="Layout folder: pattern of the images, e.g. '*/t2w.nii.gz'.")] = None,
     labels: Annotated[str | None, typer.Option(help="Layout folder: pattern of the labels.")] = None,
     structures: Annotated[

@@ -63,7 +63,7 @@ def cases_at(path: Path, *, n_channels: int, options: SearchOptions) -> tuple[li
         return _in_folder(path, n_channels, options)
     if is_archive(path):
         if options.work is None:
-            raise VolumeError(f"{path} must be unpacked first, got an archive: only `segsuite predict` unpacks it by itself.")
+            raise VolumeError(f"{path} must be unpacked first, got an archive, which may hold many images.")
         return _in_archive(Found(path, path.name), n_channels, options)
     if may_be_slice(path, image_ending(path)):
         return [_of_dicom_file(path)], Counter()

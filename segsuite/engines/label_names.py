@@ -10,6 +10,7 @@ from pathlib import Path
 from segsuite.engines.pairs import NO_STRUCTURE, Pair, Pairing
 from segsuite.engines.structure_files import common_name
 from segsuite.errors import InputError, ManifestError, SettingsError
+from segsuite.volumes.archives import is_archive
 from segsuite.volumes.labels import labels_present
 from segsuite.volumes.reading import image_ending, read_labels, read_segment_names
 from segsuite.volumes.regions import Label, Regions
@@ -196,7 +197,7 @@ def _found(pairing: Pairing, own: Mapping[str, Names]) -> dict[int, str]:
 
 def _names_in(path: Path) -> dict[int, str]:
     """Names inside the file; empty where the format has none or the file cannot be read."""
-    if not image_ending(path).endswith((".nrrd", ".nhdr")):
+    if not (image_ending(path).endswith((".nrrd", ".nhdr")) or is_archive(path)):
         return {}
     try:
         return read_segment_names(path)

@@ -17,6 +17,7 @@ from segsuite.engines.mask_sources import Predictions, Reference, References, fi
 from segsuite.engines.pairs import Pair, Pairing
 from segsuite.engines.structure_files import common_name, files_of
 from segsuite.errors import ManifestError
+from segsuite.volumes.archives import is_archive
 from segsuite.volumes.reading import image_ending
 
 __all__ = ["Pair", "Pairing", "find_pairs"]
@@ -47,13 +48,13 @@ def find_pairs(predictions: Path, references: Path, *, data_root: Path | None = 
     for path in (predictions, references):
         if not path.exists():
             raise FileNotFoundError(f"{path} must be a folder or a manifest, but nothing is there. Check the path.")
-        if path.is_file() and path.suffix.lower() != ".json" and not image_ending(path):
+        if path.is_file() and path.suffix.lower() != ".json" and not _is_mask_file(path):
             raise ManifestError(f"{path} must be a folder of masks, a mask or a manifest (.json), got `{path.name}`.")
     found = _without_predictions(find_references(references, data_root=data_root, fold=fold), references, predictions)
     predicted = find_predictions(predictions, data_root=data_root)
     if predictions.is_dir() and predictions.resolve() != references.resolve():
         predicted = _without_references(predicted, found.cases)
-    if predictions.is_file() and references.is_file() and image_ending(predictions) and image_ending(references):
+    if _is_mask_file(predictions) and _is_mask_file(references):
         pairs = [replace(found.cases[0].pair, predicted=predictions)]  # two files are a pair whatever they are called
     else:
         names = [*found.structures.values(), *(found.regions.names if found.regions else ())]
@@ -61,6 +62,10 @@ def find_pairs(predictions: Path, references: Path, *, data_root: Path | None = 
     notes = [*found.notes, *predicted.notes, *_strangers(pairs, predicted)]
     pairs.sort(key=lambda pair: pair.case_id)
     return Pairing(pairs, found.structures, found.ignore_label, predicted.labels, predicted.mapping, notes, found.regions)
+
+
+def _is_mask_file(path: Path) -> bool:
+    return path.is_file() and bool(image_ending(path) or is_archive(path))
 
 
 def _without_predictions(found: References, references: Path, predictions: Path) -> References:

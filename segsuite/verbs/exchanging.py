@@ -17,6 +17,7 @@ from segsuite.volumes.dicom_segmentation import read_dicom_segmentation, write_d
 from segsuite.volumes.finding import SeriesChoice
 from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.mask_files import list_masks
+from segsuite.volumes.packed import image_at
 from segsuite.volumes.reading import read_labels
 from segsuite.volumes.writing import write_mask
 
@@ -37,7 +38,7 @@ def export_masks(
 
     Args:
         masks: A mask, or a folder of masks that bear the names of their series, as ``predict`` writes them.
-        series: The series' folder or one of its files; for a folder of masks what ``predict`` was given.
+        series: The series' folder, one of its files, or an archive of it; for a folder of masks what ``predict`` was given.
         labels: Label table; ``labels.tsv`` beside the masks is one.
         out: A ``.dcm`` file, or a folder.
         made_by: The model, for the objects' algorithm.
@@ -55,7 +56,8 @@ def export_masks(
     structures = read_label_table(labels)
     if masks.is_file():
         require_outputs_apart({out: "the segmentation"}, [masks, series, labels])
-        notes = write_dicom_segmentation(out, read_labels(masks), series, structures, made_by=made_by, series_uid=series_uid)
+        with image_at(series, series_uid=series_uid) as place:
+            notes = write_dicom_segmentation(out, read_labels(masks), place, structures, made_by=made_by, series_uid=series_uid)
         on_file(out.name, _done(notes))
         return {}
     found = list_masks(masks).masks

@@ -18,10 +18,18 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
 from segsuite.errors import OutputError, VolumeError
-from segsuite.failures import first_line
 from segsuite.files import make_folder, writing_to
 
-__all__ = ["ARCHIVE_ENDINGS", "UnpackLimits", "WorkFolder", "archive_name", "is_archive", "unpack"]
+__all__ = [
+    "ARCHIVE_ENDINGS",
+    "UnpackLimits",
+    "WorkFolder",
+    "archive_ending",
+    "archive_name",
+    "is_archive",
+    "members_of",
+    "unpack",
+]
 
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -68,8 +76,16 @@ def is_archive(path: Path) -> bool:
 
 def archive_name(path: Path) -> str:
     """The name without the ending, ``.tar.gz`` counted as one."""
-    ending = next((ending for ending in sorted(ARCHIVE_ENDINGS, key=len, reverse=True) if path.name.lower().endswith(ending)), "")
-    return path.name[: len(path.name) - len(ending)]
+    return path.name[: len(path.name) - len(archive_ending(path.name))]
+
+
+def archive_ending(name: str) -> str:
+    """The ending that tells an archive, in small letters, ``.tar.gz`` counted as one; empty if there is none.
+
+    Args:
+        name: Of a file.
+    """
+    return next((ending for ending in sorted(ARCHIVE_ENDINGS, key=len, reverse=True) if name.lower().endswith(ending)), "")
 
 
 class WorkFolder:
@@ -170,12 +186,45 @@ def unpack(archive: Path, folder: Path, limits: UnpackLimits = UnpackLimits()) -
             raise OutputError(
                 f"{folder} must have the space for what {archive} holds, got: {error.strerror}. Free some."
             ) from error
-        said = first_line(error)
-        if isinstance(error, tarfile.ReadError) and "could not be opened" in said:
-            said = "its content is neither"
-        what = "an encrypted one" if "password" in said or "encrypted" in said else f"a damaged one ({said})"
-        raise VolumeError(f"{archive} must be a complete zip or tar archive, got {what}. Unpack it by hand.") from error
+        raise _damaged(archive, error) from error
     return left_out
+
+
+def members_of(archive: Path, *, n_bytes: int) -> Iterator[tuple[str, bytes]]:
+    """What an archive holds, without unpacking it; what ``unpack`` leaves out is left out here.
+
+    Args:
+        archive: Zip or tar, also compressed.
+        n_bytes: So much of the beginning of each file.
+
+    Returns:
+        Name and beginning of each file.
+
+    Raises:
+        VolumeError: Damaged or encrypted, links or devices.
+    """
+    if not stat.S_ISREG(archive.stat().st_mode):
+        raise VolumeError(f"{archive} must be a regular file, got a pipe or device.")
+    try:
+        with _opened(archive) as members:
+            for name, _, open_member in members:
+                if not _not_followed(name):
+                    with open_member() as source:
+                        start = source.read(n_bytes)
+                    yield name, start
+    except VolumeError:
+        raise
+    except _BROKEN as error:
+        raise _damaged(archive, error) from error
+
+
+def _damaged(archive: Path, error: Exception) -> VolumeError:
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if isinstance(error, tarfile.ReadError) and "could not be opened" in lines[0]:
+        lines = ["its content is neither"]
+    encrypted = "password" in lines[0] or "encrypted" in lines[0]
+    what = "an encrypted one" if encrypted else f"a damaged one ({lines[0].rstrip('.')[:150]})"
+    return VolumeError(f"{archive} must be a complete zip or tar archive, got {what}. Unpack it by hand.")
 
 
 class _Budget:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from segsuite.volumes.archives import is_archive
 from segsuite.volumes.folders import SYSTEM_FOLDERS, FolderWalk
 from segsuite.volumes.formats.endings import is_image
 from segsuite.volumes.writing import is_side_volume
@@ -31,6 +32,8 @@ class MaskFiles:
 def list_masks(folder: Path) -> MaskFiles:
     """Find the masks below a folder, in order of their paths; hidden files and folders are passed over.
 
+    Archives are masks, one each, where there is no mask that is not packed.
+
     Args:
         folder: Where to look, at any depth.
 
@@ -38,17 +41,20 @@ def list_masks(folder: Path) -> MaskFiles:
         Masks, what belongs to them, and what could not be looked into.
     """
     found: list[Path] = []
+    packed: list[Path] = []
     unseen: dict[Path, str] = {}
     walk = FolderWalk(folder, pass_over=SYSTEM_FOLDERS)
     for here in walk:
         for path in here.files:
             if is_image(path):
                 found.append(path)
+            elif is_archive(path):
+                packed.append(path)
             elif path.is_symlink() and not path.exists() and not path.suffix:
                 unseen[path] = f"the link points to {path.readlink()}, where nothing is"
     for path, error in walk.unlistable.items():
         unseen[path] = f"the folder cannot be listed ({error.strerror or error})"
-    found.sort()
+    found = sorted(found or packed)
     side = {path for path in found if is_side_volume(path)}
     return MaskFiles([path for path in found if path not in side], sorted(side), dict(sorted(unseen.items())))
 

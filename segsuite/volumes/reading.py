@@ -1,4 +1,4 @@
-"""Any image file or DICOM folder as a volume: what a file is, its content says; its name only helps where that is silent."""
+"""Any image file or DICOM folder, packed or not, as a volume: it is what its content says; names help where that is silent."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from segsuite.volumes.formats.opening import described
 from segsuite.volumes.grid import Grid
 from segsuite.volumes.label_values import whole_labels
 from segsuite.volumes.orders import reordered
+from segsuite.volumes.packed import reads_archives
 from segsuite.volumes.segments import Segment, join_layers, segments_of
 from segsuite.volumes.volume import Volume
 
@@ -36,13 +37,14 @@ __all__ = [
 ]
 
 
+@reads_archives
 def read_volume(path: Path, *, n_channels: int = 1, series_uid: str | None = None) -> Volume:
     """One image from a NIfTI, NRRD or MHA file, or from a folder with a DICOM series.
 
     Args:
-        path: File, or folder with the slices of a series, or one of its files.
+        path: File, or folder with the slices of a series, or one of its files; or a zip or tar archive that holds just one image.
         n_channels: How many channels the file must hold. A 4-D file is accepted only if its fourth axis is this long.
-        series_uid: For a folder with several series: which one.
+        series_uid: For a folder (or an archive) with several series: which one.
 
     Returns:
         Intensities (channels, i, j, k), float32, with slope and intercept applied; the affine in RAS+ mm.
@@ -66,6 +68,7 @@ def read_volume(path: Path, *, n_channels: int = 1, series_uid: str | None = Non
     return Volume(channels, grid, path, found.header, found.notes, found.sides_known)
 
 
+@reads_archives
 def read_stored(path: Path) -> tuple[NDArray[Any], Grid]:
     """One 3-D image in the number format of its file: for large volumes of which nothing is computed.
 
@@ -113,6 +116,7 @@ def read_channels(paths: Sequence[Path], *, series_uid: str | None = None, n_cha
     return Volume(np.concatenate([volume.array for volume in alike]), first.grid, first.path, first.header, notes, sides_known)
 
 
+@reads_archives
 def read_labels(path: Path, *, mapping: dict[int, int] | None = None, segment_order: Sequence[str] = ()) -> Volume:
     """A label map with its integers as stored, without the rounding dust of float files; a Slicer segmentation as one map.
 
@@ -142,6 +146,7 @@ def read_labels(path: Path, *, mapping: dict[int, int] | None = None, segment_or
     return Volume(labels, grid, path, found.header, found.notes, found.sides_known)
 
 
+@reads_archives
 def read_segments(path: Path) -> list[Segment]:
     """The structures that a file itself names, with the integers that ``read_labels`` gives them; from the header alone.
 
@@ -175,6 +180,7 @@ def read_segment_names(path: Path) -> dict[int, str]:
     return {one.value: one.name for one in sorted(read_segments(path), key=lambda one: one.value)}
 
 
+@reads_archives
 def stored_shape(path: Path) -> tuple[int, ...]:
     """The axes of a file as its header has them, trailing ones of a single voxel left out beyond the third.
 
@@ -196,6 +202,7 @@ def stored_shape(path: Path) -> tuple[int, ...]:
     return tuple(axes)
 
 
+@reads_archives
 def holds_fractions(path: Path) -> bool:
     """Whether a file's number format is a float, from the header alone.
 
@@ -211,6 +218,7 @@ def holds_fractions(path: Path) -> bool:
         return found.dtype.kind == "f"
 
 
+@reads_archives
 def read_grid(path: Path) -> Grid:
     """Where an image's voxels lie, from the header alone where the format allows it.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from segsuite.errors import InputError
+from segsuite.volumes.archives import is_archive
 from segsuite.volumes.reading import image_ending, read_stored
 
 __all__ = ["holds_labels"]
@@ -21,12 +22,12 @@ def holds_labels(path: Path) -> bool:
     """Whether a volume is a label map by its voxels: few whole numbers from 0 on, at least half of them 0.
 
     Args:
-        path: An image file; a folder of slices is none.
+        path: An image file, or an archive of one; a folder of slices is none.
 
     Returns:
         False also for what cannot be read, and for a volume of one value.
     """
-    if not path.is_file() or not image_ending(path):
+    if not path.is_file() or not (image_ending(path) or is_archive(path)):
         return False
     try:
         array, _ = read_stored(path)

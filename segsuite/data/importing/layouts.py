@@ -17,8 +17,10 @@ from segsuite.data.importing.patients import patients_by_folder, with_patient_pa
 from segsuite.data.importing.plain import import_plain
 from segsuite.data.importing.tables import import_table
 from segsuite.data.importing.tree import matches
-from segsuite.data.manifest import Case
+from segsuite.data.manifest import Case, Manifest, case_name
 from segsuite.errors import ManifestError, closest_hint
+from segsuite.volumes.archives import is_archive
+from segsuite.volumes.packed import images_packed_in, listed
 
 __all__ = ["LAYOUTS", "import_folder"]
 
@@ -26,11 +28,15 @@ ONLY_FOR = {"images": ("folder",), "labels": ("folder",), "structures": ("folder
 """Options that only some layouts know: anywhere else they would do nothing."""
 
 
+FILES = {"table": "a CSV or TSV file", "archive": "a zip or tar file"}
+"""Layouts that are one file."""
+
+
 def import_folder(folder: Path, options: ImportOptions | None = None, *, layout: str = "auto") -> Imported:
-    """The cases in a folder, or in a CSV/TSV table.
+    """The cases in a folder, in a CSV/TSV table, or in an archive of one scan.
 
     Args:
-        folder: The data set's folder; for ``table`` the table itself, whose paths are relative to its folder.
+        folder: The data set's folder; for ``table`` and ``archive`` the file itself, whose paths are relative to its folder.
         options: What the user says about it.
         layout: One of ``LAYOUTS`` or ``auto``.
 
@@ -44,7 +50,7 @@ def import_folder(folder: Path, options: ImportOptions | None = None, *, layout:
     if not folder.exists():
         raise ManifestError(f"The folder to import must exist, got {folder}.")
     if not folder.is_dir() and not folder.is_file():
-        raise ManifestError(f"What is imported must be a folder or a table, got {folder}, a device or pipe.")
+        raise ManifestError(f"What is imported must be a folder, a table or an archive, got {folder}, a device or pipe.")
     chosen = _recognised(folder, options) if layout == "auto" else layout
     if chosen not in LAYOUTS:
         raise ManifestError(f"Layout must be auto or one of the known ones, got `{chosen}`. {closest_hint(chosen, LAYOUTS)}")
@@ -68,7 +74,7 @@ def import_folder(folder: Path, options: ImportOptions | None = None, *, layout:
 
 def _recognised(folder: Path, options: ImportOptions) -> str:
     if folder.is_file():
-        return "table"
+        return "archive" if is_archive(folder) else "table"
     if any(getattr(options, name) is not None for name in ("images", "labels", "structures")):
         return "folder"
     if (folder / "dataset.json").is_file():
@@ -78,8 +84,8 @@ def _recognised(folder: Path, options: ImportOptions) -> str:
 
 def _require_fitting(folder: Path, layout: str, options: ImportOptions) -> None:
     """Check that the path is what the layout reads, and that no option would be passed over."""
-    if folder.is_file() != (layout == "table"):
-        wanted = "a CSV or TSV file" if layout == "table" else "a folder"
+    if folder.is_file() != (layout in FILES):
+        wanted = FILES.get(layout, "a folder")
         raise ManifestError(f"Layout `{layout}` must be given {wanted}, got {folder}.")
     for name, layouts in ONLY_FOR.items():
         if getattr(options, name) is not None and layout not in layouts:
@@ -108,6 +114,17 @@ def _listed(importer: Callable[[Path, ImportOptions], Imported]) -> Callable[[Pa
     return imported
 
 
+def _import_archive(path: Path, _options: ImportOptions) -> Imported:
+    """One archive of one scan is one case; what holds a whole data set is unpacked by its owner, who has the space."""
+    names = images_packed_in(path)
+    if len(names) != 1:
+        raise ManifestError(
+            f"{path} must hold one image or one DICOM series to be a case, got {len(names) or 'none'}{listed(names)}. Unpack it "
+            "and import the folder; a folder of archives of one scan each can be imported as it is."
+        )
+    return Imported(Manifest(name=case_name(path.name), training=[Case(image=path.name)]))
+
+
 def _with_folder_patients(imported: Imported) -> Imported:
     """Patients by folder, where nothing else says whose the cases are."""
     cases = imported.manifest.cases
@@ -132,5 +149,6 @@ LAYOUTS: dict[str, Callable[[Path, ImportOptions], Imported]] = {
     "bids": import_bids,
     "table": _listed(lambda path, _options: import_table(path)),
     "folder": import_plain,
+    "archive": _listed(_import_archive),
 }
 """Layout name to importer."""

@@ -20,6 +20,7 @@ from segsuite.data.importing.words import kind_by_name, read_name
 from segsuite.data.manifest import Case, Manifest
 from segsuite.errors import ManifestError
 from segsuite.files import printable
+from segsuite.volumes.archives import is_archive
 from segsuite.volumes.reading import is_image
 from segsuite.volumes.writing import is_side_volume
 
@@ -136,7 +137,9 @@ def _declared(images: Sequence[str], n_channels: int | None) -> int | None:
 def _globbed(folder: Path, pattern: str, option: str) -> list[str]:
     relative = os.path.relpath(pattern, folder) if os.path.isabs(pattern) else pattern  # noqa: PTH117 - a pattern is no path
     try:
-        found = sorted(path.relative_to(folder).as_posix() for path in folder.glob(relative) if is_image(path))
+        found = sorted(
+            path.relative_to(folder).as_posix() for path in folder.glob(relative) if is_image(path) or is_archive(path)
+        )
     except (ValueError, NotImplementedError, IndexError) as error:
         raise ManifestError(
             f"{option} must be a pattern below {folder}, such as '*/t2w.nii.gz', got `{pattern}`: {error}."

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from segsuite.data.importing.found import ImportFinding
 from segsuite.errors import InputError, ManifestError
+from segsuite.volumes.archives import is_archive
 from segsuite.volumes.dicom_series import FolderOfSeries, look_into
 from segsuite.volumes.folders import SYSTEM_FOLDERS, FolderWalk
+from segsuite.volumes.packed import images_packed_in, listed
 from segsuite.volumes.reading import image_ending, is_image, stored_shape
 
 __all__ = ["MADE_MARK", "Tree", "axes_of", "list_tree", "matches", "without_four_dimensional"]
@@ -25,7 +27,8 @@ class Tree:
 
     Attributes:
         root: The folder.
-        paths: Image files and folders of DICOM slices, relative to it, POSIX, sorted; links to nothing among them.
+        paths: Image files, archives of one image, and folders of DICOM slices, relative to it, POSIX, sorted; links to nothing
+            among them.
         findings: What could not be looked into, and what was passed over.
     """
 
@@ -41,6 +44,8 @@ class _Walk:
     left_out: list[str] = field(default_factory=list)
     ours: list[str] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
+    several: list[str] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
 
 
 def list_tree(root: Path, *, leave_out: Sequence[str] = ()) -> Tree:
@@ -82,14 +87,27 @@ def _look(root: Path, walk: _Walk, wanted: Callable[[str], bool]) -> None:
         series = _series_of(here.folder, content, root)
         walk.paths += [relative for relative in series if wanted(relative)]
         for path in here.files:
-            if str(path) in content.files or not is_image(path):
+            packed = is_archive(path)
+            if str(path) in content.files or not (packed or is_image(path)):
                 continue
             relative = path.relative_to(root).as_posix()
             if not path.is_file() and path.exists():
                 walk.odd.append(relative)
-            elif wanted(relative):
+            elif wanted(relative) and (not packed or _holds_one(path, relative, walk)):
                 walk.paths.append(relative)
     walk.unseen += [path.relative_to(root).as_posix() for path in folders.unlistable]
+
+
+def _holds_one(archive: Path, relative: str, walk: _Walk) -> bool:
+    """An archive of one image is that image."""
+    try:
+        names = images_packed_in(archive) if archive.exists() else [""]  # a link to nothing is told as such
+    except InputError as error:
+        walk.broken[relative] = str(error)
+        return False
+    if len(names) != 1:
+        walk.several.append(f"{relative} ({len(names)} images{listed(names)})" if names else f"{relative} (no image)")
+    return len(names) == 1
 
 
 def _series_of(folder: Path, content: FolderOfSeries, root: Path) -> list[str]:
@@ -108,6 +126,12 @@ def _findings(root: Path, walk: _Walk) -> Iterable[ImportFinding]:
         yield ImportFinding("note", "pipes and devices", tuple(sorted(walk.odd)), "They are no files, and are not opened.")
     if walk.ours:
         yield ImportFinding("note", "masks that segsuite made", tuple(sorted(walk.ours)), "They are made of others here.")
+    if walk.several:
+        message = "An archive of one image, or of one series, is taken as that. Unpack these to import what they hold."
+        yield ImportFinding("note", "archives that are not one image", tuple(sorted(walk.several)), message)
+    if walk.broken:
+        message = next(iter(walk.broken.values()))
+        yield ImportFinding("error", "archives that cannot be read", tuple(sorted(walk.broken)), message)
     dangling = [path for path in walk.paths if not (root / path).exists()]
     if dangling:
         yield ImportFinding(
@@ -148,7 +172,8 @@ def without_four_dimensional(
     Returns:
         Those that remain, and what to tell of the others.
     """
-    found = {path: axes_of(root / path) for path in images if image_ending(Path(path)) and (root / path).is_file()}
+    files = [path for path in images if image_ending(Path(path)) or is_archive(Path(path))]
+    found = {path: axes_of(root / path) for path in files if (root / path).is_file()}
     more = [path for path, axes in found.items() if len(axes) > 3 and axes[3:] != (n_channels,)]
     if not more:
         return list(images), []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from segsuite.volumes.archives import archive_ending
 from segsuite.volumes.dicom_files import holds_dicom
 
 __all__ = [
@@ -38,12 +39,12 @@ def image_ending(path: Path) -> str:
 
 
 def without_ending(name: str) -> str:
-    """A file's name without an image's ending, whatever its capitals; the name itself if it has none.
+    """A file's name without an image's or an archive's ending, whatever its capitals; the name itself if it has none.
 
     Args:
         name: Name or path of a file.
     """
-    ending = image_ending(Path(name))
+    ending = image_ending(Path(name)) or archive_ending(name)
     return name[: len(name) - len(ending)]
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from segsuite.errors import InputError, VolumeError
 from segsuite.failures import first_line
-from segsuite.volumes.archives import is_archive
 from segsuite.volumes.formats.content import Content, open_content
 from segsuite.volumes.formats.description import Description
 from segsuite.volumes.formats.endings import ENDINGS, header_of_pair, image_ending
@@ -19,7 +18,7 @@ from segsuite.volumes.formats.metaimage import describe_metaimage, is_metaimage
 from segsuite.volumes.formats.nifti import describe_nifti, is_nifti
 from segsuite.volumes.formats.nrrd import describe_nrrd, is_nrrd
 
-__all__ = ["described"]
+__all__ = ["described", "is_known"]
 
 _FORMATS = (
     (is_nrrd, describe_nrrd),
@@ -61,13 +60,25 @@ def described(path: Path) -> Iterator[Description]:
         raise VolumeError(f"{path} must have a readable header, got: {reason}. Export it again.") from error
 
 
+def is_known(path: Path) -> bool:
+    """Whether a file begins like one of the formats, whatever it is called.
+
+    Args:
+        path: Any path; False where nothing can be read.
+    """
+    try:
+        with open_content(path) as content:
+            start = content.start()
+    except (InputError, OSError):
+        return False
+    return any(is_format(start) for is_format, _ in _FORMATS)
+
+
 def _describe(content: Content) -> Description:
     start, path = content.start(), content.path
     for is_format, describe in _FORMATS:
         if is_format(start):
             return describe(content)
-    if is_archive(path):
-        raise VolumeError(f"{path} must be unpacked first, got an archive: only `segsuite predict` looks into archives.")
     if not image_ending(path):
         raise VolumeError(
             f"{path} must end in one of {', '.join(ENDINGS)}, or be a folder with a DICOM series, got `{path.name}`."

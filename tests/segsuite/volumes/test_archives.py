@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from segsuite.errors import VolumeError
-from segsuite.volumes.archives import UnpackLimits, WorkFolder, archive_name, is_archive, unpack
+from segsuite.volumes.archives import UnpackLimits, WorkFolder, archive_ending, archive_name, is_archive, members_of, unpack
 
 FILES = {"ser/1": b"one" * 100, "ser/2": b"two", "a.nii.gz": b"three"}
 
@@ -137,3 +137,20 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".segsuite-unpacked-of-others").mkdir()
     with WorkFolder(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == [".segsuite-unpacked-of-others"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_in_it_is_told_without_unpacking(tmp_path: Path, kind: str) -> None:
+    archive = pack(tmp_path / kind, {**FILES, ".hidden": b"x", "inner.zip": b"y"})
+    assert dict(members_of(archive, n_bytes=4)) == {"ser/1": b"oneo", "ser/2": b"two", "a.nii.gz": b"thre"}
+    assert list(tmp_path.iterdir()) == [archive]
+
+
+def test_endings_of_two_parts_are_one() -> None:
+    assert [archive_ending(name) for name in ("a.TAR.GZ", "a.tgz", "a.zip", "a.nii.gz", "tar")] == [
+        ".tar.gz",
+        ".tgz",
+        ".zip",
+        "",
+        "",
+    ]

@@ -75,3 +75,9 @@ def test_why_nothing_can_be_read(tmp_path: Path) -> None:
     assert "link.nii is a link to annex/x.nii, where nothing is. Fetch its content" in why_absent(tmp_path / "link.nii")
     assert "nothing is there. Check the path and --data-root" in why_absent(tmp_path / "gone.nii")
     assert "got a device, a pipe or a socket" in why_absent(tmp_path / "pipe.nii")
+
+
+def test_archives_are_masks_where_there_are_no_others(tmp_path: Path) -> None:
+    """A download that lies beside masks is no case that was missed."""
+    assert below(touch(tmp_path, "a.zip", "sub/b.tar.gz", "notes.txt")) == ["a.zip", "sub/b.tar.gz"]
+    assert below(touch(tmp_path, "c.nii.gz")) == ["c.nii.gz"]

@@ -88,7 +88,7 @@ class TestRefusals:
     def test_a_file_for_a_folder_and_the_other_way_round(self, touch: Touch, layout: str) -> None:
         folder = touch("a.csv")
         with pytest.raises(ManifestError, match=f"Layout `{layout}` must be given"):
-            import_folder(folder if layout == "table" else folder / "a.csv", layout=layout)
+            import_folder(folder if layout in ("table", "archive") else folder / "a.csv", layout=layout)
 
     def test_options_that_would_do_nothing(self, touch: Touch) -> None:
         with pytest.raises(ManifestError, match="--suffix belongs to layout bids, got it for layout `folder`"):

@@ -33,3 +33,9 @@ def test_a_pair_is_one_image_and_not_two(tmp_path: Path) -> None:
     for name in ("a.hdr", "a.img", "b.HDR", "b.IMG", "c.img", "d.hdr"):
         (tmp_path / name).touch()
     assert sorted(path.name for path in tmp_path.iterdir() if is_image(path)) == ["a.hdr", "b.HDR", "c.img", "d.hdr"]
+
+
+def test_an_archive_of_a_scan_has_the_name_of_the_scan() -> None:
+    assert without_ending("p1/s.tar.gz") == "p1/s"
+    assert mask_name("p1/S.ZIP") == "p1/S.nii.gz"
+    assert not is_image(Path("s.zip"))

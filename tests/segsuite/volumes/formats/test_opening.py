@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from segsuite.errors import VolumeError
-from segsuite.volumes.formats.opening import described
+from segsuite.volumes.formats.opening import described, is_known
 from segsuite.volumes.formats.written import metaimage_bytes, mgh_bytes, nrrd_bytes
 from segsuite.volumes.grid import Grid
 from segsuite.volumes.volume import Volume
@@ -55,7 +56,10 @@ def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
         pass
 
 
-def test_an_archive_is_told_from_a_file_with_a_wrong_ending(tmp_path: Path) -> None:
+def test_an_image_is_known_although_its_name_says_archive(tmp_path: Path, write_nifti: Callable[..., Path]) -> None:
+    image = write_nifti(tmp_path / "a.nii.gz", np.zeros((2, 2, 2), np.uint8))
+    (tmp_path / "a.tar.gz").write_bytes(image.read_bytes())
     (tmp_path / "scans.tar.gz").write_bytes(gzip.compress(bytes(600)))
-    with pytest.raises(VolumeError, match="must be unpacked first, got an archive"), described(tmp_path / "scans.tar.gz"):
-        pass
+    assert is_known(tmp_path / "a.tar.gz")
+    assert not is_known(tmp_path / "scans.tar.gz")
+    assert not is_known(tmp_path / "gone.zip")

@@ -81,7 +81,8 @@ def _with_parents(case: InputCase, depth: int, *, twice: bool) -> InputCase:
 
 def _with_ending(case: InputCase, *, twice: bool) -> InputCase:
     """``a.nii`` and ``a.nii.gz`` are cases of these names; their masks are ``a_nii.nii`` and ``a_nii_gz.nii.gz``."""
-    ending, output = image_ending(case.place), Path(case.output)
+    place, output = Path(case.place).name, Path(case.output)
+    ending = place.removeprefix(case_name(place)) if image_ending(case.place) else ""  # as written: ``.NII.GZ`` is another
     marked = f"{case_name(output.name)}{ending.replace('.', '_') or '_series'}{image_ending(output)}"
     case_id = f"{case.case_id}{ending or '_series'}" if twice else case.case_id
     return replace(case, case_id=case_id, output=output.with_name(marked).as_posix())

@@ -16,6 +16,7 @@ from segsuite.engines.mask_sources import Predictions, Reference, References, fi
 from segsuite.engines.pairs import Pair, Pairing
 from segsuite.engines.structure_files import common_name, files_of
 from segsuite.errors import ManifestError
+from segsuite.files import real_path
 from segsuite.volumes.reading import image_ending
 
 __all__ = ["Pair", "Pairing", "find_pairs"]
@@ -50,7 +51,7 @@ def find_pairs(predictions: Path, references: Path, *, data_root: Path | None = 
             raise ManifestError(f"{path} must be a folder of masks, a mask or a manifest (.json), got `{path.name}`.")
     found = _without_predictions(find_references(references, data_root=data_root, fold=fold), references, predictions)
     predicted = find_predictions(predictions, data_root=data_root)
-    if predictions.is_dir() and predictions.resolve() != references.resolve():
+    if predictions.is_dir() and real_path(predictions) != real_path(references):
         predicted = _without_references(predicted, found.cases)
     if predictions.is_file() and references.is_file() and image_ending(predictions) and image_ending(references):
         pairs = [replace(found.cases[0].pair, predicted=predictions)]  # two files are a pair whatever they are called
@@ -64,10 +65,10 @@ def find_pairs(predictions: Path, references: Path, *, data_root: Path | None = 
 
 def _without_predictions(found: References, references: Path, predictions: Path) -> References:
     """Masks in a folder of predictions that lies inside that of the references are no references."""
-    inside = predictions.resolve()
-    if not (references.is_dir() and predictions.is_dir() and references.resolve() in inside.parents):
+    inside = Path(real_path(predictions))
+    if not (references.is_dir() and predictions.is_dir() and Path(real_path(references)) in inside.parents):
         return found
-    kept = [case for case in found.cases if inside not in case.pair.reference.resolve().parents]
+    kept = [case for case in found.cases if inside not in Path(real_path(case.pair.reference)).parents]
     if not kept:
         raise ManifestError(f"{references} must hold references beside {predictions}, got none. Check the folders.")
     return replace(found, cases=kept)
@@ -78,15 +79,17 @@ def _without_references(predicted: Predictions, references: list[Reference]) -> 
 
     Where nothing else is there, references are compared with themselves, as somebody may want.
     """
-    own = {path.resolve() for reference in references for path in reference.pair.files}
-    left = {name: [path for path in paths if path.resolve() not in own] for name, paths in predicted.by_name.items()}
+    own = {real_path(path) for reference in references for path in reference.pair.files}
+    left = {name: [path for path in paths if real_path(path) not in own] for name, paths in predicted.by_name.items()}
     n_out = sum(map(len, predicted.by_name.values())) - sum(map(len, left.values()))
     if not n_out:
         return predicted
     if not any(left.values()):
         return replace(predicted, notes=(*predicted.notes, "the predictions are the references themselves"))
     note = f"{n_out} masks among the predictions are the references themselves and predict nothing"
-    folders = {folder: names for folder, names in predicted.folders.items() if not own & {p.resolve() for p in names.values()}}
+    folders = {
+        folder: names for folder, names in predicted.folders.items() if not own & {real_path(path) for path in names.values()}
+    }
     by_name = {name: paths for name, paths in left.items() if paths}
     return replace(predicted, by_name=by_name, folders=folders, notes=(*predicted.notes, note))
 

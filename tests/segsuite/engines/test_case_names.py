@@ -30,6 +30,13 @@ def test_an_unpacked_copy_beside_its_gz_has_a_mask_of_its_own() -> None:
     assert found == [("a.nii", "a_nii.nii"), ("a.nii.gz", "a_nii_gz.nii.gz"), ("b", "b.nii.gz")]
 
 
+def test_capitals_of_an_ending_tell_two_files_apart() -> None:
+    assert names(case("a.NII.GZ", output="a.nii.gz"), case("a.nii.gz")) == [
+        ("a.NII.GZ", "a_NII_GZ.nii.gz"),
+        ("a.nii.gz", "a_nii_gz.nii.gz"),
+    ]
+
+
 def test_a_series_beside_a_file_of_its_name() -> None:
     assert names(case("a"), case("a.nii.gz")) == [("a_series", "a_series.nii.gz"), ("a.nii.gz", "a_nii_gz.nii.gz")]
 

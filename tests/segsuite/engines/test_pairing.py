@@ -136,6 +136,12 @@ class TestFoldersInsideEachOther:
         for folder in (tmp_path, tmp_path / "pred"):
             assert find_pairs(folder, tmp_path / "m.json").pairs[0].predicted is None
 
+    def test_a_link_to_itself_costs_its_own_case_only(self, tmp_path: Path) -> None:
+        references, predictions = touch(tmp_path / "ref", "a.nii.gz"), touch(tmp_path / "pred", "a.nii.gz", "self.nii.gz")
+        (references / "self.nii.gz").symlink_to("self.nii.gz")
+        (predictions / "round.nii.gz").symlink_to("round.nii.gz")
+        assert paired(predictions, references) == {"a": "a.nii.gz", "self": "self.nii.gz"}
+
     def test_predictions_inside_the_folder_of_references(self, tmp_path: Path) -> None:
         references = touch(tmp_path / "ref", "a.nii.gz", "masks/a.nii.gz", "masks/b.nii.gz")
         assert paired(references / "masks", references) == {"a": "a.nii.gz"}

@@ -67,7 +67,7 @@ def cases_at(path: Path, *, n_channels: int, options: SearchOptions) -> tuple[li
         return _in_archive(Found(path, path.name), n_channels, options)
     if may_be_slice(path, image_ending(path)):
         return [_of_dicom_file(path)], Counter()
-    return [InputCase(case_name(path.name), (path,), _output_name(path.name))], Counter()
+    return [InputCase(case_name(path.name), (path,), mask_name(path.name))], Counter()
 
 
 def _of_dicom_file(path: Path) -> InputCase:
@@ -133,12 +133,7 @@ def _of_files(group: ChannelGroup, problems: Mapping[Path, str]) -> InputCase:
     place = Path(group.name)
     case_id = "/".join((*place.parent.parts, case_name(place.name)))
     problem = next((problems[path] for path in group.files if problems[path]), group.problem)
-    return InputCase(case_id, group.files, _output_name(group.name), problem=problem)
-
-
-def _output_name(relative: str) -> str:
-    """The image's own name where such files are written; a pair's and a name without an ending gets ``.nii.gz``."""
-    return mask_name(relative)
+    return InputCase(case_id, group.files, mask_name(group.name), problem=problem)
 
 
 def _mask(path: Path) -> str:

@@ -150,14 +150,9 @@ def _output_of_row(row: Case, names: Mapping[str, int]) -> str:
     """The image's name; where others bear it too, its path below the data root, or the case's id where it lies elsewhere."""
     image = Path(row.images[0])
     if names[image.name] == 1:
-        return _output_name(image.name)
+        return mask_name(image.name)
     inside = not image.is_absolute() and ".." not in image.parts
-    return _output_name(image.as_posix() if inside else f"{row.case_id}{image_ending(image)}")
-
-
-def _output_name(relative: str) -> str:
-    """The image's own name where such files are written; a DICOM folder's and a pair's name gets ``.nii.gz``."""
-    return mask_name(relative)
+    return mask_name(image.as_posix() if inside else f"{row.case_id}{image_ending(image)}")
 
 
 def with_attributes(cases: Sequence[Described], table: Path) -> list[Described]:
@@ -179,7 +174,7 @@ def with_attributes(cases: Sequence[Described], table: Path) -> list[Described]:
         raise ManifestError(f"{table} must have a column `case`, got {list(content.columns)}.")
     rows = content.rows
     known = {
-        _without_ending(row[column]): {key: value for key, value in row.items() if key != column and not is_missing(value)}
+        without_ending(row[column]): {key: value for key, value in row.items() if key != column and not is_missing(value)}
         for row in rows
     }
     if len(known) < len(rows):
@@ -194,7 +189,3 @@ def with_attributes(cases: Sequence[Described], table: Path) -> list[Described]:
     if strangers := sorted(set(known) - set(names.values())):
         raise ManifestError(f"{table} must name cases of the input, got {strangers[:3]}, none of its {len(cases)} cases.")
     return [replace(case, attributes={**case.attributes, **known.get(names[case.case_id], {})}) for case in cases]
-
-
-def _without_ending(case: str) -> str:
-    return without_ending(case)

@@ -14,7 +14,8 @@ from segsuite.engines.pairs import Pair
 from segsuite.engines.structure_files import by_folder, structure_folders
 from segsuite.errors import InputError, ManifestError
 from segsuite.files import printable
-from segsuite.volumes.mask_files import MaskFiles, list_masks, mask_stem
+from segsuite.volumes.formats.endings import without_ending
+from segsuite.volumes.mask_files import MaskFiles, list_masks
 from segsuite.volumes.reading import image_ending, read_labels
 from segsuite.volumes.regions import Regions
 
@@ -117,10 +118,10 @@ def find_predictions(predictions: Path, *, data_root: Path | None) -> Prediction
     if predictions.suffix.lower() == ".json":
         manifest = read_manifest(predictions)
         root = find_data_root(manifest, predictions, data_root)
-        files = {case.case_id: [label_path(case, root)] for case in manifest.cases if case.label}
+        files = {printable(case.case_id): [label_path(case, root)] for case in manifest.cases if case.label}
         return Predictions(files, labels=manifest.structures, mapping=manifest.label_mapping)
     if not predictions.is_dir():
-        return Predictions({printable(mask_stem(predictions.name)): [predictions]})
+        return Predictions({printable(without_ending(predictions.name)): [predictions]})
     masks = list_masks(predictions)
     notes = tuple(f"{path} of the predictions is not seen: {reason}" for path, reason in masks.unseen.items())
     return Predictions(
@@ -139,8 +140,12 @@ def _of_manifest(references: Path, data_root: Path | None, fold: int | None) -> 
     for row in (case for case in manifest.cases if case.label and (fold is None or case.fold == fold)):
         image, mask = row.images[0], label_path(row, root)
         labelled = manifest.shown_by(row)
-        pair = Pair(row.case_id, row.patient_id, mask, None, manifest.label_mapping, root / image, labelled, row.attributes)
-        found.append(Reference(pair, (row.case_id, mask_stem(image)), (case_name(image), mask_stem(mask.name))))
+        case_id, form = printable(row.case_id), printable(without_ending(image))
+        pair = Pair(
+            case_id, printable(row.patient_id), mask, None, manifest.label_mapping, root / image, labelled, row.attributes
+        )
+        bare = printable(case_name(image)), printable(without_ending(mask.name))
+        found.append(Reference(pair, (case_id, form), bare))
     return References(found, manifest.structures, manifest.ignore_label, regions=manifest.region_set)
 
 
@@ -211,7 +216,7 @@ def _unseen(references: Path, masks: MaskFiles) -> list[Reference]:
 def _by_stem(paths: Iterable[Path], folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for path in paths:
-        found.setdefault(printable(mask_stem(path.relative_to(folder).as_posix())), []).append(path)
+        found.setdefault(printable(without_ending(path.relative_to(folder).as_posix())), []).append(path)
     return found
 
 

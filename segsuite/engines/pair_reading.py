@@ -10,20 +10,20 @@ import numpy as np
 
 from segsuite.engines.pairs import NO_STRUCTURE, Pair
 from segsuite.engines.structure_files import common_name
-from segsuite.errors import InputError, VolumeError
-from segsuite.files import printable
+from segsuite.errors import VolumeError
 from segsuite.shapes import FloatArray, LabelMap
 from segsuite.volumes.combining import structure_mask
+from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.grid import Grid
 from segsuite.volumes.labels import label_counts
-from segsuite.volumes.mask_files import mask_stem, why_absent
+from segsuite.volumes.mask_files import why_absent
 from segsuite.volumes.orders import reordered
 from segsuite.volumes.reading import read_labels, read_volume
 from segsuite.volumes.regions import Label, file_word, integers_of
 from segsuite.volumes.volume import Volume
 from segsuite.volumes.writing import side_volume
 
-__all__ = ["Labelled", "probability_of", "read_part", "read_predicted", "read_reference", "reason_of", "structures_in"]
+__all__ = ["Labelled", "probability_of", "read_part", "read_predicted", "read_reference", "structures_in"]
 
 LARGEST_LABEL = 65535
 """Of a label map; what is beyond can only be mapped."""
@@ -96,7 +96,7 @@ def read_part(path: Path, label: int, like: tuple[Grid, Path] | None = None) -> 
         GridError: On another grid.
     """
     volume, _ = _read(path, {})
-    mask = structure_mask(volume, mask_stem(path.name))
+    mask = structure_mask(volume, without_ending(path.name))
     array: LabelMap = np.where(mask, np.array(label, dtype=np.uint8 if label <= 255 else np.uint16), 0)[None]
     volume = replace(volume, array=array)
     return volume if like is None else _on_grid(volume, *like)
@@ -115,21 +115,6 @@ def structures_in(files: Mapping[str, Path], structures: Mapping[Label, str]) ->
     by_name = {common_name(name): path for name, path in files.items()}
     for label, name in structures.items():
         yield label, files.get(name, by_name.get(common_name(name)))
-
-
-def reason_of(error: Exception) -> str:
-    """Why a file cannot be used, in one line.
-
-    Args:
-        error: Whatever reading it raised.
-
-    Returns:
-        The message of our own errors; a sentence for what others raise.
-    """
-    if isinstance(error, MemoryError):
-        return f"it does not fit into memory ({error or 'no further reason'}). Crop it, or use fewer processes (-j 1)."
-    text = " ".join(str(error).split())
-    return printable(text if isinstance(error, InputError | FileNotFoundError) else f"{type(error).__name__}: {text}")
 
 
 def _read(path: Path, mapping: Mapping[int, int]) -> tuple[Volume, Mapping[int, int]]:

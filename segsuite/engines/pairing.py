@@ -10,13 +10,13 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from os.path import realpath
 from pathlib import Path
 
 from segsuite.engines.mask_sources import Predictions, Reference, References, find_predictions, find_references
 from segsuite.engines.pairs import Pair, Pairing
 from segsuite.engines.structure_files import common_name, files_of
-from segsuite.errors import ManifestError
-from segsuite.files import real_path
+from segsuite.errors import ManifestError, few_of
 from segsuite.volumes.reading import image_ending
 
 __all__ = ["Pair", "Pairing", "find_pairs"]
@@ -51,7 +51,7 @@ def find_pairs(predictions: Path, references: Path, *, data_root: Path | None = 
             raise ManifestError(f"{path} must be a folder of masks, a mask or a manifest (.json), got `{path.name}`.")
     found = _without_predictions(find_references(references, data_root=data_root, fold=fold), references, predictions)
     predicted = find_predictions(predictions, data_root=data_root)
-    if predictions.is_dir() and real_path(predictions) != real_path(references):
+    if predictions.is_dir() and predictions.resolve() != references.resolve():
         predicted = _without_references(predicted, found.cases)
     if predictions.is_file() and references.is_file() and image_ending(predictions) and image_ending(references):
         pairs = [replace(found.cases[0].pair, predicted=predictions)]  # two files are a pair whatever they are called
@@ -65,10 +65,10 @@ def find_pairs(predictions: Path, references: Path, *, data_root: Path | None = 
 
 def _without_predictions(found: References, references: Path, predictions: Path) -> References:
     """Masks in a folder of predictions that lies inside that of the references are no references."""
-    inside = Path(real_path(predictions))
-    if not (references.is_dir() and predictions.is_dir() and Path(real_path(references)) in inside.parents):
+    inside = predictions.resolve()
+    if not (references.is_dir() and predictions.is_dir() and references.resolve() in inside.parents):
         return found
-    kept = [case for case in found.cases if inside not in Path(real_path(case.pair.reference)).parents]
+    kept = [case for case in found.cases if inside not in Path(realpath(case.pair.reference)).parents]
     if not kept:
         raise ManifestError(f"{references} must hold references beside {predictions}, got none. Check the folders.")
     return replace(found, cases=kept)
@@ -79,17 +79,15 @@ def _without_references(predicted: Predictions, references: list[Reference]) -> 
 
     Where nothing else is there, references are compared with themselves, as somebody may want.
     """
-    own = {real_path(path) for reference in references for path in reference.pair.files}
-    left = {name: [path for path in paths if real_path(path) not in own] for name, paths in predicted.by_name.items()}
+    own = {realpath(path) for reference in references for path in reference.pair.files}  # resolve() ends at a link to itself
+    left = {name: [path for path in paths if realpath(path) not in own] for name, paths in predicted.by_name.items()}
     n_out = sum(map(len, predicted.by_name.values())) - sum(map(len, left.values()))
     if not n_out:
         return predicted
     if not any(left.values()):
         return replace(predicted, notes=(*predicted.notes, "the predictions are the references themselves"))
     note = f"{n_out} masks among the predictions are the references themselves and predict nothing"
-    folders = {
-        folder: names for folder, names in predicted.folders.items() if not own & {real_path(path) for path in names.values()}
-    }
+    folders = {folder: names for folder, names in predicted.folders.items() if not own & set(map(realpath, names.values()))}
     by_name = {name: paths for name, paths in left.items() if paths}
     return replace(predicted, by_name=by_name, folders=folders, notes=(*predicted.notes, note))
 
@@ -170,8 +168,7 @@ def _strangers(pairs: Iterable[Pair], predictions: Predictions) -> list[str]:
     left = sorted(name for name, paths in predictions.by_name.items() if not taken & set(paths))
     if not left:
         return []
-    more = f" and {len(left) - N_NAMED} more" if len(left) > N_NAMED else ""
-    return [f"predictions without a reference are not scored: {', '.join(left[:N_NAMED])}{more}"]
+    return [f"predictions without a reference are not scored: {few_of(left, most=N_NAMED)}"]
 
 
 def _bare_names(name: str) -> set[str]:
@@ -182,8 +179,7 @@ def _bare_names(name: str) -> set[str]:
 
 def _listed(paths: list[Path]) -> str:
     """Files with as much of their folders as tells them apart."""
-    shown = paths[:N_NAMED]
-    names = [path.name for path in shown]
-    if len(set(names)) < len(names):
-        names = [f"{path.parent.name}/{path.name}" for path in shown]
-    return ", ".join(names) + (f" and {len(paths) - N_NAMED} more" if len(paths) > N_NAMED else "")
+    names = [path.name for path in paths]
+    if len(set(names[:N_NAMED])) < len(names[:N_NAMED]):
+        names = [f"{path.parent.name}/{path.name}" for path in paths]
+    return few_of(names, most=N_NAMED)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.labels import labels_present
-from segsuite.volumes.mask_files import mask_stem
 from segsuite.volumes.reading import read_labels
 
 __all__ = ["by_folder", "common_name", "files_of", "structure_folders"]
@@ -44,7 +44,7 @@ def by_folder(files: Sequence[Path], root: Path) -> dict[str, dict[str, Path]]:
             continue
         case = folder.parent if folder.name.lower() in MASK_FOLDERS else folder
         if case != root:
-            folders.setdefault(case.relative_to(root).as_posix(), {})[mask_stem(path.name)] = path
+            folders.setdefault(case.relative_to(root).as_posix(), {})[without_ending(path.name)] = path
     return folders
 
 

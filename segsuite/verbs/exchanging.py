@@ -15,8 +15,9 @@ from segsuite.outputs import require_outputs_apart
 from segsuite.volumes.archives import WorkFolder
 from segsuite.volumes.dicom_segmentation import read_dicom_segmentation, write_dicom_segmentation
 from segsuite.volumes.finding import SeriesChoice
+from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.mask_files import list_masks
-from segsuite.volumes.reading import image_ending, read_labels
+from segsuite.volumes.reading import read_labels
 from segsuite.volumes.writing import write_mask
 
 __all__ = ["export_masks", "import_segmentation"]
@@ -63,8 +64,8 @@ def export_masks(
     failures = {}
     with WorkFolder(out) as work:
         where = SearchOptions(SeriesChoice(series_uid), out, work)
-        known = {_stem(case.output): case.images[0] for case in search_inputs([series], n_channels=1, where=where).cases}
-        named = {path: _stem(path.relative_to(masks).as_posix()) for path in found}
+        known = {without_ending(case.output): case.images[0] for case in search_inputs([series], n_channels=1, where=where).cases}
+        named = {path: without_ending(path.relative_to(masks).as_posix()) for path in found}
         outputs = {out / f"{name}.dcm": f"of {name}" for name in named.values()}
         require_outputs_apart(outputs, [*found, labels, *known.values()], inside=out)
         for path, name in named.items():
@@ -85,10 +86,6 @@ def _place(name: str, known: Mapping[str, Path], series: Path) -> Path:
     return known[name]
 
 
-def _stem(name: str) -> str:
-    return name.removesuffix(image_ending(Path(name)))
-
-
 def _done(notes: Sequence[str]) -> str:
     return f"done ({'; '.join(notes)})" if notes else "done"
 
@@ -107,7 +104,7 @@ def import_segmentation(segmentation: Path, out: Path) -> dict[int, str]:
         VolumeError: No DICOM segmentation.
         OutputError: The mask would be written over it.
     """
-    names_file = out.with_name(f"{out.name.removesuffix(image_ending(out))}_labels.tsv")
+    names_file = out.with_name(f"{without_ending(out.name)}_labels.tsv")
     require_outputs_apart({out: "the mask", names_file: "names of the labels"}, [segmentation])
     volume, names = read_dicom_segmentation(segmentation)
     make_folder(out.parent)

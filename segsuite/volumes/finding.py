@@ -6,13 +6,14 @@ import fnmatch
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from segsuite.errors import VolumeError
 from segsuite.failures import Step, reason_of
 from segsuite.volumes.dicom_series import FolderOfSeries, Series, join_parts, look_into
+from segsuite.volumes.folders import FolderWalk
 from segsuite.volumes.formats.endings import header_of_pair, is_image
 
 __all__ = ["Found", "Search", "SeriesChoice", "find_images", "left_out_text"]
@@ -122,14 +123,20 @@ def find_images(
     """
     search = Search()
     series: list[tuple[Path, Series]] = []
-    for here, files in _folders(folder, search.left_out, leave_out):
-        content = _looked_into(here, folder, search)
+    walk = FolderWalk(folder, once=True)
+    for here in walk:
+        content = _looked_into(here.folder, folder, search)
         search.left_out += content.left_out
-        series += [(here, one) for one in content.series]
-        for path in files:
-            if str(path) in content.files:
-                continue
-            _put(path, folder, search, leave_out, archive_endings)
+        series += [(here.folder, one) for one in content.series]
+        n_hidden = sum(str(path) not in content.files for path in here.hidden_files)
+        search.left_out += Counter({"hidden file": n_hidden, "hidden folder": len(here.hidden_folders)})
+        for path in here.files:
+            if str(path) not in content.files:
+                _put(path, folder, search, leave_out, archive_endings)
+        said = {path: leave_out(path) for path in here.folders}
+        search.left_out.update(f"folder ({what})" for what in said.values() if what)
+        here.folders = [path for path, what in said.items() if not what]
+    search.left_out += _unseen(walk)
     search.images += _series_found(series, folder, choice, search.left_out)
     search.images.sort(key=lambda image: image.relative)
     return search
@@ -150,9 +157,7 @@ def _looked_into(here: Path, folder: Path, search: Search) -> FolderOfSeries:
 
 def _put(path: Path, folder: Path, search: Search, leave_out: Callable[[Path], str], archive_endings: Sequence[str]) -> None:
     relative = path.relative_to(folder).as_posix()
-    if path.name.startswith("."):
-        search.left_out["hidden file"] += 1
-    elif what := leave_out(path):
+    if what := leave_out(path):
         search.left_out[what] += 1
     elif header_of_pair(path) is not None:
         return  # the voxels of a pair; its header is the image
@@ -164,44 +169,12 @@ def _put(path: Path, folder: Path, search: Search, leave_out: Callable[[Path], s
         search.left_out[f"file ending in {path.suffix}" if path.suffix else "file without ending"] += 1
 
 
-def _folders(folder: Path, left_out: Counter[str], leave_out: Callable[[Path], str]) -> Iterable[tuple[Path, list[Path]]]:
-    """Each folder with the files in it; a link to a folder that is looked through anyway is not followed."""
-    top = os.path.realpath(folder)
-    seen = {top}
-    waiting = [folder]
-    while waiting:
-        here = waiting.pop(0)
-        try:
-            entries = sorted(os.scandir(here), key=lambda entry: entry.name)
-        except OSError as error:
-            if here == folder:
-                reason = (error.strerror or str(error)).lower()
-                raise VolumeError(
-                    f"{folder} must be a folder that can be listed, got: {reason}. Change its permissions."
-                ) from error
-            left_out["folder that cannot be listed"] += 1
-            continue
-        files = []
-        for entry in entries:
-            path = here / entry.name
-            if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a link leads to what may not be seen
-                files.append(path)
-            elif entry.name.startswith("."):
-                left_out["hidden folder"] += 1
-            elif what := leave_out(path):
-                left_out[f"folder ({what})"] += 1
-            else:
-                place = os.path.realpath(path)
-                if entry.is_symlink() and (place in seen or _is_within(place, top)):
-                    left_out["link to a folder that is searched anyway"] += 1
-                elif place not in seen or not entry.is_symlink():
-                    seen.add(place)
-                    waiting.append(path)
-        yield here, files
-
-
-def _is_within(place: str, top: str) -> bool:
-    return place == top or place.startswith(top.rstrip(os.sep) + os.sep)
+def _unseen(walk: FolderWalk) -> Counter[str]:
+    if error := walk.unlistable.get(walk.top):
+        reason = (error.strerror or str(error)).lower()
+        raise VolumeError(f"{walk.top} must be a folder that can be listed, got: {reason}. Change its permissions.") from error
+    kinds = {"folder that cannot be listed": len(walk.unlistable), "link to a folder that is searched anyway": walk.n_repeats}
+    return Counter(kinds)
 
 
 def _series_found(

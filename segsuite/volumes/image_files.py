@@ -9,7 +9,7 @@ from pathlib import Path
 from segsuite.errors import VolumeError
 from segsuite.volumes.dicom_files import candidates, may_be_slice
 from segsuite.volumes.dicom_series import series_at
-from segsuite.volumes.reading import image_ending
+from segsuite.volumes.formats.endings import image_ending, without_ending
 
 __all__ = ["files_of_image", "hash_of_image", "is_series"]
 
@@ -46,7 +46,7 @@ def files_of_image(image: Path) -> list[Path]:
             here = image if image.is_dir() else image.parent
             return [path for path in candidates(here) if path.is_file()]
     if image_ending(image) in WITH_COMPANIONS:
-        stem = image.name[: len(image.name) - len(image_ending(image))]
+        stem = without_ending(image.name)
         beside = image.parent.iterdir() if image.parent.is_dir() else ()
         own = (path for path in beside if path.name.startswith(f"{stem}.") and image_ending(path) in ("", *WITH_COMPANIONS))
         return sorted(path for path in own if path.is_file())

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segsuite.volumes.formats.endings import is_image, without_ending
+from segsuite.volumes.folders import SYSTEM_FOLDERS, FolderWalk
+from segsuite.volumes.formats.endings import is_image
 from segsuite.volumes.writing import is_side_volume
 
-__all__ = ["MaskFiles", "list_masks", "mask_stem", "why_absent"]
-
-PASSED_OVER = ("lost+found", "__MACOSX")
-"""Folders that systems put there."""
-MOST_LINKS_TO_A_FOLDER = 50
-"""Folders that all link to each other would be walked for ever."""
+__all__ = ["MaskFiles", "list_masks", "why_absent"]
 
 
 @dataclass(frozen=True)
@@ -44,41 +39,18 @@ def list_masks(folder: Path) -> MaskFiles:
     """
     found: list[Path] = []
     unseen: dict[Path, str] = {}
-    chains: dict[str, tuple[str, ...]] = {}
-    visits: Counter[str] = Counter()
-
-    def cannot_list(error: OSError) -> None:
-        unseen[Path(error.filename)] = f"the folder cannot be listed ({error.strerror or error})"
-
-    for here, folders, files in os.walk(folder, followlinks=True, onerror=cannot_list):
-        real, above = os.path.realpath(here), chains.get(os.path.dirname(here), ())  # noqa: PTH120 - as os.walk has it
-        visits[real] += 1
-        many = visits[real] > MOST_LINKS_TO_A_FOLDER and os.path.islink(here)  # noqa: PTH114 - as os.walk has it
-        if real in above or many:  # a link back to a folder that this one lies in
-            folders.clear()
-            continue
-        chains[here] = (*above, real)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in PASSED_OVER)
-        for path in (Path(here) / name for name in sorted(files) if not name.startswith(".")):
+    walk = FolderWalk(folder, pass_over=SYSTEM_FOLDERS)
+    for here in walk:
+        for path in here.files:
             if is_image(path):
                 found.append(path)
             elif path.is_symlink() and not path.exists() and not path.suffix:
                 unseen[path] = f"the link points to {path.readlink()}, where nothing is"
+    for path, error in walk.unlistable.items():
+        unseen[path] = f"the folder cannot be listed ({error.strerror or error})"
     found.sort()
     side = {path for path in found if is_side_volume(path)}
     return MaskFiles([path for path in found if path not in side], sorted(side), dict(sorted(unseen.items())))
-
-
-def mask_stem(name: str) -> str:
-    """A mask's name or relative path without its ending; ``.seg.nrrd`` is one ending.
-
-    Args:
-        name: For example ``p1/scan.seg.nrrd``.
-
-    Returns:
-        For example ``p1/scan``.
-    """
-    return without_ending(name)
 
 
 def why_absent(path: Path) -> str:

@@ -23,7 +23,8 @@ class Volume:
         array: (channels, i, j, k): float32 intensities, or integers where it is a label map (one channel).
         grid: Shape and affine.
         path: The file or DICOM folder it came from.
-        header: The NIfTI header's geometry fields by name (``qform_code``, ``srow_x``, ...); empty for other formats.
+        header: The NIfTI header's geometry fields by name (``qform_code``, ``srow_x``, ...); of NRRD and
+            MetaImage the unit where it is not mm; else empty.
         notes: Sentences on what the file says of itself that a user should know (units that were converted, two placements
             that differ, none at all); for ledgers and checks.
         sides_known: Whether the file says which side of the body is left. Without it the affine is only a convention.

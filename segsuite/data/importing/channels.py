@@ -6,11 +6,10 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from segsuite.data.importing.found import ImportFinding
 from segsuite.data.importing.words import read_name, stem_of
-from segsuite.volumes.reading import image_ending
+from segsuite.volumes.formats.endings import without_ending
 
 __all__ = ["ChannelFiles", "channel_findings", "group_channels", "image_ending_of"]
 
@@ -71,7 +70,7 @@ def group_channels(images: Sequence[str], masks: Sequence[str], *, n_channels: i
 
 def image_ending_of(path: str) -> str:
     """The ending of a file's name, as it is written."""
-    return path[len(path) - len(image_ending(Path(path))) :] if image_ending(Path(path)) else ""
+    return path.removeprefix(without_ending(path))
 
 
 def _number_of_channels(sets: Sequence[frozenset[int]]) -> int:

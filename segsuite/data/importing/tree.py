@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,15 +10,13 @@ from pathlib import Path
 from segsuite.data.importing.found import ImportFinding
 from segsuite.errors import InputError, ManifestError
 from segsuite.volumes.dicom_series import FolderOfSeries, look_into
+from segsuite.volumes.folders import SYSTEM_FOLDERS, FolderWalk
 from segsuite.volumes.reading import image_ending, is_image, stored_shape
 
 __all__ = ["MADE_MARK", "Tree", "axes_of", "list_tree", "matches", "without_four_dimensional"]
 
 MADE_MARK = "made_by_segsuite.json"
 """File of a folder of masks that `manifest import`, `combine` or `resample` made: no source of the next import."""
-PASSED_OVER = ("lost+found", "__MACOSX")
-MOST_LINKS_TO_A_FOLDER = 50
-"""Folders that all link to each other would be walked for ever."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,6 @@ class Tree:
 @dataclass
 class _Walk:
     paths: list[str] = field(default_factory=list)
-    others: Counter[str] = field(default_factory=Counter)
     unseen: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     ours: list[str] = field(default_factory=list)
@@ -77,36 +72,24 @@ def list_tree(root: Path, *, leave_out: Sequence[str] = ()) -> Tree:
 
 
 def _look(root: Path, walk: _Walk, wanted: Callable[[str], bool]) -> None:
-    chains: dict[str, tuple[str, ...]] = {}
-    visits: Counter[str] = Counter()
-
-    def cannot_list(error: OSError) -> None:
-        walk.unseen.append(Path(error.filename).relative_to(root).as_posix())
-
-    for here, folders, files in os.walk(root, followlinks=True, onerror=cannot_list):
-        real, above = os.path.realpath(here), chains.get(os.path.dirname(here), ())  # noqa: PTH120 - as os.walk has it
-        visits[real] += 1
-        if real in above or visits[real] > MOST_LINKS_TO_A_FOLDER:  # a link back to a folder that this one lies in
-            folders.clear()
+    folders = FolderWalk(root, pass_over=SYSTEM_FOLDERS)
+    for here in folders:
+        if any(path.name == MADE_MARK for path in here.files):
+            walk.ours.append(here.folder.relative_to(root).as_posix())
+            here.folders.clear()
             continue
-        if MADE_MARK in files:
-            walk.ours.append(Path(here).relative_to(root).as_posix())
-            folders.clear()
-            continue
-        chains[here] = (*above, real)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in PASSED_OVER)
-        content = look_into(Path(here))
-        series = _series_of(Path(here), content, root)
+        content = look_into(here.folder)
+        series = _series_of(here.folder, content, root)
         walk.paths += [relative for relative in series if wanted(relative)]
-        walk.others += Counter({kind: count for kind, count in content.left_out.items() if count})
-        files = [name for name in files if str(Path(here) / name) not in content.files]
-        for path in (Path(here) / name for name in files if not name.startswith(".")):
-            if not is_image(path):
-                walk.others["".join(path.suffixes[-1:]).lower() or "no ending"] += 1
-            elif not path.is_file() and path.exists():
-                walk.odd.append(path.relative_to(root).as_posix())
-            elif wanted(relative := path.relative_to(root).as_posix()):
+        for path in here.files:
+            if str(path) in content.files or not is_image(path):
+                continue
+            relative = path.relative_to(root).as_posix()
+            if not path.is_file() and path.exists():
+                walk.odd.append(relative)
+            elif wanted(relative):
                 walk.paths.append(relative)
+    walk.unseen += [path.relative_to(root).as_posix() for path in folders.unlistable]
 
 
 def _series_of(folder: Path, content: FolderOfSeries, root: Path) -> list[str]:

@@ -52,6 +52,13 @@ def test_a_folder_goes_out_and_comes_back(masks: Path, tmp_path: Path, capsys: p
     assert (tmp_path / "again_labels.tsv").read_text().splitlines()[-1] == "1\tliver"
 
 
+def test_endings_in_capitals_do_not_stay_in_the_names_of_what_is_written(masks: Path, tmp_path: Path) -> None:
+    (masks / "a.nii.gz").rename(masks / "a.NII.GZ")
+    code_of(masks, "--series", tmp_path / "series", "--out", tmp_path / "out")
+    assert code_of(tmp_path / "out" / "a.dcm", "--out", tmp_path / "again.NII.GZ") == 0
+    assert (tmp_path / "again_labels.tsv").is_file()
+
+
 def test_a_single_mask_and_what_it_needs(masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of(masks / "a.nii.gz", "--out", tmp_path / "a.dcm") == 1
     assert "must have --series" in capsys.readouterr().err

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segsuite.volumes import mask_files
-from segsuite.volumes.mask_files import list_masks, mask_stem, why_absent
+from segsuite.volumes.mask_files import list_masks, why_absent
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -32,17 +31,6 @@ def test_linked_folders_are_walked_and_loops_end(tmp_path: Path) -> None:
     found = below(study)
     assert {"P0/seg.nii.gz", "P1/seg.nii.gz", "P9/seg.nii.gz"} <= set(found)
     assert len(found) < 20
-
-
-def test_folders_that_all_link_to_each_other_do_not_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mask_files, "MOST_LINKS_TO_A_FOLDER", 3)
-    names = [f"f{n}" for n in range(8)]
-    for name in names:
-        touch(tmp_path / name, "a.nii")
-    for name in names:
-        for other in names:
-            (tmp_path / name / other).symlink_to(tmp_path / other)
-    assert {f"{name}/a.nii" for name in names} <= set(below(tmp_path))
 
 
 def test_links_to_nothing_are_masks_or_said(tmp_path: Path) -> None:
@@ -77,21 +65,6 @@ def test_volumes_of_a_mask_are_kept_apart(tmp_path: Path, write_nifti: Callable[
     found = list_masks(tmp_path)
     assert [path.name for path in found.masks] == ["a.nii.gz", "b_map_1.nii.gz"]
     assert [path.name for path in found.side_volumes] == ["a_probability_1.nii.gz"]
-
-
-@pytest.mark.parametrize(
-    ("name", "stem"),
-    [
-        ("p1/scan.nii.gz", "p1/scan"),
-        ("scan.seg.nrrd", "scan"),
-        ("scan.SEG.NRRD", "scan"),
-        ("scan.seg.nii", "scan.seg"),
-        ("1.2.3.mha", "1.2.3"),
-        ("no_image.txt", "no_image.txt"),
-    ],
-)
-def test_stems(name: str, stem: str) -> None:
-    assert mask_stem(name) == stem
 
 
 def test_why_nothing_can_be_read(tmp_path: Path) -> None:

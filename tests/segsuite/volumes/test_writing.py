@@ -83,6 +83,28 @@ def test_an_origin_that_single_precision_cannot_hold_is_no_fault_of_the_disk(tmp
             assert again.corner_distance_voxels(like.grid) < 0.01
 
 
+@pytest.mark.parametrize(
+    ("ending", "spacing", "unit"),
+    [
+        (".nrrd", b"space directions", b'\nspace units: "um" "um" "um"'),
+        (".mha", b"ElementSpacing", b"\nDistanceUnits = um"),
+    ],
+)
+def test_masks_of_images_in_micrometres_count_in_micrometres(tmp_path: Path, ending: str, spacing: bytes, unit: bytes) -> None:
+    """An image of 1 mm voxels whose header is then said to count in micrometres."""
+    path = tmp_path / f"t2{ending}"
+    write_mask(path, LABELS, like=Volume(LABELS[None], Grid(LABELS.shape, np.diag([1.0, 1, 1, 1]))))
+    header, line, rest = path.read_bytes().partition(spacing)
+    path.write_bytes(header.rstrip(b"\n") + unit + b"\n" + line + rest)
+    like = read_volume(path)
+    assert like.spacing_mm == pytest.approx((0.001, 0.001, 0.001))
+    write_mask(tmp_path / f"m{ending}", LABELS, like=like)
+    assert unit in (tmp_path / f"m{ending}").read_bytes()
+    again = read_labels(tmp_path / f"m{ending}")
+    np.testing.assert_allclose(again.grid.affine, like.grid.affine, rtol=1e-9)
+    np.testing.assert_array_equal(again.labels, LABELS)
+
+
 def test_a_mask_that_lies_elsewhere_is_still_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = writing.nifti_bytes
 

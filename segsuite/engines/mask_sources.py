@@ -12,7 +12,7 @@ from segsuite.data.locate import find_data_root, label_path
 from segsuite.data.manifest import case_name, read_manifest
 from segsuite.engines.pairs import Pair
 from segsuite.engines.structure_files import by_folder, structure_folders
-from segsuite.errors import InputError, ManifestError
+from segsuite.errors import InputError, ManifestError, few_of
 from segsuite.files import printable
 from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.mask_files import MaskFiles, list_masks
@@ -235,5 +235,4 @@ def _table_beside(folder: Path) -> dict[int, str]:
 
 
 def _named(paths: list[Path]) -> str:
-    names = ", ".join(path.name for path in paths[:N_NAMED])
-    return names if len(paths) <= N_NAMED else f"{names} and {len(paths) - N_NAMED} more"
+    return few_of([path.name for path in paths], most=N_NAMED)

@@ -20,8 +20,9 @@ from segsuite.files import make_folder
 from segsuite.outputs import require_outputs_apart
 from segsuite.shipped import find_manifest
 from segsuite.verbs.masks import Combining, claim_folder, combine_cases, each_case, relative_to
+from segsuite.verbs.segmentations import join_segments
 from segsuite.volumes.combining import combine_channels
-from segsuite.volumes.reading import read_volume
+from segsuite.volumes.reading import read_segments, read_volume
 from segsuite.volumes.writing import write_mask
 
 __all__ = ["combine_folder", "combine_manifest"]
@@ -101,7 +102,8 @@ def combine_manifest(
 ) -> Manifest:
     """A manifest whose masks with a channel per structure (one-hot, probabilities) are label maps.
 
-    The channels are the labels of the manifest in order of their integers, with or without the background in front.
+    The channels are the labels of the manifest in order of their integers, with or without the background in front; the
+    structures of a segmentation (``.seg.nrrd``) are those of their names.
 
     Args:
         manifest_path: The manifest.
@@ -153,6 +155,11 @@ def combine_manifest(
 def _combine(source: Path, target: Path, manifest: Manifest, *, threshold: float, order: Sequence[str]) -> None:
     if not source.exists():
         raise FileNotFoundError(f"{source} must be a mask, but nothing is there.")
+    if read_segments(source):  # names before the order of the layers
+        joined, _ = join_segments(source, {name: value for value, name in manifest.structures.items()}, order=order)
+        make_folder(target.parent)
+        write_mask(target, joined.labels, like=joined)
+        return
     axes, values = axes_of(source), list(manifest.structures)
     n_channels = axes[3] if len(axes) == 4 else 1
     if n_channels not in (len(values), len(values) + 1):

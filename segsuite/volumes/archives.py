@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
 from segsuite.errors import OutputError, VolumeError
+from segsuite.failures import first_line
 from segsuite.files import make_folder, writing_to
 
 __all__ = ["ARCHIVE_ENDINGS", "UnpackLimits", "WorkFolder", "archive_name", "is_archive", "unpack"]
@@ -169,11 +170,10 @@ def unpack(archive: Path, folder: Path, limits: UnpackLimits = UnpackLimits()) -
             raise OutputError(
                 f"{folder} must have the space for what {archive} holds, got: {error.strerror}. Free some."
             ) from error
-        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        if isinstance(error, tarfile.ReadError) and "could not be opened" in lines[0]:
-            lines = ["its content is neither"]
-        encrypted = "password" in lines[0] or "encrypted" in lines[0]
-        what = "an encrypted one" if encrypted else f"a damaged one ({lines[0].rstrip('.')[:150]})"
+        said = first_line(error)
+        if isinstance(error, tarfile.ReadError) and "could not be opened" in said:
+            said = "its content is neither"
+        what = "an encrypted one" if "password" in said or "encrypted" in said else f"a damaged one ({said})"
         raise VolumeError(f"{archive} must be a complete zip or tar archive, got {what}. Unpack it by hand.") from error
     return left_out
 

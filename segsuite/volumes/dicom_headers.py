@@ -13,6 +13,7 @@ import pydicom
 from pydicom.dataset import Dataset, FileDataset
 
 from segsuite.errors import VolumeError
+from segsuite.failures import first_line
 from segsuite.volumes.dicom_files import PREAMBLE_BYTES, DicomFile
 
 __all__ = ["numbers", "read_dataset", "read_header", "text"]
@@ -73,7 +74,7 @@ def read_dataset(path: Path, *, pixels: bool) -> FileDataset:
     except PermissionError as error:
         raise VolumeError(f"{path} must be readable, got: permission denied. Change its permissions.") from error
     except Exception as error:  # pydicom lets through whatever a broken file provokes
-        raise VolumeError(f"{path} must be a complete DICOM file, got: {_reason(error)}. Export it again.") from error
+        raise VolumeError(f"{path} must be a complete DICOM file, got: {first_line(error)}. Export it again.") from error
     return found
 
 
@@ -192,8 +193,3 @@ def _is_filled(data: Dataset, keyword: str) -> bool:
         return bool(data.get_item(keyword).value)
     except Exception:  # what cannot be looked at is not empty
         return True
-
-
-def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".")[:200] if lines else type(error).__name__

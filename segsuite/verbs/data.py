@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segsuite.data.checking import Finding, check_manifest, labels_per_case
-from segsuite.data.label_table import read_label_table
+from segsuite.data.label_table import LABELS_FILE, read_label_table
 from segsuite.data.locate import find_data_root
 from segsuite.data.manifest import Case, Manifest, read_manifest, write_manifest
 from segsuite.data.splits import fold_table, split_by_patient, split_by_site
@@ -115,7 +115,7 @@ def mask(
         OutputError: The old manifest, or another file, would be written over.
     """
     manifest = read_manifest(manifest_path)
-    require_outputs_apart({out: "the new manifest"}, [manifest_path, masks / "labels.tsv", *([labels] if labels else [])])
+    require_outputs_apart({out: "the new manifest"}, [manifest_path, masks / LABELS_FILE, *([labels] if labels else [])])
     if not overwrite:
         _require_replaceable(out, manifest.training)
     root = find_data_root(manifest, manifest_path, data_root).resolve()
@@ -128,7 +128,7 @@ def mask(
             f"{masks} must hold a mask for every case of {manifest_path}, got none for {len(missing)} of {len(made)}, first "
             f"{made[missing[0]].name}. Make them: segsuite predict MODEL {manifest_path} --out {masks}"
         )
-    names = read_label_table(labels or masks / "labels.tsv")
+    names = read_label_table(labels or masks / LABELS_FILE)
     rows = {
         part: [
             case.model_copy(update={"label": relative_to(made[case.case_id].resolve(), root), "labelled": None})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segsuite.data.label_table import read_label_table
+from segsuite.data.label_table import label_table, read_label_table
 from segsuite.engines.inputs import SearchOptions, search_inputs
 from segsuite.errors import InputError, OutputError, VolumeError
 from segsuite.files import make_folder, write_text
@@ -119,6 +119,5 @@ def import_segmentation(segmentation: Path, out: Path) -> dict[int, str]:
     volume, names = read_dicom_segmentation(segmentation)
     make_folder(out.parent)
     write_mask(out, np.ascontiguousarray(volume.labels), like=volume)
-    table = "".join(f"{number}\t{name}\n" for number, name in names.items())
-    write_text(names_file, f"index\tname\n0\tbackground\n{table}")
+    write_text(names_file, label_table(names))
     return names

@@ -183,7 +183,8 @@ def numbers(data: Dataset, keyword: str, count: int, path: Path) -> tuple[float,
     except ValueError:
         found = ()
     if len(found) != count or not np.isfinite(found).all():
-        raise VolumeError(f"{path} must have {count} numbers in {keyword}, got `{written[:80]}`. Export it again.")
+        wanted = f"{count} numbers" if count > 1 else "a number"
+        raise VolumeError(f"{path} must have {wanted} in {keyword}, got `{written[:80]}`. Export it again.")
     return found
 
 
@@ -195,5 +196,9 @@ def _is_filled(data: Dataset, keyword: str) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".")[:200] if lines else type(error).__name__
+    """Without a library's words."""
+    if isinstance(error, zlib.error):
+        return "deflated content that is damaged: it cannot be unpacked"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "elements that cannot be read: it is damaged or cut short"

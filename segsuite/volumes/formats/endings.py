@@ -50,6 +50,8 @@ def without_ending(name: str) -> str:
 def mask_name(name: str) -> str:
     """The name of the mask of an image: the image's own where such files are written, else the nearest that is.
 
+    An ending in capitals stays; a mixture (``.Nii.Gz``) becomes small letters, for other programs open no file of that name.
+
     Args:
         name: Name or relative path of an image file or of a DICOM folder.
 
@@ -58,7 +60,8 @@ def mask_name(name: str) -> str:
     """
     ending = image_ending(Path(name))
     if ending in WRITTEN_ENDINGS:
-        return name
+        own = name[len(name) - len(ending) :]
+        return name if own in (ending, ending.upper()) else without_ending(name) + ending
     return without_ending(name) + _WRITTEN_FOR.get(ending, ".nii.gz")
 
 

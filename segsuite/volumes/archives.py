@@ -8,6 +8,7 @@ import errno
 import fcntl
 import gzip
 import lzma
+import os
 import re
 import shutil
 import stat
@@ -70,7 +71,7 @@ def is_archive(path: Path) -> bool:
     Returns:
         True for ``.zip``, ``.tar``, ``.tar.gz`` and their kin.
     """
-    return path.name.lower().endswith(ARCHIVE_ENDINGS) and not path.is_dir()
+    return path.name.lower().endswith(ARCHIVE_ENDINGS) and not os.path.isdir(path)  # noqa: PTH112 - raises nothing
 
 
 def archive_name(path: Path) -> str:

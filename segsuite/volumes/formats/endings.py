@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from segsuite.volumes.dicom_files import holds_dicom
@@ -70,7 +71,7 @@ def is_image(path: Path) -> bool:
 
     Of a pair (``a.hdr`` and ``a.img``) the header counts, so that it is one image and not two.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a link leads to what may not be seen
         return holds_dicom(path)
     ending = image_ending(path)
     if not ending or path.name.startswith("."):
@@ -101,6 +102,6 @@ def _beside(path: Path, endings: tuple[str, ...]) -> Path | None:
     for ending in endings:
         for variant in (ending, ending.upper(), ending.title()):
             other = path.with_name(stem + variant)
-            if other.exists():
+            if os.path.exists(other):  # noqa: PTH110 - likewise
                 return other
     return None

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from segsuite.errors import DeviceError, InputError, OutputError, OutputFolderError
 
-__all__ = ["Step", "reason_of", "require_living_device", "require_usable_folder"]
+__all__ = ["Step", "first_line", "reason_of", "require_living_device", "require_usable_folder"]
 
 MOST_CHARACTERS = 400
 """Of what a library says."""
@@ -24,6 +24,11 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 class Step(Enum):
     """What is done with a case when something goes wrong, and what its user can do then."""
 
+    MEASURING = (
+        "its masks were read",
+        "They may be damaged: copy or export them again",
+        "crop the masks, or use fewer processes (-j 1)",
+    )
     LOOKING = "its files were looked at", "Check that they are there and readable"
     READING = "its files were read", "They may be damaged: copy or export them again"
     SEGMENTING = "it was segmented", "The same command tries it again; if that ends the same way, report this sentence"
@@ -32,9 +37,11 @@ class Step(Enum):
     COMMAND = "the command ran", "If it comes again, report this sentence and what --verbose shows"
     OPENING = "the model was opened", "Check the model folder and the installation"
 
-    def __init__(self, doing: str, advice: str) -> None:
-        """What was being done, and what helps."""
-        self.doing, self.advice = doing, advice
+    def __init__(
+        self, doing: str, advice: str, memory: str = "use a machine with more memory, or a model with a larger spacing"
+    ) -> None:
+        """What was being done, and what helps, also where memory is short."""
+        self.doing, self.advice, self.memory = doing, advice, memory
 
 
 def reason_of(error: BaseException, step: Step) -> str:
@@ -49,7 +56,7 @@ def reason_of(error: BaseException, step: Step) -> str:
     """
     if isinstance(error, MemoryError):
         _free_memory(error)
-        return f"out of memory ({_said(error)}): use a machine with more memory, or a model with a larger spacing"
+        return f"out of memory ({_said(error)}): {step.memory}"
     if type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU; torch is not loaded here
         _free_memory(error)
         said = _said(error).split(". ")[0]
@@ -59,6 +66,18 @@ def reason_of(error: BaseException, step: Step) -> str:
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
         return _of_system(error, step)
     return f"{_name_of(type(error))}: {_said(error)}. It came while {step.doing}. {step.advice}."
+
+
+def first_line(error: BaseException) -> str:
+    """What a library says, for a sentence of ours: some put whole paragraphs into an exception, some nothing.
+
+    Args:
+        error: Of any class.
+
+    Returns:
+        The first line that says something, without its full stop; the class where none does.
+    """
+    return _line(error) or type(error).__name__
 
 
 def require_usable_folder(folder: Path, error: BaseException) -> None:
@@ -129,12 +148,15 @@ def _name_of(kind: type[BaseException]) -> str:
 
 
 def _said(error: BaseException) -> str:
-    """The first line that says something, without its full stop."""
+    return _line(error) or "no more is known"
+
+
+def _line(error: BaseException) -> str:
     try:
         text = str(error)
     except Exception:  # an exception whose own text fails
         text = ""
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "no more is known")
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return _printable(line).rstrip(".")[:MOST_CHARACTERS]
 
 

@@ -138,15 +138,15 @@ def make_folder(path: Path) -> Path:
 
 
 def printable(name: str) -> str:
-    """A file's name as text that can be written anywhere: bytes that are no UTF-8 become escapes.
+    """A file's name as text that can be printed, written anywhere, and be a file's name again.
 
     Args:
-        name: As the system gives it.
+        name: As the system gives it; bytes of it that are no UTF-8 become ``xE4``.
 
     Returns:
         The same wherever it is UTF-8.
     """
-    return name.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace")
+    return re.sub("[\udc80-\udcff]", lambda found: f"x{ord(found[0]) - 0xDC00:02X}", name)
 
 
 def real_path(path: str | Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from pipelines.cohort_contrast.subjects import column_of, fixed_window, group_of
 from pipelines.cohort_contrast.summary import probe_matrix
 from segsuite.data.locate import find_data_root, image_paths, label_path
 from segsuite.data.manifest import Case, Manifest, read_manifest
+from segsuite.documents import read_json
 from segsuite.engines.inputs import InputCase, find_inputs, take_shard
 from segsuite.engines.ledger import read_ledger
 from segsuite.engines.prediction import BatchOptions, Outcome, ignore, predict_cases
@@ -262,7 +262,7 @@ def _reports(out: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         place = out / line.output
         if place.suffix != ".json":
             place = place.with_name(f"{without_ending(place.name)}_report.json")
-        yield case_id, json.loads(place.read_text(encoding="utf-8"))
+        yield case_id, read_json(place)
 
 
 def _text(value: Any) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from segsuite.documents import read_json
 from segsuite.errors import OutputError
 from segsuite.files import write_atomically
 from segsuite.outputs import require_outputs_apart
@@ -48,7 +48,7 @@ def _write(folder: Path, paths: list[Path], target: Path) -> None:
 
 def _rows(folder: Path, paths: list[Path]) -> Iterator[dict[str, Any]]:
     for path in paths:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = read_json(path)
         doubt = report["uncertainty"] or {}
         row = {
             "case": path.relative_to(folder).as_posix().removesuffix(ENDING),

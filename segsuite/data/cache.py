@@ -7,7 +7,6 @@ kill leaves nothing that looks complete.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,8 @@ from segsuite.data.locate import image_paths, label_path
 from segsuite.data.manifest import Case, Manifest
 from segsuite.data.scan_profile import profile_of
 from segsuite.data.transforms import Preprocessing, prepare_image, prepare_labels, prepared_grid
-from segsuite.errors import OutputError
+from segsuite.documents import read_json
+from segsuite.errors import InputError, OutputError
 from segsuite.files import hash_of_file, hash_of_json, make_folder, write_json
 from segsuite.seeding import keyed_generator
 from segsuite.volumes.grid import Grid
@@ -82,7 +83,7 @@ class PreparedCase:
     @cached_property
     def content(self) -> dict[str, Any]:
         """Hashes of its voxels, ``image`` (however files store them) and ``label`` (prepared), and the image's ``profile``."""
-        found: dict[str, Any] = json.loads((self.folder / CONTENT_FILE).read_text(encoding="utf-8"))
+        found: dict[str, Any] = read_json(self.folder / CONTENT_FILE)
         return found
 
     @cached_property
@@ -267,8 +268,8 @@ def _remembered_hash(path: Path, cache_dir: Path) -> str:
         return hash_of_image(path) if files else "absent"
     state = path.stat()
     memo = cache_dir / "hashes" / f"{hash_of_json([str(path.resolve()), state.st_size, state.st_mtime_ns])[:32]}.json"
-    if memo.is_file():
-        return str(json.loads(memo.read_text())["sha256"])
+    with suppress(OSError, InputError, KeyError):  # a memo that is damaged is made anew
+        return str(read_json(memo)["sha256"])
     digest = hash_of_file(path)
     make_folder(memo.parent)
     write_json(memo, {"path": str(path), "sha256": digest})

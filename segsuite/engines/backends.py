@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import itertools
-import json
 import os
 import platform
 import tempfile
@@ -19,9 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from segsuite.documents import read_json
 from segsuite.engines.devices import choose_precision, has_fast_bfloat16
 from segsuite.engines.model_folder import ModelFolder
-from segsuite.errors import ModelError, OutputError, SettingsError
+from segsuite.errors import InputError, ModelError, OutputError, SettingsError
 from segsuite.extras import import_engine
 from segsuite.files import hash_of_file, hash_of_json, make_folder, write_json
 
@@ -127,8 +127,8 @@ def read_table(model: ModelFolder) -> dict[str, Any]:
         The table; empty if there is none, or one of another model.
     """
     try:
-        table: dict[str, Any] = json.loads((model.path / TABLE_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        table: dict[str, Any] = read_json(model.path / TABLE_FILE)
+    except (OSError, InputError):
         return {}
     return table if table.get("model_sha256") == model.sha256 else {}
 
@@ -250,8 +250,8 @@ def _fastest(backends: Sequence[Backend], model: ModelFolder, network: nn.Module
     machine = [platform.processor(), platform.node(), torch.get_num_threads(), list(shape)]
     path = _cache_folder() / "backends" / f"{hash_of_json([model.sha256, versions, machine])[:32]}.json"
     try:
-        remembered = Backend.parse(json.loads(path.read_text(encoding="utf-8"))["fastest"])
-    except (OSError, ValueError, KeyError, SettingsError):
+        remembered = Backend.parse(read_json(path)["fastest"])
+    except (OSError, InputError, KeyError):
         remembered = None
     if remembered is not None and remembered in backends:
         return remembered

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from segsuite.engines.pair_measuring import measured, without_reference
-from segsuite.engines.pair_reading import Labelled, read_predicted, read_reference, reason_of
+from segsuite.engines.pair_reading import Labelled, read_predicted, read_reference
 from segsuite.engines.pairs import Pair
 from segsuite.engines.structure_evaluation import measure_structure_files
+from segsuite.failures import Step, reason_of
 from segsuite.metrics.per_case import Measurement, Scoring
 from segsuite.metrics.probability import Calibration
 from segsuite.volumes.regions import integers_of
@@ -116,7 +117,7 @@ def _evaluate(pair: Pair, scoring: Scoring, probabilities: bool) -> EvaluatedCas
     try:
         reference = read_reference(pair, declared)
     except Exception as error:  # whatever a file makes a reader raise belongs to its case
-        return _lost(pair, reason_of(error), scoring, probabilities=probabilities)
+        return _lost(pair, reason_of(error, Step.MEASURING), scoring, probabilities=probabilities)
     predicted, reason = _predicted(pair, reference, declared)
     labels = None if predicted is None else predicted.volume.labels
     measurements, calibrations = measured(pair, labels, reference.volume, scoring, probabilities=probabilities)
@@ -137,7 +138,7 @@ def _predicted(pair: Pair, reference: Labelled, declared: set[int]) -> tuple[Lab
     try:
         return read_predicted(pair, reference.volume.grid, declared), ""
     except Exception as error:  # as above
-        return None, reason_of(error)
+        return None, reason_of(error, Step.MEASURING)
 
 
 def _lost(pair: Pair, reason: str, scoring: Scoring, *, probabilities: bool) -> EvaluatedCase:

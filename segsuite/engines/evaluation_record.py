@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import segsuite
-from segsuite.errors import OutputError, VolumeError
+from segsuite.documents import read_json
+from segsuite.errors import InputError, OutputError, VolumeError
 from segsuite.files import hash_of_file, write_json
 from segsuite.metrics.per_case import Scoring
 
@@ -146,7 +146,7 @@ def _hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 def _record(folder: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found: dict[str, Any] = read_json(folder / RECORD)
+    except (OSError, InputError):
         return None
-    return found if isinstance(found, dict) and "segsuite_evaluation" in found else None
+    return found if "segsuite_evaluation" in found else None

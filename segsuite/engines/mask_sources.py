@@ -118,7 +118,7 @@ def find_predictions(predictions: Path, *, data_root: Path | None) -> Prediction
     if predictions.suffix.lower() == ".json":
         manifest = read_manifest(predictions)
         root = find_data_root(manifest, predictions, data_root)
-        files = {case.case_id: [label_path(case, root)] for case in manifest.cases if case.label}
+        files = {printable(case.case_id): [label_path(case, root)] for case in manifest.cases if case.label}
         return Predictions(files, labels=manifest.structures, mapping=manifest.label_mapping)
     if not predictions.is_dir():
         return Predictions({printable(without_ending(predictions.name)): [predictions]})
@@ -140,8 +140,12 @@ def _of_manifest(references: Path, data_root: Path | None, fold: int | None) -> 
     for row in (case for case in manifest.cases if case.label and (fold is None or case.fold == fold)):
         image, mask = row.images[0], label_path(row, root)
         labelled = manifest.shown_by(row)
-        pair = Pair(row.case_id, row.patient_id, mask, None, manifest.label_mapping, root / image, labelled, row.attributes)
-        found.append(Reference(pair, (row.case_id, without_ending(image)), (case_name(image), without_ending(mask.name))))
+        case_id, form = printable(row.case_id), printable(without_ending(image))
+        pair = Pair(
+            case_id, printable(row.patient_id), mask, None, manifest.label_mapping, root / image, labelled, row.attributes
+        )
+        bare = printable(case_name(image)), printable(without_ending(mask.name))
+        found.append(Reference(pair, (case_id, form), bare))
     return References(found, manifest.structures, manifest.ignore_label, regions=manifest.region_set)
 
 

@@ -5,7 +5,6 @@ Torch is loaded only where weights are: a process that hands cases to another on
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
+from segsuite.documents import read_json
 from segsuite.engines.hub_files import HUB_FILE, METADATA_FILE, bundle_metadata, hub_config
 from segsuite.errors import ModelError
 from segsuite.files import hash_of_file, make_folder, write_atomically, write_json, write_text
@@ -172,10 +172,10 @@ def read_model_folder(folder: Path) -> ModelFolder:
             f"{folder} must be a model folder with {DESCRIPTION_FILE}, got "
             f"{'no such folder' if not folder.is_dir() else 'a folder without it'}. Give RUN/model of a finished training."
         )
+    description = read_json(path, error=ModelError)
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
         version, members = int(description["format"]), description.get("members", [])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} must be the JSON that training wrote, got: {error!r}. Export the model again.") from error
     if version != FORMAT:
         raise ModelError(f"{path} must have format {FORMAT}, got {version}. Use the segsuite that wrote it, or train again.")
@@ -198,7 +198,7 @@ def descriptions_in(folder: Path) -> list[dict[str, Any]]:
         Contents of ``model.json``.
     """
     place = folder if (folder / DESCRIPTION_FILE).is_file() else folder / "model"
-    description: dict[str, Any] = json.loads((place / DESCRIPTION_FILE).read_text(encoding="utf-8"))
+    description: dict[str, Any] = read_json(place / DESCRIPTION_FILE, error=ModelError)
     members = [place / name for name in description.get("members", [])]
     return [found for member in members for found in descriptions_in(member)] or [description]
 

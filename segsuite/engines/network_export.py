@@ -10,6 +10,7 @@ from torch import nn
 
 from segsuite.errors import ModelError
 from segsuite.extras import import_engine, require_extra
+from segsuite.failures import first_line
 from segsuite.files import make_folder, write_atomically
 from segsuite.shapes import Size
 
@@ -47,9 +48,8 @@ def export_onnx(network: nn.Module, path: Path, *, n_channels: int, patch_size: 
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
             )
     except Exception as error:  # the exporter raises classes of its own, of several modules
-        reason = str(error).strip().splitlines()
         raise ModelError(
-            f"The network must be one that ONNX can express, got {type(error).__name__}: {reason[0] if reason else error!r}"
+            f"The network must be one that ONNX can express, got {type(error).__name__}: {first_line(error)}."
         ) from error
     assert program is not None  # noqa: S101 - it is, unless a file is given
     make_folder(path.parent)

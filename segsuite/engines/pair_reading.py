@@ -10,8 +10,7 @@ import numpy as np
 
 from segsuite.engines.pairs import NO_STRUCTURE, Pair
 from segsuite.engines.structure_files import common_name
-from segsuite.errors import InputError, VolumeError
-from segsuite.files import printable
+from segsuite.errors import VolumeError
 from segsuite.shapes import FloatArray, LabelMap
 from segsuite.volumes.combining import structure_mask
 from segsuite.volumes.formats.endings import without_ending
@@ -24,7 +23,7 @@ from segsuite.volumes.regions import Label, file_word, integers_of
 from segsuite.volumes.volume import Volume
 from segsuite.volumes.writing import side_volume
 
-__all__ = ["Labelled", "probability_of", "read_part", "read_predicted", "read_reference", "reason_of", "structures_in"]
+__all__ = ["Labelled", "probability_of", "read_part", "read_predicted", "read_reference", "structures_in"]
 
 LARGEST_LABEL = 65535
 """Of a label map; what is beyond can only be mapped."""
@@ -116,21 +115,6 @@ def structures_in(files: Mapping[str, Path], structures: Mapping[Label, str]) ->
     by_name = {common_name(name): path for name, path in files.items()}
     for label, name in structures.items():
         yield label, files.get(name, by_name.get(common_name(name)))
-
-
-def reason_of(error: Exception) -> str:
-    """Why a file cannot be used, in one line.
-
-    Args:
-        error: Whatever reading it raised.
-
-    Returns:
-        The message of our own errors; a sentence for what others raise.
-    """
-    if isinstance(error, MemoryError):
-        return f"it does not fit into memory ({error or 'no further reason'}). Crop it, or use fewer processes (-j 1)."
-    text = " ".join(str(error).split())
-    return printable(text if isinstance(error, InputError | FileNotFoundError) else f"{type(error).__name__}: {text}")
 
 
 def _read(path: Path, mapping: Mapping[int, int]) -> tuple[Volume, Mapping[int, int]]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from segsuite.data.fingerprint import Fingerprint, take_fingerprint
 from segsuite.data.transforms import Normalisation, Preprocessing
+from segsuite.documents import read_json
 from segsuite.engines.cohort import Cohort
 from segsuite.engines.processes import Tell, wait_for_first
 from segsuite.engines.run_folder import RunFolder
@@ -287,7 +288,7 @@ def plan_once(run: RunFolder, cohort: Cohort, *, on_gpu: bool, overrides: dict[s
     wait_for_first(run.plan)
     regions = {} if cohort.manifest.region_set is None else cohort.manifest.region_set.to_json()
     if run.plan.is_file():
-        content = json.loads(run.plan.read_text(encoding="utf-8"))
+        content = read_json(run.plan)
         if content.get("regions", {}) != regions:
             raise ManifestError(
                 f"A training must go on with the regions that it began with, {content.get('regions') or 'single labels'}, got "

@@ -12,6 +12,7 @@ import numpy as np
 from segsuite.engines.inference import WindowInference, window_starts
 from segsuite.errors import InputError, ModelError
 from segsuite.extras import import_engine, require_extra
+from segsuite.failures import first_line
 from segsuite.files import make_folder, write_atomically
 from segsuite.shapes import Image
 from segsuite.volumes.cropping import pad_to_size
@@ -75,7 +76,7 @@ def quantise_onnx(onnx: Path, path: Path, windows: Sequence[Image]) -> None:
         raise
     except Exception as error:  # the quantiser raises classes of its own, of several modules
         raise ModelError(
-            f"The network must be one that can be quantised, got {type(error).__name__}: {str(error).strip()}"
+            f"The network must be one that can be quantised, got {type(error).__name__}: {first_line(error)}."
         ) from error
     finally:
         root.setLevel(level)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import importlib.metadata
-import json
 import os
 import platform
 import statistics
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import segsuite
+from segsuite.documents import read_json
 from segsuite.engines.processes import rank, wait_for_first
 from segsuite.errors import OutputError
 from segsuite.files import make_folder, write_json, write_text
@@ -118,7 +118,7 @@ def open_run(root: Path, *, settings: dict[str, Any], settings_yaml: str, must_e
     if rank() > 0:
         return run
     if fixed.is_file() and not run.is_untouched:
-        before = json.loads(fixed.read_text(encoding="utf-8"))
+        before = read_json(fixed, error=OutputError)
         changed = _differences(before, settings)
         if changed:
             raise OutputError(

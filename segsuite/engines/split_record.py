@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from segsuite.data.cache import PreparedCase
 from segsuite.data.manifest import Case, read_manifest
+from segsuite.documents import read_json
 from segsuite.engines.processes import rank
 from segsuite.errors import ManifestError, OutputError
 from segsuite.files import hash_of_json, write_json
@@ -160,7 +160,7 @@ def _row(case: Case) -> str:
 
 
 def _read(record: Path) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    found: dict[str, dict[str, Any]] = read_json(record, error=OutputError) if record.is_file() else {}
     return {part: found[part] for part in (*PARTS, DECLARED) if part in found}
 
 

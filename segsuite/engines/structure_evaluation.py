@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from segsuite.engines.pair_measuring import measured, upwards, without_reference
-from segsuite.engines.pair_reading import Labelled, read_part, read_predicted, read_reference, reason_of, structures_in
+from segsuite.engines.pair_reading import Labelled, read_part, read_predicted, read_reference, structures_in
 from segsuite.engines.pairs import Pair
 from segsuite.errors import VolumeError
+from segsuite.failures import Step, reason_of
 from segsuite.metrics.per_case import Measurement, Scoring
 from segsuite.metrics.probability import Calibration
 from segsuite.volumes.grid import Grid
@@ -113,7 +114,7 @@ def measure_structure_files(pair: Pair, scoring: Scoring, declared: Iterable[int
         try:
             mask_r = reference.labelled(label, None if grid is None else (grid, pair.reference))
         except Exception as error:  # as above
-            wrong["reference"][name] = reason_of(error)
+            wrong["reference"][name] = reason_of(error, Step.MEASURING)
             rows += without_reference(one, probabilities=probabilities)
             continue
         grid = grid or mask_r.grid
@@ -121,7 +122,7 @@ def measure_structure_files(pair: Pair, scoring: Scoring, declared: Iterable[int
         try:
             mask_p = predicted.labelled(label, (grid, pair.reference))
         except Exception as error:  # as above
-            wrong["prediction"][name] = reason_of(error)
+            wrong["prediction"][name] = reason_of(error, Step.MEASURING)
         labels = None if mask_p is None else mask_p.labels
         found, judged = measured(pair, labels, mask_r, one, probabilities=probabilities, extent=extent)
         rows += found

@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
+from segsuite.engines.ledger import read_ledger
 from segsuite.engines.run_folder import share_waited
 from segsuite.errors import InputError, OutputError
 from segsuite.failures import Step, reason_of
@@ -219,26 +220,18 @@ def _picture(folder: Path, case: str, dice: float, cases: pd.DataFrame) -> dict[
 
 
 def _predictions(folder: Path) -> dict[str, Any] | None:
-    lines = {}
-    for path in sorted(folder.glob("ledger*.jsonl")):
-        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                line = json.loads(text)
-            except ValueError:
-                continue
-            lines[line["case"]] = line
-    if not lines:
+    rows = list(read_ledger(folder).values())
+    if not rows:
         return None
-    rows = list(lines.values())
-    done = [line for line in rows if line["status"] == "done"]
-    seconds = sorted(line["seconds"] for line in done)
+    done = [line for line in rows if line.status == "done"]
+    seconds = sorted(line.seconds for line in done)
     return {
         "n": len(rows),
         "n_done": len(done),
         "seconds": seconds[len(seconds) // 2] if seconds else None,
-        "peak_memory_mb": max((line["peak_memory_mb"] for line in rows), default=0),
-        "failures": [line for line in rows if line["status"] != "done"],
-        "notes": [(line["case"], note) for line in done for note in line.get("notes", [])],
+        "peak_memory_mb": max((line.peak_memory_mb for line in rows), default=0),
+        "failures": [line for line in rows if line.status != "done"],
+        "notes": [(line.case, note) for line in done for note in line.notes],
     }
 
 

@@ -18,6 +18,7 @@ from pydicom.sr.coding import Code
 
 import segsuite
 from segsuite.errors import OutputError, VolumeError
+from segsuite.failures import first_line
 from segsuite.files import write_atomically
 from segsuite.shapes import LabelMap
 from segsuite.volumes.dicom import read_series
@@ -144,7 +145,7 @@ def _built(
                 omit_empty_frames=False,
             )
         except (ValueError, TypeError, AttributeError, KeyError, IndexError, NotImplementedError, RuntimeError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            reason = first_line(error)
             raise VolumeError(
                 f"{files[0].filename} must say what a DICOM segmentation repeats of its series, got: {reason}. Use the original "
                 "series, or keep the mask as NIfTI."

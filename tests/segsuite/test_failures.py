@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from segsuite.errors import DeviceError, OutputError, OutputFolderError, VolumeError
-from segsuite.failures import Step, reason_of, require_living_device, require_usable_folder
+from segsuite.failures import Step, first_line, reason_of, require_living_device, require_usable_folder
 from tests.faults import ERRORS
 
 
@@ -27,6 +27,18 @@ def test_any_class_becomes_one_line_that_says_what_to_do(error: Exception, step:
 def test_our_own_errors_say_all_themselves() -> None:
     assert reason_of(VolumeError("x must be y, got z."), Step.READING) == "x must be y, got z."
     assert reason_of(FileNotFoundError("x must be there."), Step.READING) == "x must be there."
+
+
+def test_what_helps_where_memory_is_short_depends_on_what_was_done() -> None:
+    assert reason_of(MemoryError(), Step.MEASURING) == (
+        "out of memory (no more is known): crop the masks, or use fewer processes (-j 1)"
+    )
+    assert "a model with a larger spacing" in reason_of(MemoryError("8 GB"), Step.SEGMENTING)
+
+
+def test_of_what_a_library_says_the_first_line_is_kept() -> None:
+    assert first_line(ValueError("\n  a short\x07 line.\nand a paragraph")) == "a short  line"
+    assert first_line(KeyError()) == "KeyError"
 
 
 def test_a_vague_class_is_named_with_its_module() -> None:

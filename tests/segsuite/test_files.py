@@ -13,12 +13,18 @@ from segsuite.files import (
     hash_of_file,
     hash_of_json,
     make_folder,
+    printable,
     real_path,
     remove_unfinished,
     write_atomically,
     write_json,
     write_text,
 )
+
+
+def test_a_name_that_can_be_written_anywhere_and_be_a_file_again() -> None:
+    assert printable(os.fsdecode(b"K\xf6ln")) == "KxF6ln"
+    assert printable("Köln") == "Köln"
 
 
 def test_nothing_is_left_when_the_disk_is_full(tmp_path: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
 from segsuite.data.importing.words import read_name
+from segsuite.files import printable
 
-__all__ = ["case_ids_of", "printable"]
+__all__ = ["case_ids_of"]
 
 
 def case_ids_of(firsts: Sequence[str]) -> dict[str, str]:
@@ -31,12 +31,3 @@ def case_ids_of(firsts: Sequence[str]) -> dict[str, str]:
         seen[case_id] += 1
         found[path] = case_id if seen[case_id] == 1 else f"{case_id}__{seen[case_id]}"
     return found
-
-
-def printable(name: str) -> str:
-    """A name that can be printed and written.
-
-    Args:
-        name: As the system gives it; bytes of it that are no UTF-8 become ``xE4``.
-    """
-    return re.sub("[\udc80-\udcff]", lambda found: f"x{ord(found[0]) - 0xDC00:02X}", name)

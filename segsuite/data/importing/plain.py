@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from segsuite.data.importing.case_ids import case_ids_of, printable
+from segsuite.data.importing.case_ids import case_ids_of
 from segsuite.data.importing.channels import ChannelFiles, channel_findings, group_channels
 from segsuite.data.importing.content import holds_labels
 from segsuite.data.importing.found import Imported, ImportFinding, ImportOptions
@@ -19,6 +19,7 @@ from segsuite.data.importing.tree import Tree, list_tree, without_four_dimension
 from segsuite.data.importing.words import kind_by_name, read_name
 from segsuite.data.manifest import Case, Manifest
 from segsuite.errors import ManifestError
+from segsuite.files import printable
 from segsuite.volumes.reading import is_image
 from segsuite.volumes.writing import is_side_volume
 

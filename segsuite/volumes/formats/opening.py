@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from segsuite.errors import InputError, VolumeError
+from segsuite.failures import first_line
 from segsuite.volumes.archives import is_archive
 from segsuite.volumes.formats.content import Content, open_content
 from segsuite.volumes.formats.description import Description
@@ -56,7 +57,7 @@ def described(path: Path) -> Iterator[Description]:
     except MemoryError as error:
         raise VolumeError(f"{path} must fit into memory, but it does not. Close other programs or crop it.") from error
     except (ValueError, ArithmeticError, LookupError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise VolumeError(f"{path} must have a readable header, got: {reason}. Export it again.") from error
 
 

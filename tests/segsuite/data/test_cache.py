@@ -57,6 +57,14 @@ def test_changed_content_or_transform_is_another_entry(cohort: Manifest, cohort_
     assert first[1].folder == changed[1].folder
 
 
+def test_a_remembered_hash_that_was_cut_is_made_anew(cohort: Manifest, cohort_folder: Path, tmp_path: Path) -> None:
+    first = prepare(cohort, cohort_folder, tmp_path)
+    memos = sorted((tmp_path / "hashes").iterdir())
+    for memo, content in zip(memos, ("", '{"path": "x"}', "[]"), strict=False):
+        memo.write_text(content)
+    assert [case.folder for case in prepare(cohort, cohort_folder, tmp_path)] == [case.folder for case in first]
+
+
 def test_two_at_a_time_and_a_leftover_of_a_kill(cohort: Manifest, cohort_folder: Path, tmp_path: Path) -> None:
     leftover = tmp_path / ".tmp-killed"
     leftover.mkdir()

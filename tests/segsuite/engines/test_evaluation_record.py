@@ -40,6 +40,13 @@ def test_folders_of_earlier_versions_have_none_and_others_are_refused(tmp_path: 
         read_definition(tmp_path)
 
 
+@pytest.mark.parametrize("content", ["[1]", "{", "[" * 100_000])
+def test_a_record_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / RECORD).write_text(content)
+    with pytest.raises(VolumeError, match="must be the record of an evaluation, got something else"):
+        read_definition(tmp_path)
+
+
 def test_a_users_own_files_are_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "cases.csv").write_text("case,age\na,70\n")
     (tmp_path / "summary.md").write_text("# My summary\n")

@@ -38,7 +38,7 @@ def test_names_that_are_no_utf8_can_be_written(tmp_path: Path) -> None:
         (tmp_path / "m\udce9r.nii").touch()
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
-    assert cases(tmp_path) == ["m\\xe9r"]
+    assert cases(tmp_path) == ["mxE9r"]
 
 
 def test_a_link_to_nothing_counts_and_a_linked_folder_that_is_gone_too(tmp_path: Path) -> None:

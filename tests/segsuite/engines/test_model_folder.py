@@ -62,6 +62,12 @@ class TestRefusals:
         with pytest.raises(ModelError, match="must have format 1, got 9"):
             read_model_folder(tmp_path / "m")
 
+    @pytest.mark.parametrize("content", ['{"format": 1', "[]", "{}", '{"format": "one"}', "[" * 100_000])
+    def test_a_description_that_is_none(self, tmp_path: Path, content: str) -> None:
+        (write(tmp_path / "m") / "model.json").write_text(content)
+        with pytest.raises(ModelError, match=r"model\.json must "):
+            read_model_folder(tmp_path / "m")
+
     def test_members_that_do_not_fit(self, tmp_path: Path) -> None:
         members = [write(tmp_path / "a"), write(tmp_path / "b", labels={"background": 0, "y": 1})]
         with pytest.raises(ModelError, match="must agree in `labels`"):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segsuite.engines.pair_reading import probability_of, read_part, read_predicted, read_reference, reason_of, structures_in
+from segsuite.engines.pair_reading import probability_of, read_part, read_predicted, read_reference, structures_in
 from segsuite.engines.pairs import NO_STRUCTURE, Pair
 from segsuite.errors import GridError, VolumeError
 from segsuite.volumes.grid import Grid
@@ -97,15 +97,3 @@ def test_probabilities_follow_the_labels(tmp_path: Path, write_nifti: Write) -> 
     np.testing.assert_allclose(both, 0.75)
     with pytest.raises(VolumeError, match=r"case c: the probability of label 2 must lie in .*m_probability_2.nii"):
         probability_of(pair(mask, mask), GRID, 2)
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (VolumeError("our own sentence"), "our own sentence"),
-        (MemoryError(), "it does not fit into memory"),
-        (ZeroDivisionError("first\nsecond"), "ZeroDivisionError: first second"),
-    ],
-)
-def test_reasons_are_one_line(error: Exception, said: str) -> None:
-    assert reason_of(error).startswith(said)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,20 @@ def test_other_places_and_endings_and_nnunet_names(tmp_path: Path) -> None:
     predictions = touch(tmp_path / "p", "deep/a.nrrd", "b_0000.nii.gz")
     references = touch(tmp_path / "r", "a.nii.gz", "b.nii.gz")
     assert paired(predictions, references) == {"a": "deep/a.nrrd", "b": "b_0000.nii.gz"}
+
+
+def test_a_name_that_is_no_utf8_is_one_case_in_a_manifest_and_in_a_folder(tmp_path: Path) -> None:
+    name = os.fsdecode(b"K\xf6ln")
+    try:
+        folder = touch(tmp_path / "masks", f"{name}.nii.gz")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    row = Case(image=f"images/{name}.nii.gz", label=f"masks/{name}.nii.gz", case_id="KxF6ln", patient_id=name)
+    write_manifest(tmp_path / "m.json", Manifest(name="m", training=[row]))
+    for predictions, references in ((folder, tmp_path / "m.json"), (tmp_path / "m.json", folder)):
+        (pair,) = find_pairs(predictions, references).pairs
+        assert (pair.case_id, pair.predicted) == ("KxF6ln", folder / f"{name}.nii.gz")
+        pair.patient_id.encode()
 
 
 def reasons(predictions: Path, references: Path) -> dict[str, str]:

@@ -28,6 +28,13 @@ def test_a_run_with_other_settings_is_named_and_kept(tmp_path: Path) -> None:
         open_run(tmp_path, settings=other, settings_yaml="")
 
 
+def test_settings_that_were_cut_are_named(tmp_path: Path) -> None:
+    open_run(tmp_path, settings=SETTINGS, settings_yaml="").plan.write_text("{}")
+    (tmp_path / "settings.json").write_text('{"training": ')
+    with pytest.raises(OutputError, match=r"settings\.json must be JSON, got"):
+        open_run(tmp_path, settings=SETTINGS, settings_yaml="")
+
+
 def test_a_run_that_was_refused_at_once_gives_way(tmp_path: Path) -> None:
     open_run(tmp_path / "run", settings=SETTINGS, settings_yaml="name: a\n")
     open_run(tmp_path / "run", settings={"name": "b"}, settings_yaml="name: b\n")

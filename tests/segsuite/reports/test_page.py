@@ -4,12 +4,15 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from segsuite.engines.input_case import InputCase
+from segsuite.engines.ledger import Ledger, now
 from segsuite.engines.run_folder import RunFolder
 from segsuite.errors import OutputError
 from segsuite.reports.page import _legend, write_report
@@ -127,6 +130,16 @@ def test_a_part_that_was_damaged_is_named(tmp_path: Path, name: str, content: st
     (tmp_path / name).write_text(content)
     with pytest.raises(OutputError, match=rf"The {part} of .* must be as segsuite wrote it"):
         write_report(tmp_path)
+
+
+def test_of_a_case_that_two_shards_wrote_of_the_later_line_counts(tmp_path: Path) -> None:
+    case = InputCase("a", (tmp_path / "a.nii.gz",), "a.nii.gz")
+    first = Ledger(tmp_path / "predictions", shard=(2, 2))
+    first.folder.mkdir()
+    first.put_down(case, "the node died")
+    again = Ledger(first.folder, shard=(1, 2))
+    again.append(replace(first.lines["a"], status="done", reason="", seconds=2.0, peak_memory_mb=5.0, time=now()))
+    assert "1 of 1 cases done, median 2.00 s per case" in write_report(tmp_path).read_text(encoding="utf-8")
 
 
 def test_integers_of_a_mask_are_called_after_the_smallest_region_that_they_are_in() -> None:

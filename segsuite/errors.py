@@ -6,7 +6,7 @@ Every message says what must hold, what came, and what to do. The command line t
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 __all__ = [
     "Advice",
@@ -21,6 +21,7 @@ __all__ = [
     "TrainingError",
     "VolumeError",
     "closest_hint",
+    "few_of",
 ]
 
 
@@ -83,3 +84,17 @@ def closest_hint(word: str, known: Iterable[str]) -> str:
     if near:
         return f"Did you mean `{near[0]}`?"
     return "Known: " + ", ".join(f"`{option}`" for option in options) + "."
+
+
+def few_of(names: Sequence[str], *, most: int) -> str:
+    """The first of many names, and how many more there are.
+
+    Args:
+        names: In the order in which to name them.
+        most: That are named.
+
+    Returns:
+        ``a, b and 7 more``.
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 import segsuite
-from segsuite.cli import data_words, house_words, judge_words, model_words, run_words, service_words
+from segsuite.cli import data_words, house_words, judge_words, model_words, run_words, service_words, slurm_words
 from segsuite.cli.terminal import print_problem, set_verbosity
 from segsuite.engines.machine import limit_threads
 from segsuite.errors import InputError
@@ -51,6 +51,7 @@ def start(
 house_words.add_to(app)
 data_words.add_to(app)
 run_words.add_to(app)
+slurm_words.add_to(app)
 model_words.add_to(app)
 judge_words.add_to(app)
 service_words.add_to(app)

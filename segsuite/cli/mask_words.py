@@ -80,7 +80,7 @@ def resample(
 
 
 def combine(
-    source: Annotated[Path, typer.Argument(help="A folder of masks, one file per structure; or a manifest.")],
+    source: Annotated[Path, typer.Argument(help="A folder of masks, one file per structure; a manifest; .seg.nrrd.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the label maps.")],
     structures: Annotated[
         str | None, typer.Option(help="Of a folder: where the masks are, e.g. '{case}_{structure}.nii.gz'.")
@@ -96,15 +96,19 @@ def combine(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Join masks with a file per structure, or with a channel per structure (one-hot, probabilities), in one map per case."""
+    """Join masks with a file or a channel per structure (one-hot, probabilities, layers of .seg.nrrd) in one map per case."""
     from segsuite.verbs.combining import combine_folder, combine_manifest
     from segsuite.verbs.masks import Combining, Watch
+    from segsuite.verbs.segmentations import combine_segmentations, segmentations_at
 
     findings: list[Any] = []
+    segmentations = {} if structures is not None else segmentations_at(source)
     names = tuple(name.strip() for name in order.split(",") if name.strip())
     with case_progress("combining") as progress:
         how = Combining(names, overwrite, Watch(worker_count(workers), progress.start, progress.case))
-        if source.is_dir():
+        if segmentations:
+            combine_segmentations(segmentations, out, like=like, combining=how, on_finding=findings.append)
+        elif source.is_dir():
             combine_folder(source, out, structures=structures, like=like, combining=how, on_finding=findings.append)
         elif structures is not None or like is not None:
             raise SettingsError(f"--structures and --like belong to a folder of masks, got them for {source}.")

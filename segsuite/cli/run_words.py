@@ -1,4 +1,4 @@
-"""Words that compute: demo, train, predict, slurm."""
+"""Words that compute: demo, train, predict."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ from segsuite.cli.options import (
     DataRoot,
     Device,
     Fold,
+    Force,
+    Isolate,
     Json,
     OutOfFold,
     Quiet,
+    SaveProbabilities,
+    SaveRegions,
     SeriesDescription,
     SeriesUid,
+    Set,
     Strict,
+    TimeLimit,
     Verbose,
     Workers,
     parse_fold,
@@ -39,7 +45,6 @@ def add_to(app: typer.Typer) -> None:
     app.command("demo", epilog="Example: segsuite demo --out demo_run")(demo)
     app.command("train", epilog="Example: segsuite train supervised/default --manifest M.json --fold 0 --out RUN")(train)
     app.command("predict", epilog="Example: segsuite predict RUN/model scans/ --out masks")(predict)
-    app.command("slurm", epilog="Example: segsuite slurm RUN/model scans/ --out masks --jobs 16")(slurm)
 
 
 def demo(
@@ -125,17 +130,17 @@ def predict(
     fold: Fold = None,
     shard: Annotated[str | None, typer.Option("--shard", help="i/n: this process takes the i-th of n parts.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done; replace what is in the way.")] = False,
-    save_probabilities: Annotated[bool, typer.Option("--save-probabilities", help="One more volume per class.")] = False,
-    save_regions: Annotated[bool, typer.Option("--save-regions", help="One more mask per region.")] = False,
+    save_probabilities: SaveProbabilities = False,
+    save_regions: SaveRegions = False,
     series_uid: SeriesUid = None,
     series_description: SeriesDescription = None,
     attributes: Attributes = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of `inference` in model.json.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Segment also what looks like another kind of image.")] = False,
+    set_: Set = None,
+    force: Force = False,
     strict: Strict = False,
     out_of_fold: OutOfFold = False,
-    isolate: Annotated[bool, typer.Option("--isolate/--no-isolate", help="So that a crash or a hang costs one case.")] = True,
-    time_limit: Annotated[float | None, typer.Option("--time-limit", min=1, help="Seconds for one case.")] = None,
+    isolate: Isolate = True,
+    time_limit: TimeLimit = None,
     watched: Annotated[bool, typer.Option("--watch", help="The input is a folder: segment what arrives in it.")] = False,
     engine: Annotated[str | None, typer.Option("--engine", help="ray, or ray:workers=8,cpus=4,gpus=0.5: a cluster.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what memory and time it would take here.")] = False,
@@ -215,30 +220,6 @@ def _start_early(context: typer.Context) -> None:
     from segsuite.engines.spare_process import spare_process
 
     context.with_resource(spare_process("segsuite.engines.model_predictor"))
-
-
-def slurm(
-    model: Annotated[Path, typer.Argument(help="A model folder, or the run folder that holds it.")],
-    inputs: Annotated[list[Path], typer.Argument(help="Images, folders of images, or manifests.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where the masks go; all nodes must see it.")],
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Parts of the cases, one job each.")],
-    script: Annotated[Path, typer.Option("--script", help="Where the script goes.")] = Path("segsuite.sbatch"),
-    hours: Annotated[float, typer.Option("--hours", min=0.02, help="For one part.")] = 4.0,
-    cores: Annotated[int, typer.Option("--cores", min=1, help="For one part.")] = 4,
-    memory: Annotated[int, typer.Option("--memory", min=1, help="GB for one part.")] = 16,
-    gpus: Annotated[int, typer.Option("--gpus", min=0, help="For one part.")] = 0,
-    partition: Annotated[str | None, typer.Option("--partition", help="Default: the cluster's.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of `inference` in model.json.")] = None,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Write a SLURM job array that predicts in parts. Submitted again, it does what is left."""
-    from segsuite.verbs.spreading import JobArray, write_job_array
-
-    more = [word for value in set_ or () for word in ("--set", value)]
-    wishes = JobArray(jobs, hours, cores, memory, gpus, partition)
-    path = write_job_array(script, model, inputs, out, wishes, more=more)
-    say(f"{path}: submit it with `sbatch {path}`")
 
 
 def _say_waits(root: Path) -> None:

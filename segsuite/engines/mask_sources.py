@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from segsuite.data.importing.patients import patients_by_folder
-from segsuite.data.label_table import read_label_table
+from segsuite.data.label_table import LABELS_FILE, read_label_table
 from segsuite.data.locate import find_data_root, label_path
 from segsuite.data.manifest import case_name, read_manifest
 from segsuite.engines.pairs import Pair
 from segsuite.engines.structure_files import by_folder, structure_folders
-from segsuite.errors import InputError, ManifestError
+from segsuite.errors import InputError, ManifestError, few_of
 from segsuite.files import printable
 from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.mask_files import MaskFiles, list_masks
@@ -21,7 +21,6 @@ from segsuite.volumes.regions import Regions
 
 __all__ = ["Predictions", "Reference", "References", "find_predictions", "find_references"]
 
-LABEL_TABLE = "labels.tsv"
 """Beside the masks, as predict writes it."""
 N_NAMED = 3
 """Files named in a note."""
@@ -230,10 +229,9 @@ def _require_one_each(by_stem: Mapping[str, list[Path]], folder: Path) -> None:
 
 
 def _table_beside(folder: Path) -> dict[int, str]:
-    table = folder / LABEL_TABLE
+    table = folder / LABELS_FILE
     return read_label_table(table) if table.is_file() else {}
 
 
 def _named(paths: list[Path]) -> str:
-    names = ", ".join(path.name for path in paths[:N_NAMED])
-    return names if len(paths) <= N_NAMED else f"{names} and {len(paths) - N_NAMED} more"
+    return few_of([path.name for path in paths], most=N_NAMED)

@@ -12,6 +12,7 @@ from segsuite.data.importing.found import ImportFinding
 from segsuite.data.importing.structures import is_in_mask_folder, structure_files
 from segsuite.data.importing.tree import axes_of, list_tree
 from segsuite.data.importing.words import is_label_word, read_name
+from segsuite.data.label_table import LABELS_FILE
 from segsuite.data.locate import find_data_root, image_paths, label_path
 from segsuite.data.manifest import Case, Manifest, read_manifest, write_manifest
 from segsuite.errors import ManifestError, VolumeError, closest_hint
@@ -19,8 +20,9 @@ from segsuite.files import make_folder
 from segsuite.outputs import require_outputs_apart
 from segsuite.shipped import find_manifest
 from segsuite.verbs.masks import Combining, claim_folder, combine_cases, each_case, relative_to
+from segsuite.verbs.segmentations import join_segments
 from segsuite.volumes.combining import combine_channels
-from segsuite.volumes.reading import read_volume
+from segsuite.volumes.reading import read_segments, read_volume
 from segsuite.volumes.writing import write_mask
 
 __all__ = ["combine_folder", "combine_manifest"]
@@ -69,7 +71,7 @@ def combine_folder(
         )
     values = {name: n for n, name in enumerate(names, start=1)} if known is None else {n: v for v, n in known.structures.items()}
     files = {case_id: {name: folder / path for name, path in group.items()} for case_id, group in groups.items()}
-    outputs = {out / f"{case_id}.nii.gz": f"case {case_id}" for case_id in files} | {out / "labels.tsv": "the table of labels"}
+    outputs = {out / f"{case_id}.nii.gz": f"case {case_id}" for case_id in files} | {out / LABELS_FILE: "the table of labels"}
     require_outputs_apart(outputs, [path for group in files.values() for path in group.values()], inside=out)
     made, findings = combine_cases(files, out, values=values, combining=combining or Combining())
     for finding in [*tree.findings, *findings]:
@@ -100,7 +102,8 @@ def combine_manifest(
 ) -> Manifest:
     """A manifest whose masks with a channel per structure (one-hot, probabilities) are label maps.
 
-    The channels are the labels of the manifest in order of their integers, with or without the background in front.
+    The channels are the labels of the manifest in order of their integers, with or without the background in front; the
+    structures of a segmentation (``.seg.nrrd``) are those of their names.
 
     Args:
         manifest_path: The manifest.
@@ -152,6 +155,11 @@ def combine_manifest(
 def _combine(source: Path, target: Path, manifest: Manifest, *, threshold: float, order: Sequence[str]) -> None:
     if not source.exists():
         raise FileNotFoundError(f"{source} must be a mask, but nothing is there.")
+    if read_segments(source):  # names before the order of the layers
+        joined, _ = join_segments(source, {name: value for value, name in manifest.structures.items()}, order=order)
+        make_folder(target.parent)
+        write_mask(target, joined.labels, like=joined)
+        return
     axes, values = axes_of(source), list(manifest.structures)
     n_channels = axes[3] if len(axes) == 4 else 1
     if n_channels not in (len(values), len(values) + 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -108,11 +109,21 @@ def join_layers(
             if not (one.name in ranks and other.name in ranks):
                 raise VolumeError(
                     f"{path} must have segments that do not overlap to be one label map, got `{other.name}` and "
-                    f"`{one.name}` both in {below[other.value]} voxels. Let one of them win in the program that drew them "
-                    "(3D Slicer: Segment Editor, Modify other segments: Overwrite all), or save each as a file of its own."
+                    f"`{one.name}` both in {below[other.value]} voxels. {_how_to_order(path, other.name, one.name)}"
                 )
         joined[drawn] = one.value
     return joined
+
+
+def _how_to_order(path: Path, first: str, second: str) -> str:
+    """A name with a comma cannot be put in order on a command line."""
+    if "," in first + second:
+        return "Let one of them win in the program that drew them, or give them names without commas there."
+    words = ["segsuite", "manifest", "combine", str(path), "--order", f"{first},{second}", "--out"]
+    return (
+        f"Say which wins, the last one does: `{shlex.join(words)} FOLDER` writes an ordinary label map. Or let one win in the "
+        "program that drew them (3D Slicer: Segment Editor, Modify other segments: Overwrite all)."
+    )
 
 
 def _segment(parts: dict[str, str], number: int, path: Path) -> Segment:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from segsuite.data.importing.found import ImportFinding
 from segsuite.data.importing.words import read_name
+from segsuite.errors import few_of
 
 __all__ = ["kind_in_name", "kinds_findings"]
 
@@ -38,7 +39,7 @@ def kinds_findings(kinds: Mapping[str, str]) -> list[ImportFinding]:
     if not 1 < len(of_kind) <= max(2, len(kinds) // 2):
         return []
     ranked = sorted(of_kind, key=lambda kind: (-len(of_kind[kind]), kind))
-    told = ", ".join(f"{kind or 'no such word'} ({len(of_kind[kind])})" for kind in ranked[:MOST_SHOWN])
+    told = few_of([f"{kind or 'no such word'} ({len(of_kind[kind])})" for kind in ranked], most=MOST_SHOWN)
     message = f"By their names they show {told}, and equal integers are taken as one structure. Others: --leave-out 'PATTERN'."
     rare = tuple(mask for kind in ranked[1:] for mask in of_kind[kind])
     return [ImportFinding("note", "masks that may show something else", rare, message)]

@@ -6,7 +6,6 @@ A series is named by a path: the folder, where it is the only one there, or any 
 from __future__ import annotations
 
 import functools
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from segsuite.errors import VolumeError
 from segsuite.volumes.dicom_files import DicomFile, candidates, is_dicom, says_dicom
+from segsuite.volumes.folders import FolderWalk
 
 __all__ = ["FolderOfSeries", "Series", "join_parts", "look_into", "series_at"]
 
@@ -141,10 +141,9 @@ def _in_folder(folder: Path) -> list[Series]:
     """Series that lie directly in it, with what is below it of them; else those that are below it."""
     direct = look_into(folder).series
     found = list(direct)
-    for here, folders, _ in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if Path(here) != folder:
-            found += look_into(Path(here)).series
+    for here in FolderWalk(folder, once=True):
+        if here.folder != folder:
+            found += look_into(here.folder).series
     whole = join_parts(found)
     return [one for one in whole if one.files[0].parent == folder] if direct else whole
 

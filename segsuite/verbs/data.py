@@ -84,7 +84,7 @@ def split(
         cases = split_by_patient(manifest.training, n_folds=n_folds, seed=seed, labels_present=present)
     if not overwrite:
         _require_replaceable(out or manifest_path, cases)
-    _write_changed(manifest, manifest_path, out or manifest_path, training=cases)
+    _write_changed(manifest, manifest_path, out or manifest_path, overwrite=overwrite, training=cases)
     return fold_table(cases, present), bool(present)
 
 
@@ -138,7 +138,7 @@ def mask(
     }
     update = {"labels": {"background": 0, **{name: value for value, name in names.items()}}, "label_mapping": {}}
     plain = manifest.without_regions()
-    return _write_changed(plain, manifest_path, out, **rows, **update, ignore_label=None)
+    return _write_changed(plain, manifest_path, out, overwrite=overwrite, **rows, **update, ignore_label=None)
 
 
 def _require_replaceable(target: Path, cases: Sequence[Case]) -> None:
@@ -157,12 +157,24 @@ def _require_replaceable(target: Path, cases: Sequence[Case]) -> None:
         )
 
 
-def _write_changed(manifest: Manifest, source: Path, target: Path, **update: Any) -> Manifest:
+def _write_changed(manifest: Manifest, source: Path, target: Path, *, overwrite: bool, **update: Any) -> Manifest:
     """Write a changed manifest, perhaps elsewhere: then its data root is told from there."""
     updated = manifest.model_copy(update=update)
     if target.resolve().parent != source.resolve().parent:
         root = (source.parent / (manifest.data_root or ".")).resolve()
         updated = updated.model_copy(update={"data_root": relative_to(root, target.resolve().parent)})
+    is_other = target.exists() and not target.samefile(source)
+    if is_other and not overwrite and _but_for_folds(read_manifest(target)) != _but_for_folds(updated):
+        raise OutputError(
+            f"{target} is another manifest, which differs in more than folds from what would be written, and would be lost. "
+            "Choose another --out, or give --overwrite to replace it."
+        )
     make_folder(target.resolve().parent)
     write_manifest(target, updated)
     return updated
+
+
+def _but_for_folds(manifest: Manifest) -> dict[str, Any]:
+    """What a manifest says beside folds and its history."""
+    content = manifest.model_dump(exclude={"meta"})
+    return content | {"training": [{**row, "fold": None} for row in content["training"]]}

@@ -153,7 +153,7 @@ def _require_apart(
             f"Each output must be a file of its own, got {both[0]} twice: for {outputs[both[0]]} and for {more[both[0]]}. "
             "Give the case another name, or leave away what is written beside the masks."
         )
-    outputs |= more
+    outputs |= more | dict.fromkeys(out.glob("ledger*.jsonl"), "the ledger")
     require_outputs_apart(outputs, [*(image for case in cases for image in case.images), *tables], inside=out)
 
 

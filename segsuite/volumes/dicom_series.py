@@ -185,7 +185,7 @@ def _joined(parts: Sequence[Series]) -> Series:
 
 def _named_like_a_slice(path: Path) -> bool:
     """A file without ending that is empty or overwritten may still be a slice: its name has the form of the others'."""
-    return bool(re.search(r"\d", path.name)) and path.is_file()
+    return bool(re.search(r"\d", path.name)) and os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises where it may not look
 
 
 def _form(name: str) -> str:

@@ -165,6 +165,8 @@ def _put(path: Path, folder: Path, search: Search, leave_out: Callable[[Path], s
         search.images.append(Found(path, relative))
     elif path.name.lower().endswith(tuple(archive_endings)):
         search.archives.append(Found(path, relative))
+    elif not os.access(path, os.R_OK):  # what it is, nobody can tell: a slice without ending, perhaps
+        search.left_out["file that cannot be read"] += 1
     else:
         search.left_out[f"file ending in {path.suffix}" if path.suffix else "file without ending"] += 1
 

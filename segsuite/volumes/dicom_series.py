@@ -6,6 +6,7 @@ A series is named by a path: the folder, where it is the only one there, or any 
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence

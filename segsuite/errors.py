@@ -6,7 +6,8 @@ Every message says what must hold, what came, and what to do. The command line t
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 __all__ = [
     "Advice",
@@ -21,6 +22,8 @@ __all__ = [
     "TrainingError",
     "VolumeError",
     "closest_hint",
+    "few_of",
+    "what_is_wrong",
 ]
 
 
@@ -83,3 +86,33 @@ def closest_hint(word: str, known: Iterable[str]) -> str:
     if near:
         return f"Did you mean `{near[0]}`?"
     return "Known: " + ", ".join(f"`{option}`" for option in options) + "."
+
+
+def few_of(names: Sequence[str], *, most: int) -> str:
+    """The first of many names, and how many more there are.
+
+    Args:
+        names: In the order in which to name them.
+        most: That are named.
+
+    Returns:
+        ``a, b and 7 more``.
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
+
+
+def what_is_wrong(item: Mapping[str, Any], *, most: int) -> str:
+    """One finding of pydantic as a sentence: a rule of ours says itself what came, and is not followed by the whole document.
+
+    Args:
+        item: Of ``ValidationError.errors()``.
+        most: Characters of the value that are shown.
+
+    Returns:
+        For example ```fold`: Input should be a valid integer, got 'two'``.
+    """
+    place = ".".join(str(part) for part in item["loc"])
+    said = str(item["msg"]).removeprefix("Value error, ")
+    is_told = said != item["msg"] and (not place or "got " in said)
+    return f"{f'`{place}`: ' if place else ''}{said}" + ("" if is_told else f", got {repr(item['input'])[:most]}")

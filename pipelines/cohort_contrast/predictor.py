@@ -16,10 +16,10 @@ from pipelines.cohort_contrast.subjects import fixed_window, placed_back, within
 from segsuite.data.transforms import Preprocessing, prepare_image, prepare_labels
 from segsuite.engines.backends import REFERENCE
 from segsuite.engines.devices import choose_device
-from segsuite.engines.model_folder import ModelFolder
+from segsuite.engines.model_folder import ModelFolder, load_own_weights
 from segsuite.engines.model_predictor import check_overrides, model_of_pipeline
 from segsuite.engines.segmentation import Request, Segmentation
-from segsuite.errors import ModelError, SettingsError, VolumeError, closest_hint
+from segsuite.errors import SettingsError, VolumeError, closest_hint
 from segsuite.files import hash_of_json
 from segsuite.shapes import Image
 from segsuite.volumes.grid import resample
@@ -62,13 +62,7 @@ class CohortPredictor:
         tensors = model.weights()
         kept = {name: tensors.pop(name) for name in list(tensors) if name.startswith("reference.")}
         self.network: TwoBranches = build_network(model.description["network"])
-        try:
-            self.network.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise ModelError(
-                f"{model.path} must hold the weights of its own network, got: {str(error).splitlines()[-1].strip()}. "
-                "Export the model again."
-            ) from error
+        load_own_weights(self.network, tensors, model=model)
         self.network = self.network.to(self.device).eval().requires_grad_(False)
         self.baseline = kept["reference.baseline"].to(self.device)
         self.healthy_map = kept["reference.healthy_map"].numpy()

@@ -1,9 +1,12 @@
-"""Which integer is which structure, read from what people have beside their masks."""
+"""Which integer is which structure: read from what people have beside their masks, and written beside ours."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,28 @@ from segsuite.data.regions import split_labels
 from segsuite.documents import read_json, read_table
 from segsuite.errors import ManifestError, closest_hint
 
-__all__ = ["read_label_table"]
+__all__ = ["LABELS_FILE", "label_table", "read_label_table"]
 
+LABELS_FILE = "labels.tsv"
+"""Beside the masks: index and name of each label."""
 LARGEST_LABEL = 65535
 WHOLE_NUMBER = r"\d+(\.0+)?"
 """Spreadsheets write 1 as 1.0."""
+
+
+def label_table(names: Mapping[int, str]) -> str:
+    """The table as it is written beside masks, and read again by ``read_label_table``.
+
+    Args:
+        names: Integer to name; 0 is called background where it has no other name.
+
+    Returns:
+        Columns ``index`` and ``name``, with tabs; names that hold tabs, quotes or line ends are quoted.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerows([("index", "name"), *{0: "background", **names}.items()])
+    return text.getvalue()
 
 
 def read_label_table(path: Path) -> dict[int, str]:

@@ -80,8 +80,12 @@ def _with_parents(case: InputCase, depth: int, *, twice: bool) -> InputCase:
 
 
 def _with_ending(case: InputCase, *, twice: bool) -> InputCase:
-    """``a.nii`` and ``a.nii.gz`` are cases of these names; their masks are ``a_nii.nii`` and ``a_nii_gz.nii.gz``."""
-    ending, output = image_ending(case.place), Path(case.output)
+    """``a.nii`` and ``a.nii.gz`` are cases of these names; their masks are ``a_nii.nii`` and ``a_nii_gz.nii.gz``.
+
+    The ending keeps its capitals: ``a.NII.gz`` may lie beside them.
+    """
+    name, output = case.place.name, Path(case.output)
+    ending = name[len(name) - len(image_ending(case.place)) :]
     marked = f"{case_name(output.name)}{ending.replace('.', '_') or '_series'}{image_ending(output)}"
     case_id = f"{case.case_id}{ending or '_series'}" if twice else case.case_id
     return replace(case, case_id=case_id, output=output.with_name(marked).as_posix())

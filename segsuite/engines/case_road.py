@@ -195,7 +195,7 @@ class CaseRoad:
                 require_usable_folder(self.out, error)
             if step is Step.SEGMENTING:
                 require_living_device(error)
-            travelling.reason = reason_of(error, step)
+            travelling.reason = travelling.case.as_given(reason_of(error, step))
 
     def _look(self, travelling: Travelling) -> None:
         if not travelling.was_looked_at:

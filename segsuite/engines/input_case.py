@@ -33,3 +33,13 @@ class InputCase:
     def place(self) -> Path:
         """Where the first image is for the user."""
         return Path(self.source.split("\n")[0]) if self.source else self.images[0]
+
+    def as_given(self, text: str) -> str:
+        """A sentence that names the user's own places where it names copies of them.
+
+        Args:
+            text: Any; of an archive, the folder that it was unpacked into is gone when somebody reads this.
+        """
+        for image, own in zip(self.images, self.source.split("\n") if self.source else (), strict=False):
+            text = text.replace(f"{image.parent}/", f"{Path(own).parent}/")
+        return text

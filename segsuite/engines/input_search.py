@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 from segsuite.data.manifest import case_name
 from segsuite.engines.channel_files import ChannelGroup, group_channels
 from segsuite.engines.input_case import InputCase
-from segsuite.engines.ledger import read_ledger
+from segsuite.engines.ledger import LEDGERS, read_ledger
 from segsuite.errors import VolumeError
 from segsuite.failures import Step, reason_of
 from segsuite.volumes.archives import ARCHIVE_ENDINGS, WorkFolder, archive_name, is_archive, unpack
@@ -59,7 +60,7 @@ def cases_at(path: Path, *, n_channels: int, options: SearchOptions) -> tuple[li
         VolumeError: A folder that cannot be listed, or an archive without a place to unpack it.
     """
     path = path.resolve() if path.name in ("", "..") else path
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a link leads to what may not be seen
         return _in_folder(path, n_channels, options)
     if is_archive(path):
         if options.work is None:
@@ -148,7 +149,7 @@ def _ours(top: Path, out: Path | None) -> Callable[[Path], str]:
     beside = tuple(f"{without_ending(name)}{mark}" for name in written for mark in SIDE_VOLUMES)
 
     def what(path: Path) -> str:
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 - as above
             return EARLIER if path.resolve() == resolved or _carries_ledger(path) else ""
         name = path.relative_to(top).as_posix()
         return "mask of an earlier run" if name in written or (name.startswith(beside) and image_ending(path)) else ""
@@ -158,6 +159,6 @@ def _ours(top: Path, out: Path | None) -> Callable[[Path], str]:
 
 def _carries_ledger(folder: Path) -> bool:
     try:
-        return any(folder.glob("ledger*.jsonl"))
+        return any(folder.glob(LEDGERS))
     except OSError:
         return False

@@ -93,7 +93,8 @@ def search_inputs(
             cases += _from_manifest(path, data_root, fold)
             continue
         found, rest = cases_at(path, n_channels=n_channels, options=where)
-        slices.update(files_of_image(path) if path.is_file() and is_series(path) else ())
+        is_file = os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises where it may not look
+        slices.update(files_of_image(path) if is_file and is_series(path) else ())
         cases, left_out = cases + found, left_out + rest
     if not cases:
         said = f" ({left_out_text(left_out)})" if left_out_text(left_out) else ""

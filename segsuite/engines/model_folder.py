@@ -6,6 +6,7 @@ Torch is loaded only where weights are: a process that hands cases to another on
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,9 @@ from segsuite.files import hash_of_file, make_folder, write_atomically, write_js
 from segsuite.volumes.regions import Regions
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
-__all__ = ["ModelFolder", "descriptions_in", "read_model_folder", "write_ensemble", "write_model_folder"]
+__all__ = ["ModelFolder", "descriptions_in", "load_own_weights", "read_model_folder", "write_ensemble", "write_model_folder"]
 
 FORMAT = 1
 SHARED = ("pipeline", "labels", "preprocessing", "channels", "regions", "regions_class_order")
@@ -201,6 +202,26 @@ def descriptions_in(folder: Path) -> list[dict[str, Any]]:
     description: dict[str, Any] = read_json(place / DESCRIPTION_FILE, error=ModelError)
     members = [place / name for name in description.get("members", [])]
     return [found for member in members for found in descriptions_in(member)] or [description]
+
+
+def load_own_weights(network: nn.Module, tensors: Mapping[str, Tensor], *, model: ModelFolder) -> None:
+    """Put a model's weights into its network, all of them.
+
+    Args:
+        network: As the description says; changed in place.
+        tensors: Of the model, those of the network.
+        model: Where they come from.
+
+    Raises:
+        ModelError: They are of another network.
+    """
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ModelError(
+            f"{model.path} must hold the weights of its own network, got: {str(error).splitlines()[-1].strip()}. "
+            "Export the model again."
+        ) from error
 
 
 def _check_weights(model: ModelFolder) -> None:

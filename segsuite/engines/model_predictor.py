@@ -16,7 +16,7 @@ from segsuite.data.transforms import Preprocessing
 from segsuite.engines.backends import Backend, Forward, choose_backend, open_backend
 from segsuite.engines.devices import choose_device, in_fast_layout
 from segsuite.engines.inference import WindowInference, predict_rows
-from segsuite.engines.model_folder import ModelFolder, read_model_folder
+from segsuite.engines.model_folder import ModelFolder, load_own_weights, read_model_folder
 from segsuite.engines.segmentation import Request, RowSource, Segmentation, segment_rows, segment_upright
 from segsuite.errors import ModelError, SettingsError, closest_hint
 from segsuite.files import hash_of_json
@@ -207,13 +207,7 @@ class ModelPredictor:
 
     def _load(self, member: ModelFolder) -> nn.Module:
         network = self.build_network(member.description["network"])
-        try:
-            network.load_state_dict(self.network_weights(member))
-        except RuntimeError as error:
-            raise ModelError(
-                f"{member.path} must hold the weights of its own network, got: {str(error).splitlines()[-1].strip()}. "
-                "Export the model again."
-            ) from error
+        load_own_weights(network, self.network_weights(member), model=member)
         return in_fast_layout(network.to(self.device)).eval()
 
     def _runner(self, member: ModelFolder, network: nn.Module) -> Forward:

@@ -16,7 +16,7 @@ from pathlib import Path
 from segsuite.engines.mask_sources import Predictions, Reference, References, find_predictions, find_references
 from segsuite.engines.pairs import Pair, Pairing
 from segsuite.engines.structure_files import common_name, files_of
-from segsuite.errors import ManifestError
+from segsuite.errors import ManifestError, few_of
 from segsuite.volumes.archives import is_archive
 from segsuite.volumes.reading import image_ending
 
@@ -173,8 +173,7 @@ def _strangers(pairs: Iterable[Pair], predictions: Predictions) -> list[str]:
     left = sorted(name for name, paths in predictions.by_name.items() if not taken & set(paths))
     if not left:
         return []
-    more = f" and {len(left) - N_NAMED} more" if len(left) > N_NAMED else ""
-    return [f"predictions without a reference are not scored: {', '.join(left[:N_NAMED])}{more}"]
+    return [f"predictions without a reference are not scored: {few_of(left, most=N_NAMED)}"]
 
 
 def _bare_names(name: str) -> set[str]:
@@ -185,8 +184,7 @@ def _bare_names(name: str) -> set[str]:
 
 def _listed(paths: list[Path]) -> str:
     """Files with as much of their folders as tells them apart."""
-    shown = paths[:N_NAMED]
-    names = [path.name for path in shown]
-    if len(set(names)) < len(names):
-        names = [f"{path.parent.name}/{path.name}" for path in shown]
-    return ", ".join(names) + (f" and {len(paths) - N_NAMED} more" if len(paths) > N_NAMED else "")
+    names = [path.name for path in paths]
+    if len(set(names[:N_NAMED])) < len(names[:N_NAMED]):
+        names = [f"{path.parent.name}/{path.name}" for path in paths]
+    return few_of(names, most=N_NAMED)

@@ -10,7 +10,7 @@ from segsuite.data.cache import PreparedCase
 from segsuite.data.manifest import Case, read_manifest
 from segsuite.documents import read_json
 from segsuite.engines.processes import rank
-from segsuite.errors import ManifestError, OutputError
+from segsuite.errors import ManifestError, OutputError, few_of
 from segsuite.files import hash_of_json, write_json
 from segsuite.shipped import find_manifest, shipped_manifests
 
@@ -165,14 +165,9 @@ def _read(record: Path) -> dict[str, dict[str, Any]]:
 
 
 def _refuse(record: Path, differences: Mapping[str, set[str]]) -> None:
-    found = [f"{_named(cases)} {what}" for what, cases in differences.items() if cases]
+    found = [f"{few_of(sorted(cases), most=MOST_NAMED)} {what}" for what, cases in differences.items() if cases]
     if found:
         raise OutputError(
             f"{record.parent} must go on with the cases that it began with, got {'; '.join(found)}. Give another --out to train "
             "on these, or bring the manifest's folds and files back as they were."
         )
-
-
-def _named(cases: set[str]) -> str:
-    more = len(cases) - MOST_NAMED
-    return ", ".join(sorted(cases)[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

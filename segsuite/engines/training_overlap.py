@@ -10,6 +10,7 @@ from pathlib import Path
 from segsuite.engines.ledger import LedgerLine, read_ledger
 from segsuite.engines.pairs import Pair, Pairing
 from segsuite.engines.seen_scans import TRAINED_ON
+from segsuite.errors import few_of
 
 __all__ = ["with_training_overlap"]
 
@@ -36,7 +37,7 @@ def with_training_overlap(pairing: Pairing) -> Pairing:
     seen = [pair.case_id for pair in pairs if pair.in_training]
     if not seen:
         return pairing
-    named = ", ".join(seen[:MOST_NAMED]) + (f" and {len(seen) - MOST_NAMED} more" if len(seen) > MOST_NAMED else "")
+    named = few_of(seen, most=MOST_NAMED)
     note = f"{len(seen)} of {len(pairs)} cases were {TRAINED_ON}, so scores on them say nothing about new scans: {named}"
     return replace(pairing, pairs=pairs, notes=[note, *pairing.notes])
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from segsuite.errors import ManifestError
+from segsuite.errors import ManifestError, few_of
 
 __all__ = ["Evaluated", "require_comparable"]
 
@@ -123,7 +123,7 @@ def _sets_apart(first: Evaluated, second: Evaluated, column: str) -> str:
     tables = [evaluation.cases if column == "case" else evaluation.measurements for evaluation in (first, second)]
     mine, other = (set(table[column]) for table in tables)
     parts = [(second.name, sorted(mine - other)), (first.name, sorted(other - mine))]
-    return "; ".join(f"{name} lacks {_listed(names)}" for name, names in parts if names)
+    return "; ".join(f"{name} lacks {few_of(names, most=N_NAMED)}" for name, names in parts if names)
 
 
 def _tolerances(evaluation: Evaluated) -> str:
@@ -136,8 +136,3 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(f"{item:g}" if isinstance(item, float | int) else str(item) for item in value)
     return "none" if value is None else str(value)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
-    return f"{', '.join(names[:N_NAMED])}{more}"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from segsuite.errors import VolumeError
+from segsuite.errors import VolumeError, few_of
 from segsuite.files import write_json
 from segsuite.reports.statistics import mean_with_interval, median_with_interval
 from segsuite.volumes.regions import integers_of, label_of
@@ -185,8 +185,7 @@ def notes_on(cases: pd.DataFrame) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
-    return f"case{'s' if len(names) > 1 else ''} {', '.join(names[:N_NAMED])}{more}"
+    return f"case{'s' if len(names) > 1 else ''} {few_of(names, most=N_NAMED)}"
 
 
 def _summary_of(rows: pd.DataFrame, diagonals: Mapping[str, float], seed: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 from segsuite.data.locate import find_data_root, image_paths
 from segsuite.data.manifest import Case, Manifest, read_manifest, write_manifest
 from segsuite.data.transforms import prepare_image
+from segsuite.documents import read_json
 from segsuite.engines.backends import (
     INT8_FILE,
     NETWORK_FILE,
@@ -30,7 +32,7 @@ from segsuite.engines.model_folder import DESCRIPTION_FILE, ModelFolder, read_mo
 from segsuite.engines.model_predictor import ModelPredictor
 from segsuite.engines.network_export import export_onnx, export_openvino
 from segsuite.engines.quantisation import example_windows, quantise_onnx
-from segsuite.errors import ManifestError, ModelError, SettingsError
+from segsuite.errors import ManifestError, ModelError, OutputError, SettingsError
 from segsuite.extras import require_extra
 from segsuite.files import hash_of_file, make_folder, write_json
 from segsuite.outputs import require_outputs_apart
@@ -184,7 +186,7 @@ def export(model: Path, out: Path, *, file_format: str = "onnx") -> Path:
     Raises:
         SettingsError: Another format, an ensemble, or an extra that is not installed.
         ModelError: A network that cannot be exported.
-        OutputError: The model itself would be written over.
+        OutputError: The model itself, or another model's files, would be written over.
     """
     if file_format not in FORMATS:
         raise SettingsError(f"--format must be one of {sorted(FORMATS)}, got `{file_format}`.")
@@ -195,6 +197,7 @@ def export(model: Path, out: Path, *, file_format: str = "onnx") -> Path:
         )
     files = [FORMATS[file_format], DESCRIPTION_FILE]
     require_outputs_apart({out / name: "the exported network" for name in files}, sorted(folder.path.iterdir()))
+    _require_own_export(out, [*files, *(Path(name).with_suffix(".bin").name for name in files if name.endswith(".xml"))], folder)
     predictor = _window_predictor(folder, REFERENCE, None)
     target = make_folder(out) / FORMATS[file_format]
     if file_format == "onnx":
@@ -206,6 +209,16 @@ def export(model: Path, out: Path, *, file_format: str = "onnx") -> Path:
             export_openvino(onnx, target)
     write_json(out / DESCRIPTION_FILE, folder.description)
     return target
+
+
+def _require_own_export(out: Path, names: Sequence[str], folder: ModelFolder) -> None:
+    """Only an earlier export of the same model is written over."""
+    there = [name for name in names if os.path.lexists(out / name)]
+    known = out / DESCRIPTION_FILE
+    if there and not (known.is_file() and read_json(known, error=ModelError) == folder.description):
+        raise OutputError(
+            f"{out} must hold no file of another model, got {', '.join(there)}. Move them away, or choose another --out."
+        )
 
 
 def _export_onnx(predictor: ModelPredictor, path: Path) -> None:

@@ -12,6 +12,7 @@ from segsuite.data.importing.found import ImportFinding
 from segsuite.data.importing.structures import is_in_mask_folder, structure_files
 from segsuite.data.importing.tree import axes_of, list_tree
 from segsuite.data.importing.words import is_label_word, read_name
+from segsuite.data.label_table import LABELS_FILE
 from segsuite.data.locate import find_data_root, image_paths, label_path
 from segsuite.data.manifest import Case, Manifest, read_manifest, write_manifest
 from segsuite.errors import ManifestError, VolumeError, closest_hint
@@ -70,7 +71,7 @@ def combine_folder(
         )
     values = {name: n for n, name in enumerate(names, start=1)} if known is None else {n: v for v, n in known.structures.items()}
     files = {case_id: {name: folder / path for name, path in group.items()} for case_id, group in groups.items()}
-    outputs = {out / f"{case_id}.nii.gz": f"case {case_id}" for case_id in files} | {out / "labels.tsv": "the table of labels"}
+    outputs = {out / f"{case_id}.nii.gz": f"case {case_id}" for case_id in files} | {out / LABELS_FILE: "the table of labels"}
     require_outputs_apart(outputs, [path for group in files.values() for path in group.values()], inside=out)
     made, findings = combine_cases(files, out, values=values, combining=combining or Combining())
     for finding in [*tree.findings, *findings]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segsuite.data.checking import Finding, check_manifest, labels_per_case
-from segsuite.data.label_table import read_label_table
+from segsuite.data.label_table import LABELS_FILE, read_label_table
 from segsuite.data.locate import find_data_root
 from segsuite.data.manifest import Case, Manifest, read_manifest, write_manifest
 from segsuite.data.splits import fold_table, split_by_patient, split_by_site
@@ -84,7 +84,7 @@ def split(
         cases = split_by_patient(manifest.training, n_folds=n_folds, seed=seed, labels_present=present)
     if not overwrite:
         _require_replaceable(out or manifest_path, cases)
-    _write_changed(manifest, manifest_path, out or manifest_path, training=cases)
+    _write_changed(manifest, manifest_path, out or manifest_path, overwrite=overwrite, training=cases)
     return fold_table(cases, present), bool(present)
 
 
@@ -115,7 +115,7 @@ def mask(
         OutputError: The old manifest, or another file, would be written over.
     """
     manifest = read_manifest(manifest_path)
-    require_outputs_apart({out: "the new manifest"}, [manifest_path, masks / "labels.tsv", *([labels] if labels else [])])
+    require_outputs_apart({out: "the new manifest"}, [manifest_path, masks / LABELS_FILE, *([labels] if labels else [])])
     if not overwrite:
         _require_replaceable(out, manifest.training)
     root = find_data_root(manifest, manifest_path, data_root).resolve()
@@ -128,7 +128,7 @@ def mask(
             f"{masks} must hold a mask for every case of {manifest_path}, got none for {len(missing)} of {len(made)}, first "
             f"{made[missing[0]].name}. Make them: segsuite predict MODEL {manifest_path} --out {masks}"
         )
-    names = read_label_table(labels or masks / "labels.tsv")
+    names = read_label_table(labels or masks / LABELS_FILE)
     rows = {
         part: [
             case.model_copy(update={"label": relative_to(made[case.case_id].resolve(), root), "labelled": None})
@@ -138,7 +138,7 @@ def mask(
     }
     update = {"labels": {"background": 0, **{name: value for value, name in names.items()}}, "label_mapping": {}}
     plain = manifest.without_regions()
-    return _write_changed(plain, manifest_path, out, **rows, **update, ignore_label=None)
+    return _write_changed(plain, manifest_path, out, overwrite=overwrite, **rows, **update, ignore_label=None)
 
 
 def _require_replaceable(target: Path, cases: Sequence[Case]) -> None:
@@ -157,12 +157,24 @@ def _require_replaceable(target: Path, cases: Sequence[Case]) -> None:
         )
 
 
-def _write_changed(manifest: Manifest, source: Path, target: Path, **update: Any) -> Manifest:
+def _write_changed(manifest: Manifest, source: Path, target: Path, *, overwrite: bool, **update: Any) -> Manifest:
     """Write a changed manifest, perhaps elsewhere: then its data root is told from there."""
     updated = manifest.model_copy(update=update)
     if target.resolve().parent != source.resolve().parent:
         root = (source.parent / (manifest.data_root or ".")).resolve()
         updated = updated.model_copy(update={"data_root": relative_to(root, target.resolve().parent)})
+    is_other = target.exists() and not target.samefile(source)
+    if is_other and not overwrite and _but_for_folds(read_manifest(target)) != _but_for_folds(updated):
+        raise OutputError(
+            f"{target} is another manifest, which differs in more than folds from what would be written, and would be lost. "
+            "Choose another --out, or give --overwrite to replace it."
+        )
     make_folder(target.resolve().parent)
     write_manifest(target, updated)
     return updated
+
+
+def _but_for_folds(manifest: Manifest) -> dict[str, Any]:
+    """What a manifest says beside folds and its history."""
+    content = manifest.model_dump(exclude={"meta"})
+    return content | {"training": [{**row, "fold": None} for row in content["training"]]}

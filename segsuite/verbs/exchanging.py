@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from segsuite.data.label_table import read_label_table
+from segsuite.data.label_table import label_table, read_label_table
 from segsuite.engines.inputs import SearchOptions, search_inputs
-from segsuite.errors import InputError, VolumeError
+from segsuite.errors import InputError, OutputError, VolumeError
 from segsuite.files import make_folder, write_text
 from segsuite.outputs import require_outputs_apart
 from segsuite.volumes.archives import WorkFolder
 from segsuite.volumes.dicom_segmentation import read_dicom_segmentation, write_dicom_segmentation
+from segsuite.volumes.dicom_series import series_at
 from segsuite.volumes.finding import SeriesChoice
 from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.mask_files import list_masks
-from segsuite.volumes.packed import image_at
+from segsuite.volumes.packed import image_at, is_packed
 from segsuite.volumes.reading import read_labels
 from segsuite.volumes.writing import write_mask
 
@@ -51,11 +53,11 @@ def export_masks(
     Raises:
         FileNotFoundError: Nothing is there.
         VolumeError: A folder without masks; or, of a single mask, what is wrong with it.
-        OutputError: A segmentation would be written over what is read, or into a series.
+        OutputError: A segmentation would be written over what is read, over another file, or into a series.
     """
     structures = read_label_table(labels)
     if masks.is_file():
-        require_outputs_apart({out: "the segmentation"}, [masks, series, labels])
+        require_outputs_apart({out: "the segmentation"}, [masks, labels, *_slices(series)])
         with image_at(series, series_uid=series_uid) as place:
             notes = write_dicom_segmentation(out, read_labels(masks), place, structures, made_by=made_by, series_uid=series_uid)
         on_file(out.name, _done(notes))
@@ -82,6 +84,11 @@ def export_masks(
     return failures
 
 
+def _slices(series: Path) -> tuple[Path, ...]:
+    """What is read of a series: its folder, its archive, or all files of the one that a file belongs to."""
+    return (series,) if series.is_dir() or not series.exists() or is_packed(series) else (series, *series_at(series).files)
+
+
 def _place(name: str, known: Mapping[str, Path], series: Path) -> Path:
     if name not in known:
         raise VolumeError(f"{series} must hold a series {name}, got: {', '.join(sorted(known)[:5])}.")
@@ -104,13 +111,15 @@ def import_segmentation(segmentation: Path, out: Path) -> dict[int, str]:
 
     Raises:
         VolumeError: No DICOM segmentation.
-        OutputError: The mask would be written over it.
+        OutputError: The mask, or its labels, would be written over it or over another file.
     """
     names_file = out.with_name(f"{without_ending(out.name)}_labels.tsv")
     require_outputs_apart({out: "the mask", names_file: "names of the labels"}, [segmentation])
+    for path in (out, names_file):
+        if os.path.lexists(path):
+            raise OutputError(f"{path} must not be there yet, got another file. Move it away, or choose another --out.")
     volume, names = read_dicom_segmentation(segmentation)
     make_folder(out.parent)
     write_mask(out, np.ascontiguousarray(volume.labels), like=volume)
-    table = "".join(f"{number}\t{name}\n" for number, name in names.items())
-    write_text(names_file, f"index\tname\n0\tbackground\n{table}")
+    write_text(names_file, label_table(names))
     return names

@@ -13,6 +13,7 @@ import numpy as np
 
 from segsuite.data.importing.found import ImportFinding
 from segsuite.data.importing.tree import MADE_MARK
+from segsuite.data.label_table import LABELS_FILE, label_table
 from segsuite.errors import OutputError
 from segsuite.failures import Step, reason_of
 from segsuite.files import make_folder, write_json, write_text
@@ -125,8 +126,8 @@ def combine_cases(
         OutputError: The folder is there and was not made by this.
     """
     claim_folder(folder, {"labels": dict(values), "order": list(combining.order)}, overwrite=combining.overwrite)
-    rows = "".join(f"{value}\t{name}\n" for name, value in sorted(values.items(), key=lambda item: item[1]))
-    write_text(folder / "labels.tsv", f"index\tname\n0\tbackground\n{rows}")
+    names = {value: name for name, value in sorted(values.items(), key=lambda item: item[1])}
+    write_text(folder / LABELS_FILE, label_table(names))
 
     def combine(case_id: str) -> tuple[Path, tuple[str, ...]]:
         made = combine_structures(structures[case_id], values, order=combining.order)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from segsuite.data.label_table import LABELS_FILE, label_table
 from segsuite.engines.first_look import FirstLook
 from segsuite.engines.inputs import InputCase, SearchOptions, search_inputs, take_shard, with_attributes
 from segsuite.engines.isolation import predict_isolated
@@ -24,9 +25,6 @@ from segsuite.volumes.regions import file_word
 from segsuite.volumes.writing import side_volume
 
 __all__ = ["open_predictor", "open_watchful", "predict"]
-
-LABELS_FILE = "labels.tsv"
-"""Beside the masks: index and name of each label."""
 
 
 def predict(
@@ -155,21 +153,21 @@ def _require_apart(
             f"Each output must be a file of its own, got {both[0]} twice: for {outputs[both[0]]} and for {more[both[0]]}. "
             "Give the case another name, or leave away what is written beside the masks."
         )
-    outputs |= more
+    outputs |= more | dict.fromkeys(out.glob("ledger*.jsonl"), "the ledger")
     require_outputs_apart(outputs, [*(image for case in cases for image in case.images), *tables], inside=out)
 
 
 def _write_labels(path: Path, folder: ModelFolder, *, overwrite: bool) -> None:
     """The names of the labels; those of masks that are there already keep their meaning."""
-    rows = ["index\tname", *(f"{value}\t{name}" for name, value in folder.labels.items())]
+    text = label_table({value: name for name, value in folder.labels.items()})
     if path.exists() and not overwrite:
-        lost = [row for row in path.read_text(encoding="utf-8", errors="replace").splitlines() if row not in rows]
+        lost = [row for row in path.read_text(encoding="utf-8", errors="replace").splitlines() if row not in text.splitlines()]
         if lost:
             raise OutputError(
                 f"{path} must name the labels of {folder.path}, got other ones ({lost[0]!r}): the masks beside it are of another "
                 "model. Choose another --out, or do all again with --overwrite."
             )
-    write_text(path, "\n".join(rows) + "\n")
+    write_text(path, text)
 
 
 def open_watchful(model: Path, *, device: str, overrides: Sequence[str], threads: int | None, strict: bool = False) -> Predictor:

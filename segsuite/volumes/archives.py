@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import errno
 import fcntl
+import gzip
+import lzma
+import os
+import re
 import shutil
 import stat
 import tarfile
@@ -37,9 +42,13 @@ WORK_PREFIX = ".segsuite-unpacked-"
 LOCK_FILE = ".lock"
 _CHUNK_BYTES = 2**20
 MOST_NAME_BYTES = 2**20
+MOST_PADDING_BYTES = 2**24
+ZIP_MAGIC = b"PK"
+_COMPRESSED_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
+_COMPRESSED = (gzip.GzipFile, bz2.BZ2File, lzma.LZMAFile)
 _PLAIN_TYPES = (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE)
 _BROKEN = (
-    zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError, KeyError,
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError, KeyError,
 )  # fmt: skip
 
 
@@ -71,7 +80,7 @@ def is_archive(path: Path) -> bool:
     Returns:
         True for ``.zip``, ``.tar``, ``.tar.gz`` and their kin.
     """
-    return path.name.lower().endswith(ARCHIVE_ENDINGS) and not path.is_dir()
+    return path.name.lower().endswith(ARCHIVE_ENDINGS) and not os.path.isdir(path)  # noqa: PTH112 - raises nothing
 
 
 def archive_name(path: Path) -> str:
@@ -186,7 +195,7 @@ def unpack(archive: Path, folder: Path, limits: UnpackLimits = UnpackLimits()) -
             raise OutputError(
                 f"{folder} must have the space for what {archive} holds, got: {error.strerror}. Free some."
             ) from error
-        raise _damaged(archive, error) from error
+        raise VolumeError(_sentence(archive, error)) from error
     return left_out
 
 
@@ -215,16 +224,39 @@ def members_of(archive: Path, *, n_bytes: int) -> Iterator[tuple[str, bytes]]:
     except VolumeError:
         raise
     except _BROKEN as error:
-        raise _damaged(archive, error) from error
+        raise VolumeError(_sentence(archive, error)) from error
 
 
-def _damaged(archive: Path, error: Exception) -> VolumeError:
-    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    if isinstance(error, tarfile.ReadError) and "could not be opened" in lines[0]:
-        lines = ["its content is neither"]
-    encrypted = "password" in lines[0] or "encrypted" in lines[0]
-    what = "an encrypted one" if encrypted else f"a damaged one ({lines[0].rstrip('.')[:150]})"
-    return VolumeError(f"{archive} must be a complete zip or tar archive, got {what}. Unpack it by hand.")
+def _sentence(archive: Path, error: Exception) -> str:
+    """What is wrong with an archive, without a library's words."""
+    if isinstance(error, PermissionError):
+        return f"{archive} must be readable, got: permission denied. Change its permissions."
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"{archive} must hold names that this disk can have, got one that is too long. Unpack it by hand."
+    said = str(error)
+    if isinstance(error, NotImplementedError):
+        what = "one that is packed in a way that is not read"
+    else:
+        what = "an encrypted one" if "password" in said or "encrypted" in said else f"a damaged one ({_damage(archive, error)})"
+    return f"{archive} must be a complete zip or tar archive, got {what}. Unpack it by hand."
+
+
+def _damage(archive: Path, error: Exception) -> str:
+    if not archive.stat().st_size:
+        return "it is empty"
+    said = str(error)
+    if member := re.match(r"Bad CRC-32 for file ['\"](.*)['\"]$", said):
+        return f"the checksum of `{member[1][:100]}` is wrong"
+    if "CRC" in said:
+        return "its checksum is wrong"
+    if isinstance(error, tarfile.ReadError) and "could not be opened" in said:
+        with archive.open("rb") as stream:
+            start = stream.read(6)
+        if start.startswith(ZIP_MAGIC):
+            return "cut short: the list of what it holds, at its end, is missing"
+        return "it cannot be unpacked to a tar" if start.startswith(_COMPRESSED_MAGIC) else "its content is neither"
+    is_short = isinstance(error, EOFError) or "end of data" in said or "Compressed file ended" in said
+    return "cut short" if is_short else "it cannot be unpacked"
 
 
 class _Budget:
@@ -302,6 +334,18 @@ def _tar_members(archive: Path, bundle: tarfile.TarFile) -> Iterator[tuple[str, 
         if not member.isreg():
             raise VolumeError(f"{archive} must hold plain files, got the link or device `{member.name}`. Pack it again.")
         yield member.name, member.size, lambda member=member: bundle.extractfile(member)  # type: ignore[misc]
+    _read_to_the_end(archive, bundle)
+
+
+def _read_to_the_end(archive: Path, bundle: tarfile.TarFile) -> None:
+    """The checksum of a compressed stream comes after the last member, where the module does not look."""
+    left, stream = MOST_PADDING_BYTES, bundle.fileobj
+    while isinstance(stream, _COMPRESSED) and (chunk := stream.read(_CHUNK_BYTES)):
+        left -= len(chunk)
+        if left < 0:
+            raise VolumeError(
+                f"{archive} must end after its last file, got more than {MOST_PADDING_BYTES:,} bytes. Pack it again."
+            )
 
 
 def _not_followed(name: str) -> str:

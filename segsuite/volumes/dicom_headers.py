@@ -13,7 +13,6 @@ import pydicom
 from pydicom.dataset import Dataset, FileDataset
 
 from segsuite.errors import VolumeError
-from segsuite.failures import first_line
 from segsuite.volumes.dicom_files import PREAMBLE_BYTES, DicomFile
 
 __all__ = ["numbers", "read_dataset", "read_header", "text"]
@@ -74,7 +73,7 @@ def read_dataset(path: Path, *, pixels: bool) -> FileDataset:
     except PermissionError as error:
         raise VolumeError(f"{path} must be readable, got: permission denied. Change its permissions.") from error
     except Exception as error:  # pydicom lets through whatever a broken file provokes
-        raise VolumeError(f"{path} must be a complete DICOM file, got: {first_line(error)}. Export it again.") from error
+        raise VolumeError(f"{path} must be a complete DICOM file, got: {_reason(error)}. Export it again.") from error
     return found
 
 
@@ -184,7 +183,8 @@ def numbers(data: Dataset, keyword: str, count: int, path: Path) -> tuple[float,
     except ValueError:
         found = ()
     if len(found) != count or not np.isfinite(found).all():
-        raise VolumeError(f"{path} must have {count} numbers in {keyword}, got `{written[:80]}`. Export it again.")
+        wanted = f"{count} numbers" if count > 1 else "a number"
+        raise VolumeError(f"{path} must have {wanted} in {keyword}, got `{written[:80]}`. Export it again.")
     return found
 
 
@@ -193,3 +193,12 @@ def _is_filled(data: Dataset, keyword: str) -> bool:
         return bool(data.get_item(keyword).value)
     except Exception:  # what cannot be looked at is not empty
         return True
+
+
+def _reason(error: Exception) -> str:
+    """Without a library's words."""
+    if isinstance(error, zlib.error):
+        return "deflated content that is damaged: it cannot be unpacked"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "elements that cannot be read: it is damaged or cut short"

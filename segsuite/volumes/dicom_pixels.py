@@ -12,7 +12,13 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from segsuite.errors import VolumeError
 from segsuite.volumes.dicom_headers import text
@@ -23,6 +29,8 @@ DESCRIPTION = (
     "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
     "PixelRepresentation", "NumberOfFrames",
 )  # fmt: skip
+NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian)
+"""Of what is not compressed; private syntaxes exist that only swap the bytes of the pixels."""
 MOST_COMPRESSION = 1000
 """Bytes of a picture per byte that it takes in the file; beyond, only small pictures are believed."""
 ALLOWED_AFTER = (b"\xfc\xff\xfc\xff", b"\xff\xfc\xff\xfc", b"\xfa\xff\xfa\xff", b"\xff\xfa\xff\xfa")
@@ -67,7 +75,7 @@ def stored_pixels(data: FileDataset, path: Path) -> NDArray[Any]:
         (frames, rows, columns), whole numbers.
 
     Raises:
-        VolumeError: Colour, or fewer or more pixels than the file says that it has.
+        VolumeError: Colour, fewer or more pixels than the file says that it has, or a private transfer syntax.
     """
     shape = require_grey(data, path)
     if "PixelData" not in data:
@@ -83,12 +91,17 @@ def stored_pixels(data: FileDataset, path: Path) -> NDArray[Any]:
             f"{path} must store whole numbers of 8, 16 or 32 bits, with or without sign, got {allocated} bits, {stored} of them "
             f"used up to bit {high}, PixelRepresentation {signed if signed >= 0 else 'absent'}. Export it again."
         )
-    syntax = UID(text(data.file_meta, "TransferSyntaxUID") or pydicom.uid.ImplicitVRLittleEndian)
+    syntax = UID(text(data.file_meta, "TransferSyntaxUID") or ImplicitVRLittleEndian)
     content = data.PixelData
     if not isinstance(content, bytes):
         raise VolumeError(f"{path} must hold pixels as bytes, got {type(content).__name__}. Export it again.")
     if syntax.is_transfer_syntax and syntax.is_compressed and not syntax.is_deflated:
         return _decompressed(data, path, shape, allocated // 8)
+    if syntax not in NATIVE:
+        raise VolumeError(
+            f"{path} must store its pixels as the standard has it, got the transfer syntax {syntax}: in which order its bytes "
+            "are is not known. Export it again, uncompressed."
+        )
     order = ">" if syntax == ExplicitVRBigEndian and allocated > 8 else "<"
     n_bytes = int(np.prod(shape, dtype=object)) * allocated // 8
     if not n_bytes <= len(content) <= n_bytes + 1:

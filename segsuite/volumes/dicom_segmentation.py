@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -42,6 +43,8 @@ KEYWORDS = {
 """Our names whose SNOMED CT keyword in DICOM's dictionary is another; of the rest, `liver` is looked up as `Liver`."""
 
 MOST_SEGMENTS = 255
+SAME = ("SOPClassUID", "SeriesDescription", "ReferencedSeriesSequence", "SegmentSequence", "PixelData")
+"""Two segmentations that agree in these are the same one, written twice."""
 OWN_SCHEME = "99SEGSUITE"
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -88,7 +91,7 @@ def write_dicom_segmentation(
     Raises:
         VolumeError: Nothing is drawn, a label without a name, or a series that lacks what nobody can make up.
         GridError: The mask lies on another grid than the series.
-        OutputError: The file cannot be written, or does not read back equal.
+        OutputError: The file cannot be written, does not read back equal, or another file is there.
     """
     stack = read_series(series, series_uid=series_uid)
     grid = Grid(stack.voxels.shape, stack.affine)
@@ -109,12 +112,26 @@ def write_dicom_segmentation(
     described = [_described(number, structures[value], made_by) for number, value in enumerate(present, start=1)]
     files, order, notes = sources_of(stack)
     built = _built(files, numbered.transpose(2, 1, 0)[order], described, made_by)
+    if os.path.lexists(path):
+        _require_same(path, built)
+        return (*notes, "was there before")
     write_atomically(path, partial(_save, built))
     again, names = read_dicom_segmentation(path)
     expected = {number: structures[value] for number, value in enumerate(present, start=1)}
     if names != expected or not np.array_equal(back_to_grid(again.labels, again.grid, grid), numbered):
         raise OutputError(f"{path} must read back as written, got {names} instead of {expected}, or other voxels.")
     return notes
+
+
+def _require_same(path: Path, built: pydicom.Dataset) -> None:
+    """A slice, or somebody else's segmentation, is never written over: what is there must say the same already."""
+    try:
+        there = pydicom.dcmread(path)
+        is_same = all(there.get(keyword) == built.get(keyword) for keyword in SAME)
+    except Exception:  # what is no DICOM raises what it likes
+        is_same = False
+    if not is_same:
+        raise OutputError(f"{path} must not be there yet, got another file. Move it away, or choose another --out.")
 
 
 def _built(

@@ -19,7 +19,7 @@ from segsuite.volumes.formats.endings import image_ending
 from segsuite.volumes.formats.opening import is_known
 from segsuite.volumes.volume import Volume
 
-__all__ = ["image_at", "images_packed_in", "listed", "reads_archives"]
+__all__ = ["image_at", "images_packed_in", "is_packed", "listed", "reads_archives"]
 
 N_NAMED = 5
 How = ParamSpec("How")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from segsuite.data.manifest import Manifest
+from segsuite.errors import few_of
 
 __all__ = ["ImportFinding", "ImportOptions", "Imported"]
 
@@ -31,9 +32,7 @@ class ImportFinding:
     message: str
 
     def __str__(self) -> str:
-        shown = ", ".join(self.subjects[:MOST_SHOWN])
-        more = f" and {len(self.subjects) - MOST_SHOWN} more" if len(self.subjects) > MOST_SHOWN else ""
-        return f"{self.kind} ({len(self.subjects)}): {shown}{more}. {self.message}"
+        return f"{self.kind} ({len(self.subjects)}): {few_of(self.subjects, most=MOST_SHOWN)}. {self.message}"
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from segsuite.volumes.formats.unpacking import (
 __all__ = ["Content", "open_content", "size_text"]
 
 START_BYTES = 4096
+NOT_ITS_END = "its voxels are whole, but not its end: the checksum is missing, or something else follows"
 PIECE_BYTES = 1 << 16
 """Of what is read to be passed over or joined: a buffer of the size asked for is made before anything comes."""
 
@@ -291,6 +292,8 @@ class Content:
         except EOFError as error:
             if wanted is not None:
                 found = self._position if self._begin is None else unpacked_bytes(self.path, self.packed, self._begin)
+                if found >= self._position + wanted:
+                    raise self.damaged(NOT_ITS_END) from error
                 raise self.truncated(found, self._position + wanted, what="its content") from error
             raise self.damaged(f"truncated: the {self.packed or 'file'} stream ends before its end") from error
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from segsuite.volumes.archives import archive_ending
@@ -51,6 +52,8 @@ def without_ending(name: str) -> str:
 def mask_name(name: str) -> str:
     """The name of the mask of an image: the image's own where such files are written, else the nearest that is.
 
+    An ending in capitals stays; a mixture (``.Nii.Gz``) becomes small letters, for other programs open no file of that name.
+
     Args:
         name: Name or relative path of an image file or of a DICOM folder.
 
@@ -59,7 +62,8 @@ def mask_name(name: str) -> str:
     """
     ending = image_ending(Path(name))
     if ending in WRITTEN_ENDINGS:
-        return name
+        own = name[len(name) - len(ending) :]
+        return name if own in (ending, ending.upper()) else without_ending(name) + ending
     return without_ending(name) + _WRITTEN_FOR.get(ending, ".nii.gz")
 
 
@@ -68,7 +72,7 @@ def is_image(path: Path) -> bool:
 
     Of a pair (``a.hdr`` and ``a.img``) the header counts, so that it is one image and not two.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a link leads to what may not be seen
         return holds_dicom(path)
     ending = image_ending(path)
     if not ending or path.name.startswith("."):
@@ -99,6 +103,6 @@ def _beside(path: Path, endings: tuple[str, ...]) -> Path | None:
     for ending in endings:
         for variant in (ending, ending.upper(), ending.title()):
             other = path.with_name(stem + variant)
-            if other.exists():
+            if os.path.exists(other):  # noqa: PTH110 - likewise
                 return other
     return None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segsuite.errors import VolumeError
+from segsuite.errors import GridError, VolumeError
 from segsuite.shapes import Affine
 from segsuite.volumes.formats.content import Content
 from segsuite.volumes.formats.description import (
@@ -70,6 +70,8 @@ def describe_metaimage(content: Content) -> Description:
     shape = require_shape(whole_numbers(fields.get("DimSize", ""), n_axes), content.path)
     body = _body(fields, shape, content.path)
     unit = fields.get("DistanceUnits", "").strip('"').lower()
+    if unit not in ("", "?", *_UNITS_MM):
+        raise GridError(f"{content.path} must have DistanceUnits mm, cm or um, got {unit[:20]}. Correct the header.")
     affine, notes, known = _placement(fields, n_axes, content.path)
     affine, converted = in_millimetres(affine, _UNITS_MM.get(unit, 1.0))
     require_room(content, body)

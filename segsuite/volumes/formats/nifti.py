@@ -39,6 +39,7 @@ FIRST_BYTES, SECOND_BYTES = 348, 540
 MOST_EXTENSION_BYTES = 1 << 26
 FORMS_APART_VOXELS = 1.0
 """sform and qform that place a corner farther apart than this contradict each other; closer, they are rounded."""
+KNOWN_CODES = range(6)
 _SPACE_UNITS = {1: (1000.0, "metres"), 2: (1.0, "mm"), 3: (1e-3, "micrometres")}
 _KINDS = {
     (FIRST_BYTES, b"n+1"): nib.Nifti1Header,
@@ -82,6 +83,7 @@ def describe_nifti(content: Content) -> Description:
     header, n_header, separate = _header(content)
     shape, dtype = _shape(header, content.path), _dtype(header, content.path)
     _repair_pixdim(header, content.path)
+    _repair_codes(header)
     in_space = (*shape, 1, 1)[:3]
     analyze = isinstance(header, Spm2AnalyzeHeader)
     placed = _analyze_placement(header) if analyze else _placement(header, in_space, content.path)
@@ -153,6 +155,13 @@ def _repair_pixdim(header: Any, path: Path) -> None:
     header["pixdim"][1:4] = np.abs(stored)
     if header["pixdim"][0] not in (-1.0, 1.0):
         header["pixdim"][0] = 1.0
+
+
+def _repair_codes(header: Any) -> None:
+    """A code above zero says that there is a form; one that the format does not have becomes 2, as of another scan."""
+    for name in ("qform_code", "sform_code"):
+        if name in header and int(header[name]) not in KNOWN_CODES:
+            header[name] = 2 if int(header[name]) > 0 else 0
 
 
 def _analyze_placement(header: Any) -> _Placement:

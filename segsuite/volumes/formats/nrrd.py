@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segsuite.errors import VolumeError
+from segsuite.errors import GridError, VolumeError
 from segsuite.shapes import Affine
 from segsuite.volumes.formats.content import Content
 from segsuite.volumes.formats.description import (
@@ -58,7 +58,11 @@ _SPACES = {
 """Signs that bring each space to RAS."""
 _UNKNOWN_SPACE = (-1, -1, 1)
 """What other readers of the format take where nothing is said: LPS."""
-_UNITS_MM = {"m": 1000.0, "cm": 10.0, "um": 1e-3, "µm": 1e-3, "μm": 1e-3, "micron": 1e-3, "microns": 1e-3, "nm": 1e-6}
+_UNITS_MM = {
+    "mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "millimetre": 1.0, "millimetres": 1.0, "m": 1000.0, "cm": 10.0,
+    "um": 1e-3, "µm": 1e-3, "μm": 1e-3, "micron": 1e-3, "microns": 1e-3, "nm": 1e-6,
+}  # fmt: skip
+_NO_UNITS = ("", "???", "none")
 _IN_SPACE_KINDS = ("domain", "space")
 _COLOURS = ("rgb-color", "rgba-color", "hsv-color", "xyz-color", "3-color", "4-color")
 _VECTOR = re.compile(r"none|\([^()]*\)", re.IGNORECASE)
@@ -98,7 +102,7 @@ def describe_nrrd(content: Content) -> Description:
     order = _axis_order(fields, directions, n_axes, content.path)
     in_space = (*(shape[axis] for axis in order[:3]), 1, 1)[:3]
     affine, notes, known = _placement(fields, directions, order[:3], content.path)
-    unit, unit_mm = _unit(fields)
+    unit, unit_mm = _unit(fields, content.path)
     affine, converted = in_millimetres(affine, unit_mm)
     require_room(content, body)
     require_plausible(in_space, affine, content.path)
@@ -176,6 +180,10 @@ def _directions(fields: dict[str, str], n_axes: int) -> list[NDArray[np.float64]
 def _axis_order(fields: dict[str, str], directions: Sequence[Any] | None, n_axes: int, path: Path) -> tuple[int, ...]:
     """The file's axes with those of the body first."""
     kinds = [kind.strip('"').lower() for kind in fields.get("kinds", "").split()]
+    if "complex" in kinds:
+        raise VolumeError(
+            f"{path} must have real voxels, got complex ones. Save the magnitude (numpy.abs) as an image of its own."
+        )
     if any(kind in _COLOURS for kind in kinds):
         raise VolumeError(f"{path} must be a grey-scale image, got colour voxels ({' '.join(kinds)}). Convert it to grey.")
     if directions is not None:
@@ -219,11 +227,14 @@ def _vector(text: str) -> list[float]:
     return [float(part) for part in text.strip().strip("()").split(",")]
 
 
-def _unit(fields: dict[str, str]) -> tuple[str, float]:
-    """The unit of space as the header has it, and its length in mm."""
-    units = {part.strip('"').lower() for part in fields.get("spaceunits", "").split()} - {"", "???", "none", "mm"}
-    known = {unit for unit in units if unit in _UNITS_MM}
-    if len(known) != 1:
-        return "mm", 1.0
-    unit = known.pop()
-    return unit, _UNITS_MM[unit]
+def _unit(fields: dict[str, str], path: Path) -> tuple[str, float]:
+    """The unit of space as the header has it, and its length in mm; mm where it names none."""
+    written = fields.get("spaceunits", "") or (fields.get("units", "") if fields.get("dimension") == "3" else "")
+    parts = (re.findall(r'"([^"]*)"', written) or written.split())[:3]
+    units = [part.strip().lower() for part in parts if part.strip().lower() not in _NO_UNITS]
+    lengths = {_UNITS_MM.get(unit) for unit in units}
+    if None in lengths or len(lengths) > 1:
+        raise GridError(
+            f"{path} must count in one unit of length that is known (mm, cm, m, um, nm), got {written[:80]}. Correct the header."
+        )
+    return (units[0], _UNITS_MM[units[0]]) if units else ("mm", 1.0)

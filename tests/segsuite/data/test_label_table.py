@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from segsuite.data.label_table import read_label_table
+from segsuite.data.label_table import label_table, read_label_table
 from segsuite.errors import ManifestError
 
 
@@ -27,6 +27,14 @@ from segsuite.errors import ManifestError
 def test_every_common_form_says_the_same(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
     assert read_label_table(tmp_path / name) == {1: "PZ", 2: "TZ"}
+
+
+def test_what_is_written_is_read_again_whatever_the_names_hold(tmp_path: Path) -> None:
+    names = {2: 'the "left" one', 1: "a; b, c", 3: "'x'"}
+    (tmp_path / "labels.tsv").write_text(label_table(names), encoding="utf-8")
+    assert read_label_table(tmp_path / "labels.tsv") == names
+    assert label_table({0: "rest", 1: "PZ"}) == "index\tname\n0\trest\n1\tPZ\n"
+    assert label_table({1: "PZ"}) == "index\tname\n0\tbackground\n1\tPZ\n"
 
 
 @pytest.mark.parametrize(

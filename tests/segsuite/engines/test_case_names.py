@@ -30,6 +30,11 @@ def test_an_unpacked_copy_beside_its_gz_has_a_mask_of_its_own() -> None:
     assert found == [("a.nii", "a_nii.nii"), ("a.nii.gz", "a_nii_gz.nii.gz"), ("b", "b.nii.gz")]
 
 
+def test_endings_that_differ_in_capitals_only_stop_nothing() -> None:
+    found = names(case("a.NII.gz"), case("a.nii.gz"), case("b.nii.gz"))
+    assert found == [("a.NII.gz", "a_NII_gz.nii.gz"), ("a.nii.gz", "a_nii_gz.nii.gz"), ("b", "b.nii.gz")]
+
+
 def test_a_series_beside_a_file_of_its_name() -> None:
     assert names(case("a"), case("a.nii.gz")) == [("a_series", "a_series.nii.gz"), ("a.nii.gz", "a_nii_gz.nii.gz")]
 

@@ -153,3 +153,13 @@ def test_scans_and_masks_in_one_folder_and_a_case_without_one_of_its_channels(
     gap, whole = cases_at(tmp_path / "two", n_channels=2, options=SearchOptions())[0]
     assert (gap.case_id, whole.case_id, whole.problem) == ("gap", "ok", "")
     assert "got gap_0000.nii.gz, gap_0002.nii.gz: _0001 missing and _0002 too much" in gap.problem
+
+
+def test_a_link_that_cannot_be_followed_is_a_case_and_stops_no_other(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii.gz", "z.nii.gz")
+    for name in ("m.nii.gz", "n.hdr", "o.zip", "p7"):
+        (tmp_path / name).symlink_to("x" * 300)  # the system refuses to look, as it does behind a closed folder
+    with WorkFolder(tmp_path / "out") as work:
+        found = named(tmp_path, SearchOptions(out=tmp_path / "out", work=work))
+    assert sorted(case_id for case_id, _ in found) == ["a", "m", "n", "o", "z"]
+    assert named(tmp_path / "m.nii.gz") == [("m", "m.nii.gz")]

@@ -19,7 +19,7 @@ from segsuite.engines.ledger import read_ledger
 from segsuite.engines.model_folder import read_model_folder, write_ensemble
 from segsuite.engines.prediction import Outcome
 from segsuite.engines.run_folder import RunFolder
-from segsuite.errors import ManifestError, ModelError, SettingsError
+from segsuite.errors import ManifestError, ModelError, OutputError, SettingsError
 from segsuite.files import hash_of_file
 from segsuite.pipeline import Runtime
 from segsuite.verbs import accelerating
@@ -246,6 +246,17 @@ def test_exported_folder_is_complete(model: Path, exported: Path, tmp_path: Path
     assert not (model / NETWORK_FILE).exists()
     with pytest.raises(SettingsError, match="--format must be one of"):
         export(model, tmp_path / "c", file_format="tflite")
+
+
+def test_another_model_is_not_lost_to_an_export(model: Path, exported: Path) -> None:
+    before = {path.name: path.read_bytes() for path in exported.parent.iterdir()}
+    assert export(model, exported.parent) == exported, "an earlier export of the same model is its own"
+    description = json.loads((exported.parent / "model.json").read_text())
+    (exported.parent / "model.json").write_text(json.dumps({**description, "name": "another"}))
+    with pytest.raises(OutputError, match=r"no file of another model, got network\.onnx, model\.json"):
+        export(model, exported.parent)
+    assert json.loads((exported.parent / "model.json").read_text())["name"] == "another"
+    (exported.parent / "model.json").write_bytes(before["model.json"])
 
 
 @pytest.mark.usefixtures("quick_export")

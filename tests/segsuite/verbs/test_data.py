@@ -51,6 +51,20 @@ def test_folds_that_models_were_trained_on_are_not_lost_unasked(cohort_folder: P
     assert read_manifest(first).folds == [0, 1]
 
 
+def test_a_manifest_of_other_labels_is_not_lost_to_a_split(cohort_folder: Path, tmp_path: Path) -> None:
+    source, other = tmp_path / "source.json", tmp_path / "other.json"
+    import_data(cohort_folder, source, layout="auto")
+    content = json.loads(source.read_text())
+    content["labels"] = {name if value == 0 else f"organ_{value}": value for name, value in content["labels"].items()}
+    other.write_text(json.dumps(content))
+    before = other.read_text()
+    with pytest.raises(OutputError, match="differs in more than folds"):
+        split(source, n_folds=2, seed=0, data_root=None, workers=1, out=other)
+    assert other.read_text() == before
+    split(source, n_folds=2, seed=0, data_root=None, workers=1, out=other, overwrite=True)
+    assert json.loads(other.read_text())["labels"] == json.loads(source.read_text())["labels"]
+
+
 def test_masks_of_a_model_become_labels(cohort_folder: Path, tmp_path: Path) -> None:
     source, masks = cohort_folder / "manifest.json", tmp_path / "masks"
     masks.mkdir()

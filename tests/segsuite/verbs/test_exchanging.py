@@ -66,3 +66,43 @@ def test_a_single_mask_and_what_it_needs(masks: Path, tmp_path: Path, capsys: py
     assert (tmp_path / "a.dcm").is_file()
     assert code_of(masks / "b.nii.gz", "--series", tmp_path / "series" / "b", "--out", tmp_path / "b.dcm") == 1
     assert not (tmp_path / "b.dcm").exists()
+
+
+def test_a_slice_is_not_lost_to_a_segmentation(masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    series = tmp_path / "series"
+    before = {path: path.read_bytes() for path in series.rglob("*.dcm")}
+    assert code_of(masks / "a.nii.gz", "--series", series / "a" / "1.dcm", "--out", series / "a" / "2.dcm") == 1
+    assert "must not be an input" in capsys.readouterr().err
+    assert code_of(masks / "a.nii.gz", "--series", series / "a", "--out", series / "c" / "2.dcm") == 1
+    assert "must not be there yet" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in series.rglob("*.dcm")} == before
+
+
+def test_a_scan_of_the_name_of_a_segmentation_is_left_and_the_others_are_written(masks: Path, tmp_path: Path) -> None:
+    out = tmp_path / "archive"
+    out.mkdir()
+    (out / "a.dcm").write_bytes((tmp_path / "series" / "a" / "1.dcm").read_bytes())
+    assert code_of(masks, "--series", tmp_path / "series", "--out", out) == 2
+    assert (out / "a.dcm").read_bytes() == (tmp_path / "series" / "a" / "1.dcm").read_bytes()
+    assert (out / "c.dcm").is_file()
+
+
+def test_the_same_command_again_leaves_what_it_wrote(masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = (masks / "a.nii.gz", "--series", tmp_path / "series" / "a", "--out", tmp_path / "a.dcm")
+    assert code_of(*words) == 0
+    first = (tmp_path / "a.dcm").read_bytes()
+    assert code_of(*words) == 0
+    assert "was there before" in capsys.readouterr().err
+    assert (tmp_path / "a.dcm").read_bytes() == first
+    other = (masks / "c.nii.gz", "--series", tmp_path / "series" / "c", "--out", tmp_path / "a.dcm")
+    assert code_of(*other) == 1
+    assert (tmp_path / "a.dcm").read_bytes() == first
+
+
+@pytest.mark.parametrize("taken", ["scan.nii.gz", "scan_labels.tsv"])
+def test_a_mask_from_an_archive_replaces_no_file(masks: Path, tmp_path: Path, taken: str) -> None:
+    assert code_of(masks / "a.nii.gz", "--series", tmp_path / "series" / "a", "--out", tmp_path / "a.dcm") == 0
+    (tmp_path / taken).write_text("mine")
+    assert code_of(tmp_path / "a.dcm", "--out", tmp_path / "scan.nii.gz") == 1
+    assert (tmp_path / taken).read_text() == "mine"
+    assert len(list(tmp_path.glob("scan*"))) == 1

@@ -9,6 +9,7 @@ import tracemalloc
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from segsuite.errors import VolumeError
@@ -108,6 +109,37 @@ def test_damage_is_said(tmp_path: Path, kind: str) -> None:
         archive.write_bytes(broken)
         with pytest.raises(VolumeError, match="must be a complete zip or tar archive, got a damaged one"):
             unpack(archive, tmp_path / f"to{len(broken)}")
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "s.tar.xz", "s.tar.bz2"])
+def test_the_reason_is_ours_and_no_librarys(tmp_path: Path, kind: str) -> None:
+    archive = tmp_path / kind
+    noise = np.random.default_rng(0).bytes(20_000)
+    if kind.endswith((".xz", ".bz2")):
+        with tarfile.open(archive, "w:xz" if kind.endswith("xz") else "w:bz2") as bundle:
+            member = tarfile.TarInfo("a")
+            member.size = len(noise)
+            bundle.addfile(member, io.BytesIO(noise))
+    else:
+        pack(archive, {"a": noise})
+    whole = archive.read_bytes()
+    middle = len(whole) // 2
+    flaws = "the checksum of `a` is wrong|its checksum is wrong|it cannot be unpacked"
+    for broken, said in (
+        (b"", "it is empty"),
+        (whole[:middle], "cut short|it cannot be unpacked to a tar"),
+        (whole[:middle] + bytes(64) + whole[middle + 64 :], flaws),
+    ):
+        if kind == "s.tar" and len(broken) == len(whole):
+            continue  # it has no checksum
+        archive.write_bytes(broken)
+        with pytest.raises(VolumeError, match=rf"got a damaged one \(({said})[^)]*\)\. Unpack it by hand"):
+            unpack(archive, tmp_path / f"to{len(broken)}")
+
+
+def test_a_name_too_long_for_the_disk_is_no_damage(tmp_path: Path) -> None:
+    with pytest.raises(VolumeError, match="must hold names that this disk can have, got one that is too long"):
+        unpack(pack(tmp_path / "s.zip", {"q" * 300 + ".nii": b"1"}), tmp_path / "to")
 
 
 def test_the_work_folder_is_private_and_gone_afterwards(tmp_path: Path) -> None:

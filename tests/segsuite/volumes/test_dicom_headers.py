@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from segsuite.errors import VolumeError
 from segsuite.volumes.dicom_headers import numbers, read_dataset, read_header, text
@@ -58,6 +59,17 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(VolumeError, match="pipe must be a regular file"):
         read_dataset(tmp_path / "pipe", pixels=True)
+
+
+def test_a_damaged_deflated_file_has_a_reason_in_our_words(tmp_path: Path) -> None:
+    data = slice_data()
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    path = save(data, tmp_path / "a")
+    whole = path.read_bytes()
+    begin = 144 + int(read_dataset(path, pixels=False).file_meta.FileMetaInformationGroupLength)
+    path.write_bytes(whole[:begin] + b"\x07" + whole[begin + 1 :])  # a kind of block that there is not
+    with pytest.raises(VolumeError, match="got: deflated content that is damaged: it cannot be unpacked. Export it again"):
+        read_dataset(path, pixels=True)
 
 
 def test_a_length_that_lies_takes_no_memory(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.encaps import encapsulate
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
 from segsuite.errors import VolumeError
 from segsuite.volumes.dicom_headers import read_dataset
@@ -35,6 +35,13 @@ def test_every_number_comes_back(allocated: int, stored: int, signed: bool) -> N
         PixelData=held.astype(f"<u{allocated // 8}").tobytes(), **bits(allocated, stored, stored - 1, signed=signed)
     )
     np.testing.assert_array_equal(stored_pixels(data, PATH)[0], values)
+
+
+def test_a_private_order_of_bytes_is_refused() -> None:
+    data = slice_data()
+    data.file_meta.TransferSyntaxUID = UID("1.2.840.113619.5.2")  # little endian, but for the pixels
+    with pytest.raises(VolumeError, match=r"got the transfer syntax 1\.2\.840\.113619\.5\.2: in which order"):
+        stored_pixels(data, PATH)
 
 
 def test_bits_may_lie_high() -> None:

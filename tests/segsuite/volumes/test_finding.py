@@ -131,3 +131,9 @@ def test_a_folder_whose_files_break_their_reader_is_an_image_with_a_problem_and_
     images = {image.relative: image.problem for image in find_images(tmp_path).images}
     assert images["broken"].startswith("NotImplementedError: an explicit length of 7. It came while its files were looked at.")
     assert (images["a.nii.gz"], images["z/b.nii.gz"]) == ("", "")
+
+
+def test_what_cannot_be_read_is_not_said_to_be_of_another_kind(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("x")
+    (tmp_path / "IM1").symlink_to(tmp_path / "gone")
+    assert find_images(tmp_path).left_out == {"file without ending": 1, "file that cannot be read": 1}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import nibabel as nib
@@ -36,6 +37,18 @@ def test_mask_has_the_grid_and_codes_of_its_image(tmp_path: Path, qform: int, sf
     assert written.get_data_dtype() == np.uint8
     assert written.header.get_xyzt_units()[0] == source.header.get_xyzt_units()[0]
     np.testing.assert_array_equal(np.asarray(written.dataobj), LABELS)
+
+
+def test_form_codes_that_the_format_does_not_have_neither_fail_a_mask_nor_reach_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = image_with_codes(tmp_path / "t2.nii", 1, 1)
+    content = bytearray(path.read_bytes())
+    content[252:256] = struct.pack("<2h", 77, 77)
+    path.write_bytes(content)
+    write_mask(tmp_path / "mask.nii", LABELS, like=read_volume(path))
+    assert "not valid" not in capfd.readouterr().err + caplog.text
+    np.testing.assert_allclose(nib.load(tmp_path / "mask.nii").affine, AFFINE, atol=1e-5)
 
 
 def test_nothing_of_the_description_is_carried_over(tmp_path: Path) -> None:

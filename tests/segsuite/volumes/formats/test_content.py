@@ -79,6 +79,20 @@ def test_a_truncated_gzip_says_how_many_bytes_of_how_many_came(tmp_path: Path) -
         content.voxels((9000,), noise.dtype)
 
 
+@pytest.mark.parametrize("end", ["-8", "-3", "garbage"])
+def test_a_gzip_whose_end_alone_is_wrong_is_not_said_to_lack_voxels(tmp_path: Path, end: str) -> None:
+    whole = gzip.compress(BYTES)
+    path = put(tmp_path / "a.nii.gz", whole + b"garbage" if end == "garbage" else whole[: int(end)])
+
+    def read() -> None:
+        with open_content(path) as content:
+            content.voxels(VOXELS.shape, VOXELS.dtype)
+            content.require_end()
+
+    with pytest.raises(VolumeError, match=r"its voxels are whole, but not its end"):
+        read()
+
+
 def test_a_header_that_promises_more_than_the_file_can_hold_is_no_truncation(tmp_path: Path) -> None:
     wanted = r"32767 x 32767 x 32767 voxels of int16 \(64\.0 TiB\) in a file of 48 bytes"
     with open_content(put(tmp_path / "a.nii", BYTES)) as content, pytest.raises(VolumeError, match=wanted):

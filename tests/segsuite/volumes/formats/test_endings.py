@@ -12,7 +12,7 @@ from segsuite.volumes.formats.endings import image_ending, is_image, mask_name, 
     [
         ("a.nii.gz", ".nii.gz", "a.nii.gz"),
         ("SCAN.NII.GZ", ".nii.gz", "SCAN.NII.GZ"),
-        ("Mixed.Nii.Gz", ".nii.gz", "Mixed.Nii.Gz"),
+        ("Mixed.Nii.Gz", ".nii.gz", "Mixed.nii.gz"),
         ("a.seg.nrrd", ".seg.nrrd", "a.seg.nrrd"),
         ("a.nhdr", ".nhdr", "a.nrrd"),
         ("a.mhd", ".mhd", "a.mha"),

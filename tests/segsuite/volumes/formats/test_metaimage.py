@@ -107,6 +107,11 @@ def test_micrometres_are_converted_and_said(tmp_path: Path) -> None:
     assert "micrometres" in volume.notes[0]
 
 
+def test_a_unit_that_the_format_does_not_have_is_not_taken_for_mm(tmp_path: Path) -> None:
+    with pytest.raises(GridError, match="must have DistanceUnits mm, cm or um, got inch"):
+        read_volume(meta(tmp_path / "a.mha", DistanceUnits="inch"))
+
+
 def test_voxels_may_lie_in_a_file_beside_the_header(tmp_path: Path) -> None:
     (tmp_path / "a.raw").write_bytes(b"skipped" + BODY)
     for skip in ("7", "-1"):

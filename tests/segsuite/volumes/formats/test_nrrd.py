@@ -110,6 +110,31 @@ def test_micrometres_are_converted_and_said(tmp_path: Path) -> None:
     assert "micrometres" in volume.notes[0]
 
 
+def test_units_of_axes_count_where_there_are_no_directions(tmp_path: Path) -> None:
+    bare = {"space": None, "space_directions": None, "space_origin": None}
+    volume = read_volume(nrrd(tmp_path / "a.nrrd", spacings="2000 2000 3000", units='"um" "um" "um"', **bare))
+    np.testing.assert_allclose(volume.spacing_mm, (2, 2, 3))
+
+
+@pytest.mark.parametrize("units", ['"inch" "inch" "inch"', '"mm" "mm" "um"', '"pixel" "" ""'])
+def test_units_that_are_none_or_differ_are_not_taken_for_mm(tmp_path: Path, units: str) -> None:
+    with pytest.raises(GridError, match="must count in one unit of length that is known"):
+        read_volume(nrrd(tmp_path / "a.nrrd", space_units=units))
+
+
+@pytest.mark.parametrize("units", ['"mm" "mm" "mm"', '"Millimeters" "mm" ""', "mm mm mm", '"" "" ""', '"???" "???" "???"'])
+def test_millimetres_however_they_are_said(tmp_path: Path, units: str) -> None:
+    volume = read_volume(nrrd(tmp_path / "a.nrrd", space_units=units))
+    assert (volume.spacing_mm, volume.notes) == (read_volume(nrrd(tmp_path / "b.nrrd")).spacing_mm, ())
+
+
+def test_complex_voxels_are_no_time_points(tmp_path: Path) -> None:
+    itk = sitk.GetImageFromArray(np.ones((3, 4, 5), dtype=np.complex64))
+    sitk.WriteImage(itk, tmp_path / "c.nrrd")
+    with pytest.raises(VolumeError, match="must have real voxels, got complex ones"):
+        read_volume(tmp_path / "c.nrrd")
+
+
 def test_voxels_may_lie_in_a_file_beside_the_header(tmp_path: Path) -> None:
     (tmp_path / "a.raw").write_bytes(b"skipped" + ARRAY.astype("<i2").tobytes(order="F"))
     for skip in ("7", "-1"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from segsuite.data.manifest import case_name
 from segsuite.engines.channel_files import ChannelGroup, group_channels
 from segsuite.engines.input_case import InputCase
-from segsuite.engines.ledger import read_ledger
+from segsuite.engines.ledger import LEDGERS, read_ledger
 from segsuite.errors import VolumeError
 from segsuite.failures import Step, reason_of
 from segsuite.volumes.archives import ARCHIVE_ENDINGS, WorkFolder, archive_name, is_archive, unpack
@@ -159,6 +159,6 @@ def _ours(top: Path, out: Path | None) -> Callable[[Path], str]:
 
 def _carries_ledger(folder: Path) -> bool:
     try:
-        return any(folder.glob("ledger*.jsonl"))
+        return any(folder.glob(LEDGERS))
     except OSError:
         return False

@@ -18,7 +18,10 @@ from segsuite.engines.input_case import InputCase
 from segsuite.engines.sources import is_mark_of, mark_of, source_of
 from segsuite.files import hash_of_file, writing_to
 
-__all__ = ["Ledger", "LedgerLine", "now", "read_ledger"]
+__all__ = ["LEDGERS", "Ledger", "LedgerLine", "now", "read_ledger"]
+
+LEDGERS = "ledger*.jsonl"
+"""One file for each shard that wrote into a folder."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,7 @@ def now() -> str:
 
 
 def _all_lines(folder: Path) -> Iterator[LedgerLine]:
-    for path in sorted(folder.glob("ledger*.jsonl")):
+    for path in sorted(folder.glob(LEDGERS)):
         with writing_to(path), path.open(encoding="utf-8", errors="replace") as stream:
             for text in stream:
                 line = _parse(text)

@@ -15,7 +15,7 @@ from pathlib import Path
 from segsuite.engines.case_sizes import require_ordinary_files
 from segsuite.engines.claims import Claims
 from segsuite.engines.input_case import InputCase
-from segsuite.engines.ledger import Ledger, LedgerLine, read_ledger
+from segsuite.engines.ledger import LEDGERS, Ledger, LedgerLine, read_ledger
 from segsuite.engines.segmentation import Predictor
 from segsuite.engines.sources import source_of
 from segsuite.failures import Step, reason_of, require_usable_folder
@@ -203,7 +203,7 @@ def _outputs(out: Path) -> list[Path]:
 
 
 def _is_ledger(path: Path, out: Path) -> bool:
-    return path.parent == out and path.match("ledger*.jsonl")
+    return path.parent == out and path.match(LEDGERS)
 
 
 def _is_beside(place: str, output: str) -> bool:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from segsuite.errors import VolumeError
 from segsuite.volumes.dicom_files import DicomFile, candidates, is_dicom, says_dicom
+from segsuite.volumes.folders import FolderWalk
 
-__all__ = ["FolderOfSeries", "Series", "join_parts", "look_into", "series_at"]
+__all__ = ["FolderOfSeries", "Series", "join_parts", "look_into", "series_at", "series_by_place", "why_spread"]
 
 MOST_SEARCHED_BYTES = 2**17
 State = tuple[tuple[str, int, int], ...]
@@ -141,12 +142,46 @@ def _in_folder(folder: Path) -> list[Series]:
     """Series that lie directly in it, with what is below it of them; else those that are below it."""
     direct = look_into(folder).series
     found = list(direct)
-    for here, folders, _ in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if Path(here) != folder:
-            found += look_into(Path(here)).series
+    for here in FolderWalk(folder, once=True):
+        if here.folder != folder:
+            found += look_into(here.folder).series
     whole = join_parts(found)
     return [one for one in whole if one.files[0].parent == folder] if direct else whole
+
+
+def series_by_place(parts: Sequence[Series]) -> dict[Path, list[Series]]:
+    """Series that were found folder by folder, put together, by the nearest folder that all their slices are in.
+
+    Args:
+        parts: Of all folders.
+
+    Returns:
+        Folder to its series.
+    """
+    places: dict[Path, list[Series]] = {}
+    for one in join_parts(parts):
+        here = Path(os.path.commonpath([path.parent for path in one.files]))
+        places.setdefault(here, []).append(one)
+    return places
+
+
+def why_spread(series: Series, here: Path) -> str:
+    """What is wrong with a series that is not the only one of its place, where its slices lie in several folders.
+
+    Args:
+        series: With all its parts.
+        here: Its place.
+
+    Returns:
+        A sentence; empty where all slices lie in ``here`` itself, so that one of them names the series.
+    """
+    folders = sorted({path.parent.relative_to(here).as_posix() for path in series.files})
+    if folders == ["."]:
+        return ""
+    return (
+        f"{here} must hold the slices of a series in one folder where there are several series, got those of {series.shown} in "
+        f"{', '.join(folders[:5])}. Put them into one folder."
+    )
 
 
 def join_parts(found: Sequence[Series]) -> list[Series]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from segsuite.errors import VolumeError
 from segsuite.failures import Step, reason_of
-from segsuite.volumes.dicom_series import FolderOfSeries, Series, join_parts, look_into
+from segsuite.volumes.dicom_series import FolderOfSeries, Series, look_into, series_by_place, why_spread
 from segsuite.volumes.folders import FolderWalk
 from segsuite.volumes.formats.endings import header_of_pair, is_image
 
@@ -122,12 +122,12 @@ def find_images(
         VolumeError: The folder itself cannot be listed.
     """
     search = Search()
-    series: list[tuple[Path, Series]] = []
+    series: list[Series] = []
     walk = FolderWalk(folder, once=True)
     for here in walk:
         content = _looked_into(here.folder, folder, search)
         search.left_out += content.left_out
-        series += [(here.folder, one) for one in content.series]
+        series += content.series
         n_hidden = sum(str(path) not in content.files for path in here.hidden_files)
         search.left_out += Counter({"hidden file": n_hidden, "hidden folder": len(here.hidden_folders)})
         for path in here.files:
@@ -179,16 +179,10 @@ def _unseen(walk: FolderWalk) -> Counter[str]:
     return Counter(kinds)
 
 
-def _series_found(
-    parts: Sequence[tuple[Path, Series]], folder: Path, choice: SeriesChoice, left_out: Counter[str]
-) -> list[Found]:
+def _series_found(parts: Sequence[Series], folder: Path, choice: SeriesChoice, left_out: Counter[str]) -> list[Found]:
     """A name and a path for each series that is taken."""
-    places: dict[Path, list[Series]] = {}
-    for one in join_parts([series for _, series in parts]):
-        here = Path(os.path.commonpath([path.parent for path in one.files]))
-        places.setdefault(here, []).append(one)
     found = []
-    for here, several in places.items():
+    for here, several in series_by_place(parts).items():
         base = here.relative_to(folder).as_posix() if here != folder else ""
         scans = [one for one in several if not one.localiser]
         labels = Counter[str]()
@@ -200,15 +194,5 @@ def _series_found(
             elif one in scans and len(scans) == 1:
                 found.append(Found(here, base, is_series=True))
             else:
-                found.append(Found(one.files[0], f"{base}/{label}".strip("/"), is_series=True, problem=_spread(one, here)))
+                found.append(Found(one.files[0], f"{base}/{label}".strip("/"), is_series=True, problem=why_spread(one, here)))
     return found
-
-
-def _spread(series: Series, here: Path) -> str:
-    folders = sorted({path.parent.relative_to(here).as_posix() for path in series.files})
-    if folders == ["."]:
-        return ""
-    return (
-        f"{here} must hold the slices of a series in one folder where there are several series, got those of {series.shown} in "
-        f"{', '.join(folders[:5])}. Put them into one folder."
-    )

@@ -110,7 +110,8 @@ def test_a_temporary_name_fits_where_the_name_fits(tmp_path: Path, n_bytes: int,
 def test_what_a_dead_process_left_is_found_by_the_name_that_it_was_for(tmp_path: Path, stem: str) -> None:
     def leave(path: Path) -> None:
         path.write_text("half")
-        path.rename(path.with_name(f".1{path.name[2:]}"))  # as if the process had died before it could tidy up
+        another = "1" if path.name[1] != "1" else "2"
+        path.rename(path.with_name(f".{another}{path.name[2:]}"))  # as if the process had died before it could tidy up
         raise OSError("dead")
 
     names = [f"{stem}.nii.gz", f"{stem}_map_1.nii.gz", f"{stem}2.nii.gz", f"{stem}_2.nii.gz"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from segsuite.data.importing.found import ImportFinding
 from segsuite.errors import InputError, ManifestError
-from segsuite.volumes.dicom_series import FolderOfSeries, look_into
+from segsuite.volumes.dicom_series import Series, look_into, series_by_place, why_spread
 from segsuite.volumes.folders import SYSTEM_FOLDERS, FolderWalk
 from segsuite.volumes.reading import image_ending, is_image, stored_shape
 
@@ -41,6 +41,7 @@ class _Walk:
     left_out: list[str] = field(default_factory=list)
     ours: list[str] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
+    spread: dict[str, str] = field(default_factory=dict)
 
 
 def list_tree(root: Path, *, leave_out: Sequence[str] = ()) -> Tree:
@@ -72,6 +73,7 @@ def list_tree(root: Path, *, leave_out: Sequence[str] = ()) -> Tree:
 
 
 def _look(root: Path, walk: _Walk, wanted: Callable[[str], bool]) -> None:
+    parts: list[Series] = []
     folders = FolderWalk(root, pass_over=SYSTEM_FOLDERS)
     for here in folders:
         if any(path.name == MADE_MARK for path in here.files):
@@ -79,8 +81,7 @@ def _look(root: Path, walk: _Walk, wanted: Callable[[str], bool]) -> None:
             here.folders.clear()
             continue
         content = look_into(here.folder)
-        series = _series_of(here.folder, content, root)
-        walk.paths += [relative for relative in series if wanted(relative)]
+        parts += content.series
         for path in here.files:
             if str(path) in content.files or not is_image(path):
                 continue
@@ -89,19 +90,29 @@ def _look(root: Path, walk: _Walk, wanted: Callable[[str], bool]) -> None:
                 walk.odd.append(relative)
             elif wanted(relative):
                 walk.paths.append(relative)
+    walk.paths += [relative for relative in _series_of(parts, root, walk.spread) if wanted(relative)]
     walk.unseen += [path.relative_to(root).as_posix() for path in folders.unlistable]
 
 
-def _series_of(folder: Path, content: FolderOfSeries, root: Path) -> list[str]:
+def _series_of(parts: Sequence[Series], root: Path, spread: dict[str, str]) -> Iterable[str]:
     """Of a folder's only series the folder, of several one file each; survey pictures are none."""
-    scans = [one for one in content.series if not one.localiser]
-    alone = len(scans) == 1 and folder != root
-    return [(folder if alone else one.files[0]).relative_to(root).as_posix() for one in scans]
+    for here, several in series_by_place(parts).items():
+        scans = [one for one in several if not one.localiser]
+        if len(scans) == 1 and here != root:
+            yield here.relative_to(root).as_posix()
+            continue
+        for one in scans:
+            if problem := why_spread(one, here):
+                spread[here.relative_to(root).as_posix()] = problem
+            else:
+                yield one.files[0].relative_to(root).as_posix()
 
 
 def _findings(root: Path, walk: _Walk) -> Iterable[ImportFinding]:
     if walk.unseen:
         yield ImportFinding("error", "folders that cannot be listed", tuple(sorted(walk.unseen)), "Change their permissions.")
+    for place, problem in walk.spread.items():
+        yield ImportFinding("error", "series in several folders", (place,), problem)
     if walk.left_out:
         yield ImportFinding("note", "left out as asked", tuple(sorted(walk.left_out)), "They match --leave-out.")
     if walk.odd:

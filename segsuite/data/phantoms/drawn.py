@@ -15,7 +15,8 @@ from segsuite.errors import VolumeError
 from segsuite.shapes import Spacing
 from segsuite.volumes.cropping import bounding_box
 from segsuite.volumes.grid import network_grid, resample
-from segsuite.volumes.reading import is_image, read_labels
+from segsuite.volumes.mask_files import list_masks
+from segsuite.volumes.reading import read_labels
 
 __all__ = ["DrawnProstate", "find_masks", "read_drawn_prostate"]
 
@@ -129,7 +130,7 @@ def find_masks(folder: Path) -> list[Path]:
     Raises:
         VolumeError: None is there.
     """
-    found = sorted(path for path in folder.rglob("*") if path.is_file() and is_image(path))
+    found = [path for path in list_masks(folder).masks if path.is_file()]
     if not found:
         raise VolumeError(f"{folder} must hold zone masks, got none. Check `masks`.")
     return found

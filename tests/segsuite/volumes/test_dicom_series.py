@@ -77,6 +77,14 @@ def test_a_series_spread_over_folders_is_one_and_copies_are_two(tmp_path: Path) 
     assert sorted(len(one.files) for one in join_parts(parts)) == [2, 4]
 
 
+def test_a_part_of_a_series_that_a_link_leads_to_is_not_left_away(tmp_path: Path) -> None:
+    for number in range(4):
+        save(slice_data(number), tmp_path / ("store/x" if number < 2 else "study/y") / f"IM{number}")
+    (tmp_path / "study" / "x").symlink_to(tmp_path / "store" / "x")
+    (tmp_path / "study" / "y" / "up").symlink_to(tmp_path / "study")
+    assert len(series_at(tmp_path / "study").files) == 4
+
+
 def test_what_changes_in_a_folder_is_seen_in_the_same_process(tmp_path: Path) -> None:
     save_series(tmp_path, n_slices=2)
     assert len(series_at(tmp_path).files) == 2

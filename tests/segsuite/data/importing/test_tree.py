@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from segsuite.data.importing.tree import MADE_MARK, axes_of, list_tree, matches, without_four_dimensional
+from segsuite.data.importing.tree import MADE_MARK, Tree, axes_of, list_tree, matches, without_four_dimensional
 from segsuite.errors import ManifestError
-from tests.slices import save_series
+from tests.slices import save, save_series, slice_data
 
 Touch = Callable[..., Path]
 Write = Callable[..., Path]
@@ -50,6 +50,17 @@ def test_series_are_found_by_content_each_for_itself(tmp_path: Path) -> None:
     save_series(tmp_path / "P1/both", name="B{}", series="b")
     save_series(tmp_path / "P1/both", name="L{}", series="l", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     assert list_tree(tmp_path).paths == ("P1/both/A1", "P1/both/B1", "P1/t2")
+
+
+def test_a_series_whose_slices_lie_in_several_folders_is_one_image_and_not_two_halves(tmp_path: Path) -> None:
+    for number in range(4):
+        save(slice_data(number), tmp_path / "P1" / ("x" if number < 2 else "y") / f"IM{number}")
+    assert list_tree(tmp_path) == Tree(tmp_path, ("P1",))
+    for number in range(4):
+        save(slice_data(number, series="b"), tmp_path / "P1" / ("x" if number < 2 else "y") / f"B{number}")
+    tree = list_tree(tmp_path)
+    assert (tree.paths, [finding.severity for finding in tree.findings]) == ((), ["error"])
+    assert "in x, y. Put them into one folder" in str(tree.findings[0])
 
 
 def test_what_is_left_out_is_told_and_idle_patterns_are_refused(tmp_path: Path, touch: Touch) -> None:

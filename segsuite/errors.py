@@ -6,7 +6,8 @@ Every message says what must hold, what came, and what to do. The command line t
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 __all__ = [
     "Advice",
@@ -22,6 +23,7 @@ __all__ = [
     "VolumeError",
     "closest_hint",
     "few_of",
+    "what_is_wrong",
 ]
 
 
@@ -98,3 +100,19 @@ def few_of(names: Sequence[str], *, most: int) -> str:
     """
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"
+
+
+def what_is_wrong(item: Mapping[str, Any], *, most: int) -> str:
+    """One finding of pydantic as a sentence: a rule of ours says itself what came, and is not followed by the whole document.
+
+    Args:
+        item: Of ``ValidationError.errors()``.
+        most: Characters of the value that are shown.
+
+    Returns:
+        For example ```fold`: Input should be a valid integer, got 'two'``.
+    """
+    place = ".".join(str(part) for part in item["loc"])
+    said = str(item["msg"]).removeprefix("Value error, ")
+    is_told = said != item["msg"] and (not place or "got " in said)
+    return f"{f'`{place}`: ' if place else ''}{said}" + ("" if is_told else f", got {repr(item['input'])[:most]}")

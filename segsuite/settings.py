@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from segsuite.errors import SettingsError, closest_hint
+from segsuite.errors import SettingsError, closest_hint, what_is_wrong
 from segsuite.shipped import find_config
 
 __all__ = [
@@ -327,7 +327,7 @@ def _finding(item: Any, settings_class: type[BaseModel]) -> str:
     if item["type"] == "extra_forbidden":
         known = _fields_at(settings_class, item["loc"][:-1])
         return f"key `{place}` is unknown. {closest_hint(str(item['loc'][-1]), known)}"
-    return f"`{place}`: {item['msg']}, got {item['input']!r:.60}"
+    return what_is_wrong(item, most=60)
 
 
 def _fields_at(settings_class: type[BaseModel], location: Sequence[Any]) -> list[str]:

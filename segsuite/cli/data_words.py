@@ -79,14 +79,14 @@ def import_(
             patient_pattern=patient_pattern,
             **options,
         )
-    _tell_import(out, manifest, findings, as_json=as_json)
+    _tell_import(out, manifest, findings, as_json=as_json, is_table=folder.is_file())
 
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _tell_import(out: Path, manifest: Any, findings: list[Any], *, as_json: bool) -> None:
+def _tell_import(out: Path, manifest: Any, findings: list[Any], *, as_json: bool, is_table: bool) -> None:
     """What was made of the folder and what was not; exit code 2 if a case is not whole."""
     n_labelled = sum(case.label is not None for case in manifest.cases)
     n_patients = len({case.patient_id for case in manifest.cases})
@@ -102,7 +102,8 @@ def _tell_import(out: Path, manifest: Any, findings: list[Any], *, as_json: bool
         f"Next: segsuite manifest check {out}"
     )
     if manifest.cases and not n_labelled:
-        say("No case has a label. Masks that are there are listed above, or are named by --labels 'PATTERN' --layout folder")
+        patterns = "Masks that are there are listed above, or are named by --labels 'PATTERN' --layout folder"
+        say(f"No case has a label. {'The column `label` of a table names their masks' if is_table else patterns}")
     if errors:
         raise typer.Exit(2)
 

@@ -78,7 +78,7 @@ def check_manifest(
     with ThreadPoolExecutor(max(1, workers)) as pool:
         facts = list(pool.map(look, manifest.cases))
     findings = [finding for item in facts for finding in item.findings]
-    findings += _duplicates(facts) + _leaks(manifest, facts) + _never_seen(manifest, facts)
+    findings += _duplicates(facts) + _shared_masks(facts) + _leaks(manifest, facts) + _never_seen(manifest, facts)
     return sorted(findings, key=lambda finding: (finding.severity, finding.kind, finding.case)), facts
 
 
@@ -209,6 +209,20 @@ def _check_labels(facts: CaseFacts, labels: Volume, volume: Volume | None, manif
     if not present:
         message = f"{labels.path}: no declared structure in it (all {labels.array.size} voxels background). Is it meant?"
         facts.findings.append(Finding("warning", "empty label", case.case_id, message))
+
+
+def _shared_masks(facts: Sequence[CaseFacts]) -> list[Finding]:
+    """One file as the mask of several patients: most often a row that was copied."""
+    by_file: dict[str, list[Case]] = defaultdict(list)
+    for item in facts:
+        if item.case.label is not None:
+            by_file[item.case.label].append(item.case)
+    found = []
+    for label, cases in by_file.items():
+        if len({case.patient_id for case in cases}) > 1:
+            message = f"{label} is the mask of {len(cases)} cases. Drawn on one of them? Correct the `label` of the others."
+            found.append(Finding("warning", "one mask for several", ", ".join(case.case_id for case in cases), message))
+    return found
 
 
 def _duplicates(facts: Sequence[CaseFacts]) -> list[Finding]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from segsuite.data.regions import require_sound_regions
 from segsuite.documents import read_json
-from segsuite.errors import ManifestError, closest_hint
+from segsuite.errors import ManifestError, closest_hint, what_is_wrong
 from segsuite.files import write_json
 from segsuite.volumes.formats.endings import without_ending
 from segsuite.volumes.regions import Regions
@@ -236,4 +236,4 @@ def _finding(item: Any) -> str:
     if item["type"] == "extra_forbidden":
         known = Case.model_fields if len(item["loc"]) > 1 else Manifest.model_fields
         return f"key `{place}` is unknown. {closest_hint(str(item['loc'][-1]), known)} Own keys go under `meta`."
-    return f"`{place}`: {item['msg']}, got {item['input']!r:.80}"
+    return what_is_wrong(item, most=80)

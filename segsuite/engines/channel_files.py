@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segsuite.volumes.channel_count import channels_in_file
+from segsuite.volumes.formats.endings import without_ending
 
 __all__ = ["ChannelGroup", "group_channels"]
 
@@ -54,7 +55,21 @@ def group_channels(files: Mapping[str, Path], *, n_channels: int, names: Sequenc
         else:
             name = relative[: match.start()] + relative[match.end() :]
             groups.setdefault(name, {})[int(match.group(1))] = path
+    _join_endings(groups, n_channels)
     return [_group(name, parts, n_channels, names) for name, parts in groups.items()]
+
+
+def _join_endings(groups: dict[str, dict[int, Path]], n_channels: int) -> None:
+    """Channels of one name whose endings differ (``a_0000.nii``, ``a_0001.nii.gz``) are one case if they make up all of it."""
+    of_stem: dict[str, list[str]] = {}
+    for name, parts in groups.items():
+        if -1 not in parts and set(parts) != set(range(n_channels)):
+            of_stem.setdefault(without_ending(name), []).append(name)
+    for first, *others in of_stem.values():
+        numbers = [number for name in (first, *others) for number in groups[name]]
+        if others and sorted(numbers) == list(range(n_channels)):
+            for other in others:
+                groups[first] |= groups.pop(other)
 
 
 def _single(files: Mapping[str, Path]) -> list[ChannelGroup]:

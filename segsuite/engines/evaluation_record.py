@@ -9,7 +9,7 @@ from typing import Any
 import segsuite
 from segsuite.documents import read_json
 from segsuite.errors import InputError, OutputError, VolumeError
-from segsuite.files import hash_of_file, write_json
+from segsuite.files import hash_of_file, real_path, write_json
 from segsuite.metrics.per_case import Scoring
 
 __all__ = ["EVALUATION_FILES", "RECORD", "definition_of", "read_definition", "require_own", "sign", "write_record"]
@@ -113,10 +113,10 @@ def require_own(folder: Path, *, inputs: Iterable[Path], overwrite: bool) -> Non
     Raises:
         OutputError: A file that somebody else wrote, or that was changed since, would be replaced; or an input.
     """
-    real = folder.resolve()
+    real = Path(real_path(folder))
     outputs = {real / name for name in EVALUATION_FILES}
     for path in inputs:
-        if path.resolve() in outputs:
+        if Path(real_path(path)) in outputs:
             raise OutputError(f"--out {folder} must not replace an input, got {path}. Choose another --out.")
     signed: Mapping[str, str] = (_record(folder) or {}).get("files", {})
     strange = [name for name in EVALUATION_FILES if (folder / name).exists() and not _is_own(folder / name, signed)]

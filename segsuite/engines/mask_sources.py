@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -94,7 +95,7 @@ def find_references(references: Path, *, data_root: Path | None, fold: int | Non
     elif references.is_dir():
         found = _of_folder(references, list_masks(references))
     else:
-        case_id = printable(case_name(references.name))
+        case_id = _name(case_name(references.name))
         found = References([Reference(Pair(case_id, case_id, references, None), (case_id,), (case_id,))])
     if not found.cases:
         raise ManifestError(
@@ -117,15 +118,15 @@ def find_predictions(predictions: Path, *, data_root: Path | None) -> Prediction
     if predictions.suffix.lower() == ".json":
         manifest = read_manifest(predictions)
         root = find_data_root(manifest, predictions, data_root)
-        files = {printable(case.case_id): [label_path(case, root)] for case in manifest.cases if case.label}
+        files = {_name(case.case_id): [label_path(case, root)] for case in manifest.cases if case.label}
         return Predictions(files, labels=manifest.structures, mapping=manifest.label_mapping)
     if not predictions.is_dir():
-        return Predictions({printable(without_ending(predictions.name)): [predictions]})
+        return Predictions({_name(without_ending(predictions.name)): [predictions]})
     masks = list_masks(predictions)
     notes = tuple(f"{path} of the predictions is not seen: {reason}" for path, reason in masks.unseen.items())
     return Predictions(
         _by_stem(masks.masks, predictions),
-        folders={printable(folder): names for folder, names in by_folder(masks.masks, predictions).items()},
+        folders={_name(folder): names for folder, names in by_folder(masks.masks, predictions).items()},
         labels=_table_beside(predictions),
         side_volumes=_by_stem(masks.side_volumes, predictions),
         notes=notes,
@@ -139,12 +140,12 @@ def _of_manifest(references: Path, data_root: Path | None, fold: int | None) -> 
     for row in (case for case in manifest.cases if case.label and (fold is None or case.fold == fold)):
         image, mask = row.images[0], label_path(row, root)
         labelled = manifest.shown_by(row)
-        case_id, form = printable(row.case_id), printable(without_ending(image))
+        case_id, form = printable(row.case_id), _name(without_ending(image))
         pair = Pair(
             case_id, printable(row.patient_id), mask, None, manifest.label_mapping, root / image, labelled, row.attributes
         )
-        bare = printable(case_name(image)), printable(without_ending(mask.name))
-        found.append(Reference(pair, (case_id, form), bare))
+        bare = _name(case_name(image)), _name(without_ending(mask.name))
+        found.append(Reference(pair, (_name(case_id), form), bare))
     return References(found, manifest.structures, manifest.ignore_label, regions=manifest.region_set)
 
 
@@ -162,7 +163,7 @@ def _of_folder(references: Path, masks: MaskFiles) -> References:
         )
         if left := [path for path in masks.masks if path not in taken]:
             notes.append(f"{_named(left)} lie beside folders of masks and are no references")
-        cases = [_folder_reference(references / name, printable(name), names) for name, names in sorted(folders.items())]
+        cases = [_folder_reference(references / name, _name(name), names) for name, names in sorted(folders.items())]
         return References([*cases, *_unseen(references, masks)], structures, None, tuple(notes))
     if (
         (alone := by_folder(masks.masks, references))
@@ -208,14 +209,19 @@ def _folder_reference(folder: Path, case_id: str, names: Mapping[str, Path]) -> 
 
 def _unseen(references: Path, masks: MaskFiles) -> list[Reference]:
     """A folder of references that cannot be looked into is a case that fails, and not one that does not count."""
-    names = {printable(path.relative_to(references).as_posix()): path for path in masks.unseen}
+    names = {_name(path.relative_to(references).as_posix()): path for path in masks.unseen}
     return [Reference(Pair(name, name, path, None), (name,), ()) for name, path in names.items() if name != "."]
+
+
+def _name(text: str) -> str:
+    """A name to compare: letters with accents are the same however a file system stores them."""
+    return unicodedata.normalize("NFC", printable(text))
 
 
 def _by_stem(paths: Iterable[Path], folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for path in paths:
-        found.setdefault(printable(without_ending(path.relative_to(folder).as_posix())), []).append(path)
+        found.setdefault(_name(without_ending(path.relative_to(folder).as_posix())), []).append(path)
     return found
 
 

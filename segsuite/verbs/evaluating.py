@@ -18,6 +18,7 @@ from segsuite.engines.label_names import structures_scored, with_structures
 from segsuite.engines.pairing import Pair, Pairing, find_pairs
 from segsuite.engines.training_overlap import with_training_overlap
 from segsuite.errors import OutputError, SettingsError, closest_hint
+from segsuite.files import real_path
 from segsuite.metrics.per_case import Scoring
 from segsuite.reports.conventions import CONVENTIONS_FILE
 from segsuite.reports.exports import write_exports
@@ -234,9 +235,9 @@ def _summarised(out: Path, scoring: Scoring, *, by: Sequence[str], seed: int, no
 
 def _require_apart(out: Path, given: Sequence[Path], pairs: Sequence[Pair], *, overwrite: bool) -> None:
     """Tables do not go among masks and images, and replace nothing that no evaluation wrote."""
-    real = out.resolve()
-    among = {path.parent.resolve() for pair in pairs for path in (*pair.files, pair.image) if path is not None}
-    if real in among or real in {path.resolve() for path in given}:
+    real = real_path(out)
+    among = {real_path(path.parent) for pair in pairs for path in (*pair.files, pair.image) if path is not None}
+    if real in among or real in {real_path(path) for path in given}:
         raise OutputError(
             f"--out must not be a folder of masks or images, got {out}. Give a folder of its own: {out}/evaluation."
         )

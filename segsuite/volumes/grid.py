@@ -133,7 +133,7 @@ def require_same_grid(first: Grid, second: Grid, *, names: tuple[str, str]) -> N
     if first.shape != second.shape:
         raise GridError(
             f"{names[0]} and {names[1]} must lie on one grid, got shapes {first.shape} and {second.shape}. "
-            "Resample the mask onto the image, or pair the mask with the series it was drawn on."
+            "Resample the mask onto the image (or one channel onto the other), or pair the mask with the series it was drawn on."
         )
     apart = first.corner_distance_voxels(second)
     if apart > SAME_GRID_TOLERANCE_VOXELS:
@@ -142,7 +142,7 @@ def require_same_grid(first: Grid, second: Grid, *, names: tuple[str, str]) -> N
             f"got corners {apart:.2f} voxels apart: orientation {first.orientation} and {second.orientation}, spacing "
             f"{_rounded(first.spacing_mm)} and {_rounded(second.spacing_mm)} mm, origin "
             f"{_rounded(tuple(first.affine[:3, 3]))} and {_rounded(tuple(second.affine[:3, 3]))} mm. "
-            "Resample the mask onto the image, or pair the mask with the series it was drawn on."
+            "Resample the mask onto the image (or one channel onto the other), or pair the mask with the series it was drawn on."
         )
 
 

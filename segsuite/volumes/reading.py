@@ -250,6 +250,11 @@ def _require_channels(shape: tuple[int, ...], path: Path, n_channels: int) -> No
             "displacement field. Save what shall be segmented as an image of its own."
         )
     found = axes[3] if len(axes) == 4 else 1
+    if found != n_channels and found == 1:
+        raise VolumeError(
+            f"{path} must be one 3-D image with {n_channels} channels, got one of shape {shape}. Channels that are files of "
+            f"their own are called NAME_0000 to NAME_{n_channels - 1:04d}, or are listed in a manifest."
+        )
     if found != n_channels:
         raise VolumeError(
             f"{path} must be one 3-D image{f' with {n_channels} channels' if n_channels > 1 else ''}, got "

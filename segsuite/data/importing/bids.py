@@ -6,12 +6,14 @@ Indices (``run-1``, ``run-01``) are numbers there; whatever else a name says mus
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from segsuite.data.importing.found import Imported, ImportFinding, ImportOptions
+from segsuite.data.importing.mask_kinds import kinds_findings
 from segsuite.data.importing.pairing import Pairs, pair_by_ranks
 from segsuite.data.importing.plain import require_answered, unpaired_findings
 from segsuite.data.importing.tree import list_tree, without_four_dimensional
@@ -85,6 +87,7 @@ def import_bids(folder: Path, options: ImportOptions) -> Imported:
     findings = [*tree.findings, *_left_out(files, anatomical), *four_dimensional]
     findings += unpaired_findings(pairs.images, pairs.masks, any_mask=bool(masks))
     findings += _without_contrast(pairs, candidates, suffix)
+    findings += kinds_findings({mask: _kind(_parsed(mask)) for mask in pairs.mask_of.values()})
     cases = [
         Case(
             image=file.path,
@@ -104,7 +107,7 @@ def _is_of_subject(path: str) -> bool:
 
 
 def _parsed(path: str) -> _File:
-    *folders, name = path.split("/")
+    *folders, name = unicodedata.normalize("NFC", path).split("/")
     *parts, suffix = stem_of(name).split("_")
     entities = tuple((key, value) for key, mark, value in (part.partition("-") for part in parts) if mark)
     datatype = next((part for part in reversed(folders) if part in DATATYPES), "")
@@ -189,6 +192,11 @@ def _left_out(files: Iterable[_File], anatomical: Sequence[_File]) -> Iterable[I
         yield ImportFinding("note", kind, tuple(paths), "Only anatomical images and label maps are taken.")
 
 
+def _kind(mask: _File) -> str:
+    shows = [f"{key}-{value}" for key, value in mask.entities if key in ("label", "desc", "seg", "atlas")]
+    return "_".join([*sorted(shows), mask.suffix])
+
+
 def _without_contrast(pairs: Pairs, candidates: Sequence[_File], suffix: str) -> list[ImportFinding]:
     """Masks that do not say on which contrast they were drawn, where there was a choice."""
     suffixes = {file.suffix for file in candidates}
@@ -196,7 +204,8 @@ def _without_contrast(pairs: Pairs, candidates: Sequence[_File], suffix: str) ->
     for file in candidates:
         visits[file.get("sub"), file.get("ses")].add(file.suffix)
     masks = [_parsed(path) for path in pairs.mask_of.values()]
-    unsure = [m.path for m in masks if not _contrasts(m, suffixes) and len(visits[m.get("sub"), m.get("ses")]) > 1]
+    masks = [mask for mask in masks if not _contrasts(mask, suffixes) and mask.get("space") != suffix]
+    unsure = [mask.path for mask in masks if len(visits[mask.get("sub"), mask.get("ses")]) > 1]
     if not unsure:
         return []
     message = f"Their names do not say on which image they were drawn; they are taken as drawn on {suffix}."

@@ -61,7 +61,7 @@ def import_folder(folder: Path, options: ImportOptions | None = None, *, layout:
         )
     if options.patient_pattern is None:
         return imported
-    kept = [finding for finding in imported.findings if not finding.kind.startswith("patients by")]
+    kept = [finding for finding in imported.findings if not finding.kind.startswith(("patients by", "perhaps scans of"))]
     manifest = with_patient_pattern(imported.manifest, options.patient_pattern)
     return Imported(manifest, kept, imported.structures, imported.read)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from segsuite.data.importing.found import ImportFinding
 from segsuite.data.importing.words import is_session_word, is_split_word, read_name
@@ -46,12 +46,13 @@ def patients_by_folder(images: Mapping[str, str]) -> tuple[dict[str, str], list[
     found = {case_id: read_name(path).bare for case_id, path in images.items() if stems[read_name(path).bare] > 1}
     found = {case_id: stem for case_id, stem in found.items() if stem and (by_name or not keys[case_id])}
     if not found:
-        return {}, _perhaps_one_patient(images)
+        return {}, _perhaps_one_patient(images, found)
     message = "Scans of one name in several folders are taken as one patient's. Another rule: --patient-pattern."
-    return found, [ImportFinding("note", "patients by name", tuple(sorted(set(found.values()))), message)]
+    note = ImportFinding("note", "patients by name", tuple(sorted(set(found.values()))), message)
+    return found, [note, *_perhaps_one_patient(images, found)]
 
 
-def _perhaps_one_patient(images: Mapping[str, str]) -> list[ImportFinding]:
+def _perhaps_one_patient(images: Mapping[str, str], patients: Mapping[str, str]) -> list[ImportFinding]:
     """Scans whose names differ in a time only (``p1_pre``, ``p1_post``): whose they are is for a person to say."""
     visits: dict[str, list[str]] = defaultdict(list)
     for case_id, path in images.items():
@@ -59,11 +60,15 @@ def _perhaps_one_patient(images: Mapping[str, str]) -> list[ImportFinding]:
         bare = [word for word in words if not is_session_word(word)]
         if bare and len(bare) < len(words):
             visits["_".join(bare)].append(case_id)
-    shared = tuple(case_id for cases in visits.values() if len(cases) > 1 for case_id in cases)
+    shared = tuple(case_id for cases in visits.values() if _are_several(cases, patients) for case_id in cases)
     message = (
         "Their names differ in a time or a series only, and they count as different patients. One patient's? --patient-pattern."
     )
     return [ImportFinding("note", "perhaps scans of one patient", shared, message)] if shared else []
+
+
+def _are_several(cases: Sequence[str], patients: Mapping[str, str]) -> bool:
+    return len({patients.get(case_id, case_id) for case_id in cases}) > 1
 
 
 def _patient_folders(folders: tuple[str, ...]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from segsuite.data.importing.case_ids import case_ids_of
 from segsuite.data.importing.channels import ChannelFiles, channel_findings, group_channels
 from segsuite.data.importing.content import holds_labels
 from segsuite.data.importing.found import Imported, ImportFinding, ImportOptions
+from segsuite.data.importing.mask_kinds import kind_in_name, kinds_findings
 from segsuite.data.importing.pairing import Question, pair_masks
 from segsuite.data.importing.patients import patients_by_folder
 from segsuite.data.importing.structures import find_structures, match_structures
@@ -65,6 +66,7 @@ def import_plain(folder: Path, options: ImportOptions) -> Imported:
     pairs = pair_masks([path for path in firsts if path not in structures], free, chosen=chosen)
     require_answered(folder, pairs.questions)
     findings += unpaired_findings(pairs.images, pairs.masks, any_mask=bool(masks))
+    findings += kinds_findings({mask: kind_in_name(image, mask) for image, mask in pairs.mask_of.items()})
     case_ids = case_ids_of(firsts)
     patients, more = patients_by_folder({case_ids[first]: first for first in firsts})
     cases = [_case(channels, first, pairs.mask_of.get(first), case_ids[first], patients.get(case_ids[first])) for first in firsts]

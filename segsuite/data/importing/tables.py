@@ -16,6 +16,7 @@ from segsuite.data.importing.found import Imported, ImportFinding
 from segsuite.data.manifest import Case, Manifest
 from segsuite.documents import Table, is_missing, read_table
 from segsuite.errors import ManifestError
+from segsuite.volumes.reading import is_image
 
 __all__ = ["import_table"]
 
@@ -67,6 +68,7 @@ def import_table(path: Path) -> Imported:
         raise ManifestError(f"{path} must hold a row for each case below its header, got none.")
     part_column = _part_column(table, columns)
     others = [name for name in table.columns if name not in columns.values() and name != part_column]
+    findings += _columns_of_files(table, others, has_label="label" in columns)
     numeric = {name for name in others if _is_numeric([row[name] for row in table.rows])}
     rows: list[tuple[str, str, dict[str, Any]]] = []
     absent: list[str] = []
@@ -123,6 +125,17 @@ def _known_columns(table: Table) -> tuple[dict[str, str], list[ImportFinding]]:
         if exact and near:
             findings.append(ImportFinding("note", "attributes", tuple(near), f"`{exact[0]}` is taken as `{key}`, not these."))
     return found, findings
+
+
+def _columns_of_files(table: Table, others: Sequence[str], *, has_label: bool) -> list[ImportFinding]:
+    """Columns that nobody knows although each of their cells is a volume that is there: masks that would not be used."""
+    found = []
+    for name in () if has_label else others:
+        cells = [row[name].replace("\\", "/") for row in table.rows if not is_missing(row[name])]
+        if cells and all(is_image(table.path.parent / cell) and (table.path.parent / cell).exists() for cell in cells):
+            found.append(name)
+    message = "They are attributes here. Masks they are? Call the column `label`."
+    return [ImportFinding("note", "columns of files that are not used", tuple(found), message)] if found else []
 
 
 def _part_column(table: Table, columns: Mapping[str, str]) -> str | None:

@@ -6,6 +6,7 @@ Separators stay where they are: ``1_2`` and ``1-2`` are two cases.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -149,12 +150,12 @@ def stem_of(name: str) -> str:
 
 @cache
 def read_name(path: str) -> Named:
-    """Take a relative path apart.
+    """Take a relative path apart; letters with accents are the same however the file system stores them.
 
     Args:
         path: Relative to the data set, POSIX.
     """
-    *folders, name = path.split("/")
+    *folders, name = unicodedata.normalize("NFC", path).split("/")
     stem = stem_of(name)
     parts = tuple(bare for part in folders if (bare := _without(part, lambda word: is_label_word(word) or is_image_word(word))))
     first = stem.removesuffix("_0000")

@@ -71,6 +71,7 @@ def test_all_findings_are_reported_not_the_first(tmp_path: Path, write_nifti: Wr
     kinds = {finding.kind for finding in findings}
     assert kinds == {
         "patient in two splits", "same image twice", "intensities", "spacing", "grid", "label values", "empty label", "image",
+        "one mask for several",
     }  # fmt: skip
     values = next(finding for finding in findings if finding.kind == "label values")
     assert "declared labels [0, 1], got [0, 255]" in values.message
@@ -149,3 +150,16 @@ def test_a_file_that_breaks_its_reader_is_a_finding_of_its_case(
     (own,) = [finding for finding in findings if finding.kind == "image"]
     assert own.case == bad.case_id
     assert own.message.startswith("RuntimeError: ITK ERROR. It came while its files were read.")
+
+
+def test_one_mask_for_two_patients_is_said(tmp_path: Path, write_nifti: Write) -> None:
+    for number in range(4):
+        write_nifti(tmp_path / f"{number}.nii", IMAGE + number * LABEL)
+    write_nifti(tmp_path / "m.nii", LABEL)
+    write_nifti(tmp_path / "n.nii", LABEL)
+    rows = (("0", "m", "p"), ("1", "m", "q"), ("2", "n", "r"), ("3", "n", "r"))
+    cases = [Case(image=f"{name}.nii", label=f"{label}.nii", case_id=name, patient_id=who) for name, label, who in rows]
+    findings, _ = check_manifest(manifest_of(*cases), tmp_path)
+    assert [(finding.severity, finding.kind, finding.case) for finding in findings] == [
+        ("warning", "one mask for several", "0, 1")
+    ]

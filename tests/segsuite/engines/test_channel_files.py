@@ -70,3 +70,20 @@ def test_another_modality_is_not_a_case_of_a_model_of_one_channel(grouped: Group
     assert "got _0001 beside a _0000 in each of 2 cases" in found["a_0001.nii"].problem
     for names in (("a_0000.nii", "b_0000.nii"), ("a_0000.nii", "a_0001.nii", "b_0000.nii"), ("a_0001.nii", "b_0001.nii")):
         assert not any(entry.problem for entry in grouped(*names, n_channels=1).values())
+
+
+@pytest.mark.parametrize("names", [("a_0000.nii", "a_0001.nii.gz"), ("a_0001.nii.gz", "a_0000.nii")])
+def test_channels_whose_endings_differ_are_one_case(grouped: Grouped, names: tuple[str, str]) -> None:
+    (found,) = grouped(*names, "a_0002.nii.gz", n_channels=3).values()
+    assert [path.name for path in found.files] == ["a_0000.nii", "a_0001.nii.gz", "a_0002.nii.gz"]
+    assert not found.problem
+
+
+def test_a_channel_that_is_there_twice_is_not_chosen_for_anybody(grouped: Grouped) -> None:
+    found = grouped("a_0000.nii", "a_0000.nii.gz", "a_0001.nii.gz", "b_0000.nii", "b_0001.nii", "b_0001.nii.gz", n_channels=2)
+    assert {name: bool(entry.problem) for name, entry in found.items()} == {
+        "a.nii": True,
+        "a.nii.gz": False,
+        "b.nii": False,
+        "b.nii.gz": True,
+    }

@@ -91,6 +91,17 @@ def test_an_image_s_name_that_is_another_case_s_id_pairs_nothing(tmp_path: Path)
     assert [pair.predicted is not None for pair in pairs] == [True, False]
 
 
+def test_accents_are_the_same_however_a_file_system_stores_them(tmp_path: Path) -> None:
+    composed, apart = "M\u00fcller_1.nii.gz", "Mu\u0308ller_1.nii.gz"
+    predictions, references = touch(tmp_path / "p", apart), touch(tmp_path / "r", composed)
+    assert paired(predictions, references) == {"M\u00fcller_1": apart}
+    row = Case(image=f"i/{apart}", label=f"r/{composed}", case_id="Mu\u0308ller_1")
+    write_manifest(tmp_path / "m.json", Manifest(name="m", training=[row]))
+    assert [pair.predicted for pair in find_pairs(touch(tmp_path / "q", composed), tmp_path / "m.json").pairs] == [
+        tmp_path / "q" / composed
+    ]
+
+
 def test_one_file_that_two_references_may_mean_is_neither_s(tmp_path: Path) -> None:
     rows = [Case(image="i/y_0000.nii", label="l/u.nii", case_id="one"), Case(image="i/z.nii", label="l/y.nii", case_id="two")]
     write_manifest(tmp_path / "m.json", Manifest(name="m", training=rows))

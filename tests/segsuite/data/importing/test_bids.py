@@ -148,3 +148,18 @@ def test_a_folder_of_such_names_only_is_no_data_set(tmp_path: Path, touch: Touch
     assert looks_like_bids(touch("sub-3/anat/sub-3_T1w.nii.gz"))
     (tmp_path / "study").mkdir()
     assert looks_like_bids(touch("study/rawdata/sub-3/anat/sub-3_T1w.nii.gz") / "study")
+
+
+def test_masks_of_two_kinds_are_said(touch: Touch) -> None:
+    names = [f"sub-{n}_{what}" for n in (1, 2, 3) for what in ("T1w", f"desc-{'brain' if n == 2 else 'lesion'}_mask")]
+    found = {finding.kind: finding for finding in import_bids(bids(touch, *names), ImportOptions()).findings}
+    told = found["masks that may show something else"]
+    assert told.subjects == ("derivatives/m/sub-2/anat/sub-2_desc-brain_mask.nii.gz",)
+    assert "desc-lesion_mask (2), desc-brain_mask (1)" in told.message
+
+
+def test_a_mask_in_the_space_of_an_image_says_on_which_it_was_drawn(touch: Touch) -> None:
+    folder = bids(touch, "sub-1_T1w", "sub-1_FLAIR", "sub-1_space-FLAIR_desc-lesion_mask")
+    imported = import_bids(folder, ImportOptions(suffix="FLAIR"))
+    assert pairs(imported) == {"sub-1_FLAIR": "sub-1_space-FLAIR_desc-lesion_mask"}
+    assert "masks that name no contrast" not in {finding.kind for finding in imported.findings}

@@ -51,6 +51,12 @@ def test_patients_by_pattern_replace_those_by_folder(touch: Touch) -> None:
     assert imported.findings == []
 
 
+def test_a_pattern_answers_whose_scans_those_of_several_times_are(touch: Touch) -> None:
+    folder = touch(*(f"P{patient}_{time}.nii" for patient in (1, 2) for time in ("pre", "post")))
+    assert import_folder(folder).findings
+    assert import_folder(folder, ImportOptions(patient_pattern="(P[0-9])_")).findings == []
+
+
 def test_rows_of_a_table_are_left_out(touch: Touch) -> None:
     folder = touch("a.nii", "b.nii")
     (folder / "t.csv").write_text("image\na.nii\nb.nii\n")

@@ -47,6 +47,15 @@ def test_names_that_differ_in_a_time_only_are_asked_about() -> None:
     assert patients_by_folder({"a_1": "a_1.nii", "a_2": "a_2.nii"}) == ({}, [])
 
 
+def test_visits_are_asked_about_where_a_name_comes_back_at_another_site_too() -> None:
+    paths = [f"site{site}/p{patient}_visit{visit}" for site in "AB" for patient in (1, 2) for visit in (1, 2)]
+    _, findings = patients_by_folder({path: f"{path}.nii" for path in paths})
+    assert {finding.kind: len(finding.subjects) for finding in findings} == {
+        "patients by name": 4,
+        "perhaps scans of one patient": 8,
+    }
+
+
 def test_a_pattern_sees_the_whole_path() -> None:
     rows = [Case(image="P0/2020_img.nii.gz"), Case(image="P0/2021_img.nii.gz"), Case(image="P1/2020.nii.gz")]
     manifest = with_patient_pattern(Manifest(name="m", training=rows[:2], test=rows[2:]), r"^([^/]+)/")

@@ -156,3 +156,14 @@ def test_patterns_of_the_user_are_believed_where_names_say_nothing(touch: Touch)
     folder = touch(*(f"P{n}/{name}.nii.gz" for n in (1, 2) for name in ("t2w", "zones_23", "zones_24")))
     options = ImportOptions(images="*/t2w.nii.gz", labels="*/zones_23.nii.gz")
     assert rows(import_plain(folder, options)) == [(f"P{n}/t2w.nii.gz", f"P{n}/zones_23.nii.gz") for n in (1, 2)]
+
+
+def test_accents_are_the_same_however_the_file_system_stores_them(touch: Touch) -> None:
+    composed, apart = "M\u00fcller", "Mu\u0308ller"
+    imported = import_plain(touch(f"images/{composed}_1.nii.gz", f"labels/{apart}_1.nii.gz"), ImportOptions())
+    assert rows(imported) == [(f"images/{composed}_1.nii.gz", f"labels/{apart}_1.nii.gz")]
+
+
+def test_masks_of_two_structures_are_said(touch: Touch) -> None:
+    folder = touch("P1/scan.nii.gz", "P1/liver_seg.nii.gz", "P2/scan.nii.gz", "P2/tumour_seg.nii.gz")
+    assert told(import_plain(folder, ImportOptions()))["masks that may show something else"] == ("P2/tumour_seg.nii.gz",)

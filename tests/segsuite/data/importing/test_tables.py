@@ -130,3 +130,13 @@ def test_what_is_wrong_is_said_with_its_line(touch: Touch, text: str, message: s
 def test_one_name_in_several_folders_needs_no_ids(touch: Touch) -> None:
     imported = read(touch("P1/t2w.nii", "P2/t2w.nii"), "image\nP1/t2w.nii\nP2/t2w.nii\n")
     assert [case.case_id for case in imported.manifest.training] == ["P1_t2w", "P2_t2w"]
+
+
+@pytest.mark.parametrize("column", ["annotation", "lable"])
+def test_a_column_of_masks_that_nobody_knows_is_named(touch: Touch, column: str) -> None:
+    imported = read(touch("a.nii", "m.nii", "b.nii"), f"image,{column},notes\na.nii,m.nii,m.nii is good\nb.nii,,\n")
+    (finding,) = imported.findings
+    assert finding.subjects == (column,)
+    assert "Call the column `label`" in finding.message
+    named = read(touch("a.nii", "m.nii"), f"image,label,{column}\na.nii,m.nii,m.nii\n")
+    assert not named.findings

@@ -144,3 +144,12 @@ def test_what_is_written_beside_a_mask_is_no_other_case_s_mask(tiny_run: RunFold
     with pytest.raises(OutputError, match=r"a_probability_1.nii.gz twice: for case a_probability_1 and for probability_1 of"):
         predict(tiny_run.model, [tmp_path / "scans"], tmp_path / "masks", device="cpu", save_probabilities=True)
     assert not (tmp_path / "masks").exists()
+
+
+def test_a_ledger_that_is_a_link_is_not_followed_out_of_the_folder(tiny_run: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / "masks" / "ledger.jsonl").symlink_to(tmp_path / "mine.txt")
+    with pytest.raises(OutputError, match="the ledger"):
+        predict(tiny_run.model, [tiny_run.root / "cohort" / "images"], tmp_path / "masks", device="cpu")
+    assert (tmp_path / "mine.txt").read_text() == "mine"

@@ -58,9 +58,7 @@ def train(settings: Settings, run: RunFolder, runtime: Runtime) -> None:
     plan = plan_once(run, cohort, on_gpu=device.type == "cuda", overrides=settings.plan.model_dump(), tell=runtime.tell)
     if start is not None and start.pipeline == "supervised":
         plan = inherited_plan(plan, start)
-    preprocessing = replace(plan.preprocessing, with_place=settings.features.place and settings.extractor is None)
-    if start is not None and start.pipeline == NAME:
-        preprocessing = Preprocessing.from_json(start.description["preprocessing"])
+    preprocessing = _preprocessing(settings, plan, start)
     training, held_out = cohort.prepare(preprocessing, tell=runtime.tell)
     seen = choose_cases(training, base=base, novel=novel, rule=settings.features.rule)
     taught = _lessons(settings, run, plan, seen, base, cohort.manifest.n_channels, runtime)
@@ -137,6 +135,13 @@ def _lessons(
             seed=settings.seed,
         )
     return teach(cases, base=base, regions=regions, spacing_mm=plan.spacing_mm, folder=folder)
+
+
+def _preprocessing(settings: Settings, plan: Plan, start: ModelFolder | None) -> Preprocessing:
+    """The plan's; a model of this pipeline that the training starts from keeps its own."""
+    if start is not None and start.pipeline == NAME:
+        return Preprocessing.from_json(start.description["preprocessing"])
+    return replace(plan.preprocessing, with_place=settings.features.place and settings.extractor is None)
 
 
 def _network_arguments(settings: Settings, plan: Plan, n_inputs: int, n_base: int, start: ModelFolder | None) -> dict[str, Any]:

@@ -16,13 +16,8 @@ from segsuite.errors import VolumeError
 from segsuite.files import hash_of_file
 from segsuite.volumes.archives import WorkFolder
 from segsuite.volumes.reading import read_volume
+from tests.folders import touch
 from tests.slices import expected_volume, save_series
-
-
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
 
 
 def named(path: Path, options: SearchOptions = PLAIN_SEARCH, n_channels: int = 1) -> list[tuple[str, str]]:

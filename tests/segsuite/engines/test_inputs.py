@@ -7,13 +7,8 @@ import pytest
 from segsuite.engines.inputs import SearchOptions, find_inputs, parse_shard, search_inputs, take_shard, with_attributes
 from segsuite.errors import ManifestError, SettingsError, VolumeError
 from segsuite.volumes.finding import SeriesChoice
+from tests.folders import touch
 from tests.slices import save_series
-
-
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
 
 
 def test_folder_keeps_its_structure_and_masks_bear_the_images_names(tmp_path: Path) -> None:

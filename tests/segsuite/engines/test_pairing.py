@@ -9,13 +9,7 @@ from segsuite.data.manifest import Case, Manifest, write_manifest
 from segsuite.engines.label_names import with_structures
 from segsuite.engines.pairing import find_pairs
 from segsuite.errors import ManifestError
-
-
-def touch(folder: Path, *names: str) -> Path:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-    return folder
+from tests.folders import touch
 
 
 def paired(predictions: Path, references: Path) -> dict[str, str | None]:

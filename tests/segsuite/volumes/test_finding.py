@@ -11,13 +11,8 @@ import pytest
 from segsuite.errors import VolumeError
 from segsuite.volumes import finding
 from segsuite.volumes.finding import SeriesChoice, find_images, left_out_text
+from tests.folders import refuse_to_list, touch
 from tests.slices import save, save_series, slice_data, uid
-
-
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
 
 
 def names(folder: Path, **how: object) -> list[str]:
@@ -83,14 +78,7 @@ def test_links_are_followed_once_and_lead_nowhere_twice(tmp_path: Path) -> None:
 
 def test_folders_that_cannot_be_listed_are_passed_over_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "a.nii.gz", "lost+found/b.nii.gz")
-    real = os.scandir
-
-    def refuse(path: Path) -> object:
-        if Path(path).name == "lost+found":
-            raise PermissionError(13, "Permission denied", str(path))
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    refuse_to_list(monkeypatch, "lost+found")
     search = find_images(tmp_path)
     assert [image.relative for image in search.images] == ["a.nii.gz"]
     assert left_out_text(search.left_out) == "left out: 1 folder that cannot be listed"

@@ -7,13 +7,7 @@ import pytest
 
 from segsuite.volumes import folders
 from segsuite.volumes.folders import SYSTEM_FOLDERS, FolderWalk
-
-
-def touch(folder: Path, *names: str) -> Path:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-    return folder
+from tests.folders import refuse_to_list, touch
 
 
 def below(walk: FolderWalk) -> list[str]:
@@ -80,14 +74,7 @@ def test_folders_that_cannot_be_listed_are_kept_with_what_the_system_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     touch(tmp_path, "a", "closed/b", "open/c")
-    honest = os.scandir
-
-    def scandir(path: Path) -> object:
-        if Path(path).name == "closed":
-            raise PermissionError(13, "Permission denied", str(path))
-        return honest(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
+    refuse_to_list(monkeypatch, "closed")
     walk = FolderWalk(tmp_path)
     assert below(walk) == ["a", "open/c"]
     assert {path.name: error.strerror for path, error in walk.unlistable.items()} == {"closed": "Permission denied"}

@@ -8,13 +8,7 @@ import numpy as np
 import pytest
 
 from segsuite.volumes.mask_files import list_masks, why_absent
-
-
-def touch(folder: Path, *names: str) -> Path:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-    return folder
+from tests.folders import refuse_to_list, touch
 
 
 def below(folder: Path) -> list[str]:
@@ -45,14 +39,7 @@ def test_links_to_nothing_are_masks_or_said(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_listed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "a.nii.gz", "closed/b.nii.gz")
-    honest = os.scandir
-
-    def scandir(path: str) -> object:
-        if Path(path).name == "closed":
-            raise PermissionError(13, "Permission denied", path)
-        return honest(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
+    refuse_to_list(monkeypatch, "closed")
     found = list_masks(tmp_path)
     assert [path.name for path in found.masks] == ["a.nii.gz"]
     assert list(found.unseen.values()) == ["the folder cannot be listed (Permission denied)"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from segsuite.engines.pairs import NO_STRUCTURE, Pair, Pairing
 from segsuite.engines.structure_files import common_name
 from segsuite.errors import InputError, ManifestError, SettingsError, few_of
-from segsuite.volumes.archives import is_archive
+from segsuite.volumes.archive_names import is_archive
 from segsuite.volumes.labels import labels_present
 from segsuite.volumes.reading import image_ending, read_labels, read_segment_names
 from segsuite.volumes.regions import Label, Regions

@@ -17,7 +17,7 @@ from segsuite.engines.mask_sources import Predictions, Reference, References, fi
 from segsuite.engines.pairs import Pair, Pairing
 from segsuite.engines.structure_files import common_name, files_of
 from segsuite.errors import ManifestError, few_of
-from segsuite.volumes.archives import is_archive
+from segsuite.volumes.archive_names import is_archive
 from segsuite.volumes.reading import image_ending
 
 __all__ = ["Pair", "Pairing", "find_pairs"]

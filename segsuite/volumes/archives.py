@@ -8,7 +8,6 @@ import errno
 import fcntl
 import gzip
 import lzma
-import os
 import re
 import shutil
 import stat
@@ -24,19 +23,18 @@ from typing import IO, Protocol
 
 from segsuite.errors import OutputError, VolumeError
 from segsuite.files import make_folder, writing_to
+from segsuite.volumes.archive_names import ARCHIVE_ENDINGS, archive_name, is_archive
 
 __all__ = [
     "ARCHIVE_ENDINGS",
     "UnpackLimits",
     "WorkFolder",
-    "archive_ending",
     "archive_name",
     "is_archive",
     "members_of",
     "unpack",
 ]
 
-ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 WORK_PREFIX = ".segsuite-unpacked-"
 LOCK_FILE = ".lock"
@@ -69,32 +67,6 @@ class UnpackLimits:
     ratio: int = 200
     free_bytes: int = 300 * 10**6
     spare_bytes: int = 10**9
-
-
-def is_archive(path: Path) -> bool:
-    """Whether a name says archive.
-
-    Args:
-        path: Any path.
-
-    Returns:
-        True for ``.zip``, ``.tar``, ``.tar.gz`` and their kin.
-    """
-    return path.name.lower().endswith(ARCHIVE_ENDINGS) and not os.path.isdir(path)  # noqa: PTH112 - raises nothing
-
-
-def archive_name(path: Path) -> str:
-    """The name without the ending, ``.tar.gz`` counted as one."""
-    return path.name[: len(path.name) - len(archive_ending(path.name))]
-
-
-def archive_ending(name: str) -> str:
-    """The ending that tells an archive, in small letters, ``.tar.gz`` counted as one; empty if there is none.
-
-    Args:
-        name: Of a file.
-    """
-    return next((ending for ending in sorted(ARCHIVE_ENDINGS, key=len, reverse=True) if name.lower().endswith(ending)), "")
 
 
 class WorkFolder:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segsuite.volumes.archives import is_archive
+from segsuite.volumes.archive_names import is_archive
 from segsuite.volumes.folders import SYSTEM_FOLDERS, FolderWalk
 from segsuite.volumes.formats.endings import is_image
 from segsuite.volumes.writing import is_side_volume

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from segsuite.errors import InputError
-from segsuite.volumes.archives import is_archive
+from segsuite.volumes.archive_names import is_archive
 from segsuite.volumes.reading import image_ending, read_stored
 
 __all__ = ["holds_labels"]

@@ -19,7 +19,7 @@ from segsuite.data.importing.tables import import_table
 from segsuite.data.importing.tree import matches
 from segsuite.data.manifest import Case, Manifest, case_name
 from segsuite.errors import ManifestError, closest_hint
-from segsuite.volumes.archives import is_archive
+from segsuite.volumes.archive_names import is_archive
 from segsuite.volumes.packed import images_packed_in, listed
 
 __all__ = ["LAYOUTS", "import_folder"]

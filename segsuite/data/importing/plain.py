@@ -21,7 +21,7 @@ from segsuite.data.importing.words import kind_by_name, read_name
 from segsuite.data.manifest import Case, Manifest
 from segsuite.errors import ManifestError
 from segsuite.files import printable
-from segsuite.volumes.archives import is_archive
+from segsuite.volumes.archive_names import is_archive
 from segsuite.volumes.reading import is_image
 from segsuite.volumes.writing import is_side_volume
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from segsuite.data.importing.found import ImportFinding
 from segsuite.errors import InputError, ManifestError
-from segsuite.volumes.archives import is_archive
+from segsuite.volumes.archive_names import is_archive
 from segsuite.volumes.dicom_series import Series, look_into, series_by_place, why_spread
 from segsuite.volumes.folders import SYSTEM_FOLDERS, FolderWalk
 from segsuite.volumes.packed import images_packed_in, listed

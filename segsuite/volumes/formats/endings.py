@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from segsuite.volumes.archives import archive_ending
+from segsuite.volumes.archive_names import archive_ending
 from segsuite.volumes.dicom_files import holds_dicom
 
 __all__ = [

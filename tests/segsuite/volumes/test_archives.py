@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from segsuite.errors import VolumeError
-from segsuite.volumes.archives import UnpackLimits, WorkFolder, archive_ending, archive_name, is_archive, members_of, unpack
+from segsuite.volumes.archives import UnpackLimits, WorkFolder, archive_name, is_archive, members_of, unpack
 
 FILES = {"ser/1": b"one" * 100, "ser/2": b"two", "a.nii.gz": b"three"}
 
@@ -176,13 +176,3 @@ def test_what_is_in_it_is_told_without_unpacking(tmp_path: Path, kind: str) -> N
     archive = pack(tmp_path / kind, {**FILES, ".hidden": b"x", "inner.zip": b"y"})
     assert dict(members_of(archive, n_bytes=4)) == {"ser/1": b"oneo", "ser/2": b"two", "a.nii.gz": b"thre"}
     assert list(tmp_path.iterdir()) == [archive]
-
-
-def test_endings_of_two_parts_are_one() -> None:
-    assert [archive_ending(name) for name in ("a.TAR.GZ", "a.tgz", "a.zip", "a.nii.gz", "tar")] == [
-        ".tar.gz",
-        ".tgz",
-        ".zip",
-        "",
-        "",
-    ]

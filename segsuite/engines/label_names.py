@@ -6,10 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from segsuite.engines.pairs import NO_STRUCTURE, Pair, Pairing
 from segsuite.engines.structure_files import common_name
-from segsuite.errors import InputError, ManifestError, SettingsError
+from segsuite.errors import InputError, ManifestError, SettingsError, few_of
 from segsuite.volumes.labels import labels_present
 from segsuite.volumes.reading import image_ending, read_labels, read_segment_names
 from segsuite.volumes.regions import Label, Regions
@@ -18,6 +22,8 @@ __all__ = ["match_labels", "structures_scored", "with_structures"]
 
 N_NAMED = 5
 """Labels named in a note."""
+MOST_LABELS = 32
+"""Of a reference that nobody looks at twice."""
 Names = Mapping[int, str]
 
 
@@ -39,7 +45,7 @@ def with_structures(pairing: Pairing, table: Names | None = None) -> Pairing:
     own = {pair.case_id: _names_in(pair.reference) for pair in pairing.pairs}
     structures = dict(pairing.structures if table is None else table)
     if not structures:
-        structures = _found(pairing, own) or dict(pairing.predicted_names)
+        structures = _found(pairing, own, notes) or dict(pairing.predicted_names)
         if pairing.predicted_names and all(name == f"label {value}" for value, name in structures.items()):
             structures = {value: pairing.predicted_names.get(value, name) for value, name in structures.items()}
             notes["the references do not name their labels: they bear the names of the predictions"] = None
@@ -171,9 +177,10 @@ def _fitting(own: Names, wanted: Names) -> dict[int, int]:
     return found
 
 
-def _found(pairing: Pairing, own: Mapping[str, Names]) -> dict[int, str]:
+def _found(pairing: Pairing, own: Mapping[str, Names], notes: dict[str, None]) -> dict[int, str]:
     """The labels of the references: those with names first, then the integers that occur; broken ones tell nothing."""
     found: dict[int, str] = {}
+    scans = []
     for pair in pairing.pairs:
         for value, name in own[pair.case_id].items():
             if common_name(name) not in map(common_name, found.values()):
@@ -181,17 +188,30 @@ def _found(pairing: Pairing, own: Mapping[str, Names]) -> dict[int, str]:
     n_read = 0
     for pair in (pair for pair in pairing.pairs if not own[pair.case_id] and not pair.reference_files):
         try:
-            present = labels_present(read_labels(pair.reference).array)
+            array = read_labels(pair.reference).array
         except Exception:  # noqa: S112 - its case fails with the reason when it is measured
             continue
         n_read += 1
+        present = labels_present(array)
+        if len(present) > MOST_LABELS and _neighbours_differ(array):
+            scans.append(pair.case_id)
         found |= {value: f"label {value}" for value in present if value and value not in found}
     if n_read and not found and not pairing.predicted_names:
         raise ManifestError(
             f"The references must show what is to be scored, got {n_read} masks that hold nothing but 0. Name them with "
             "--labels table.tsv."
         )
+    if scans:
+        told = few_of(scans, most=N_NAMED)
+        notes[f"references that look like images, each grey level of which is a structure here: {told}. Move them away"] = None
     return dict(sorted(found.items()))
+
+
+def _neighbours_differ(labels: NDArray[Any]) -> bool:
+    """Whether most voxels above 0 are unlike the one before them, as in a scan with noise and in no mask."""
+    here, before = labels[..., 1:], labels[..., :-1]
+    n_alike = np.count_nonzero((here == before) & (here > 0))
+    return bool(2 * n_alike < np.count_nonzero(here))
 
 
 def _names_in(path: Path) -> dict[int, str]:

@@ -14,6 +14,9 @@ from segsuite.volumes.grid import Grid
 
 __all__ = ["Volume", "require_varied"]
 
+LARGEST_VOXEL = 1e18
+"""Squares of larger ones do not fit into single precision: one such voxel would leave no contrast to all others."""
+
 
 @dataclass(frozen=True, eq=False)
 class Volume:
@@ -68,14 +71,14 @@ class Volume:
 
 
 def require_varied(volume: Volume, *, case: str) -> None:
-    """Check that an image carries information: finite and not constant, in every channel.
+    """Check that an image carries information: finite, not absurdly large and not constant, in every channel.
 
     Args:
         volume: The image.
         case: Case id for the message.
 
     Raises:
-        VolumeError: NaN or infinite voxels, or a constant channel.
+        VolumeError: NaN, infinite or absurdly large voxels, or a constant channel.
     """
     where = f"case {case}: {volume.path}"
     for number, channel in enumerate(volume.array):
@@ -85,6 +88,12 @@ def require_varied(volume: Volume, *, case: str) -> None:
             raise VolumeError(
                 f"{where} must have finite voxels, got {n_bad} NaN or infinite of {channel.size} in channel {number}. "
                 "Replace them (for example by the image minimum) or leave the case out."
+            )
+        if max(-low, high) > LARGEST_VOXEL:
+            n_bad = int((np.abs(channel) > LARGEST_VOXEL).sum())
+            raise VolumeError(
+                f"{where} must have voxels of a size that scans have, got {n_bad} beyond {LARGEST_VOXEL:g} (from {low:g} "
+                f"to {high:g}) in channel {number}. Replace them (for example by the image minimum) or leave the case out."
             )
         if low == high:
             raise VolumeError(

@@ -104,6 +104,18 @@ def test_references_that_show_nothing_need_names(tmp_path: Path, write_nifti: Ca
     assert with_structures(find_pairs(tmp_path / "p", tmp_path / "r")).structures == {1: "lesion"}
 
 
+def test_a_scan_among_the_references_is_said(tmp_path: Path, write_nifti: Callable[..., Path]) -> None:
+    parcels = np.arange(1, 61, dtype=np.uint8).reshape(3, 4, 5).repeat(4, 0).repeat(4, 1).repeat(4, 2)
+    scan = np.random.default_rng(0).integers(60, 200, (8, 8, 8), dtype=np.uint8)
+    for case, array in (("P1", parcels), ("P2", scan)):
+        write_nifti(tmp_path / "r" / case / "a.nii.gz", array)
+        write_nifti(tmp_path / "p" / case / "a.nii.gz", array)
+    notes = with_structures(find_pairs(tmp_path / "p", tmp_path / "r")).notes
+    assert [note for note in notes if "look like images" in note] == [
+        "references that look like images, each grey level of which is a structure here: P2/a. Move them away"
+    ]
+
+
 def test_numbers_mean_nothing_where_references_have_a_file_per_structure(
     tmp_path: Path, write_nifti: Callable[..., Path]
 ) -> None:

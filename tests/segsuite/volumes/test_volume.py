@@ -34,3 +34,9 @@ def test_nan_is_counted() -> None:
 def test_constant_image_shows_its_value() -> None:
     with pytest.raises(VolumeError, match=r"got the single value 1 in all 8 voxels"):
         require_varied(volume(1, 1), case="c1")
+
+
+@pytest.mark.parametrize("value", [1e30, -1e38])
+def test_a_number_whose_square_is_none_does_not_drown_the_image(value: float) -> None:
+    with pytest.raises(VolumeError, match=r"must have voxels of a size that scans have, got 1 beyond 1e\+18"):
+        require_varied(volume(value, 1), case="c1")

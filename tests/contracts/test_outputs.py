@@ -9,10 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from segsuite.cli import main
 from segsuite.engines.run_folder import RunFolder
+from segsuite.volumes.reading import read_volume
+from segsuite.volumes.writing import write_mask
 from tests.words import own_words
 
 pytestmark = pytest.mark.slow
@@ -36,6 +39,9 @@ class Place:
             "manifest": self.root / "manifest.json",
             "model": self.root / "model",
             "table": self.root / "labels.tsv",
+            "series": self.root / "series",
+            "slice": self.root / "series" / "2.dcm",
+            "drawn": self.root / "drawn.nii.gz",
             "root": self.root,
         }
 
@@ -49,7 +55,14 @@ WORDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "view": ("view {image} {mask} --labels {table} --out {out}", ("image", "mask", "table")),
     "export": ("export {model} --out {out} --format onnx", ("model",)),
     "slurm": ("slurm {model} {images} --out {out} --jobs 2", ("images", "model")),
-    "dicomseg": ("dicomseg {labels} --series {images} --labels {table} --out {out}", ("labels", "images", "table")),
+    "dicomseg": (
+        "dicomseg {drawn} --series {series} --labels {table} --out {out}",
+        ("drawn", "slice", "series", "table", "image"),
+    ),
+    "dicomseg of one slice": (
+        "dicomseg {drawn} --series {root}/series/1.dcm --labels {table} --out {out}",
+        ("slice",),
+    ),
     "import": ("manifest import {root} --out {out}", ("manifest", "image", "table")),
     "mask": ("manifest mask {manifest} --masks {labels} --labels {table} --out {out}", ("manifest", "table", "image")),
     "resample": ("manifest resample {manifest} --out {out}", ("manifest", "image", "labels", "images", "root")),
@@ -75,13 +88,23 @@ READ_ONLY = ("list", "show", "doctor", "plan", "compare", "cache")
 
 
 @pytest.fixture
-def place(tiny_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(tiny_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_series: Callable[..., Path]) -> Place:
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")  # slurm writes its script there
     root = Path(shutil.copytree(tiny_run.root / "cohort", tmp_path / "set"))
     shutil.copytree(tiny_run.model, root / "model")
     (root / "labels.tsv").write_text("index\tname\n0\tbackground\n1\ta\n2\tb\n3\tc\n4\td\n")
+    shutil.copytree(write_series("s"), root / "series")
+    scan = read_volume(root / "series")
+    write_mask(root / "drawn.nii.gz", (scan.array[0] > scan.array.mean()).astype(np.uint8), like=scan)
     return Place(root)
+
+
+def test_the_segmentation_is_written_where_nothing_is(place: Place, run_main: Callable[[list[str]], int]) -> None:
+    pytest.importorskip("highdicom", reason="needs the extra that writes segmentations")
+    words = WORDS["dicomseg"][0].format(out=place.root / "new.dcm", **place.paths).split()
+    assert run_main(words) == 0
+    assert (place.root / "new.dcm").is_file(), "else the commands below would prove nothing"
 
 
 def hashes(root: Path) -> dict[str, str]:

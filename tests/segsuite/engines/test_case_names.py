@@ -49,7 +49,7 @@ def test_ids_that_are_different_stay_when_only_masks_would_clash() -> None:
 
 
 def test_the_place_of_a_copy_is_where_the_user_has_it() -> None:
-    copies = [InputCase("a", (Path(f"/work/{n}/a.nii"),), "a.nii", source=f"/data/{n}.zip/a.nii") for n in (1, 2)]
+    copies = [InputCase("a", (Path(f"/unpacked/{n}/a.nii"),), "a.nii", source=f"/data/{n}.zip/a.nii") for n in (1, 2)]
     assert [one.case_id for one in distinct(copies)] == ["1.zip/a", "2.zip/a"]
 
 

@@ -19,7 +19,7 @@ def is_archive(path: Path) -> bool:
     Returns:
         True for ``.zip``, ``.tar``, ``.tar.gz`` and their kin.
     """
-    return path.name.lower().endswith(ARCHIVE_ENDINGS) and not os.path.isdir(path)
+    return path.name.lower().endswith(ARCHIVE_ENDINGS) and not os.path.isdir(path)  # noqa: PTH112 - raises nothing
 
 
 def archive_name(path: Path) -> str:

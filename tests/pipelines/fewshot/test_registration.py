@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from pipelines.fewshot.predictor import load_predictor
 from pipelines.fewshot.registration import Support, described_supports, label_for, register
@@ -133,3 +136,17 @@ def test_a_mapping_holds_for_the_supports(fewshot_run: RunFolder, pair: tuple[Pa
         run(fewshot_run, Support((pair[0],), pair[1], value, mapping), tmp_path / name)
         found[name] = described_supports(load_predictor(tmp_path / name, device="cpu", overrides={}))[0]["voxels"]
     assert found["both"] > max(found["first"], found["second"])
+
+
+def test_packed_supports_teach_what_the_files_in_them_do(fewshot_run: RunFolder, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    for name, path in zip(("image.zip", "mask.zip"), pair, strict=True):
+        with zipfile.ZipFile(tmp_path / name, "w") as packed:
+            packed.write(path, path.name)
+    learned = []
+    for number, (image, mask) in enumerate((pair, (tmp_path / "image.zip", tmp_path / "mask.zip"))):
+        run(fewshot_run, Support((image,), mask, 5), tmp_path / f"out{number}")
+        tensors = load_file(tmp_path / f"out{number}/model.safetensors")
+        learned.append({re.sub("[0-9a-f]{64}", "the support", key): value for key, value in tensors.items()})
+    assert learned[0].keys() == learned[1].keys()
+    for key, value in learned[0].items():
+        np.testing.assert_array_equal(value, learned[1][key], err_msg=key)

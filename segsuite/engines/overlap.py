@@ -20,7 +20,7 @@ class Waiting:
 
     Attributes:
         seconds: Waited for fetching or for putting away.
-        total_seconds: From the first item to the last.
+        total_seconds: From the first item to the last thing that was put away.
     """
 
     seconds: float = 0.0
@@ -99,7 +99,9 @@ class Conveyor(Generic[Item, Fetched]):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
+                started = time.monotonic()
                 self._wait_for_store()
+                self.waiting.total_seconds += time.monotonic() - started
         finally:
             if self._threads is not None:
                 self._threads.shutdown(wait=True, cancel_futures=True)

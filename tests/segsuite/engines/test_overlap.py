@@ -92,3 +92,11 @@ def test_waiting_is_measured() -> None:
             pass
     assert 0 <= conveyor.waiting.busy_share < 0.5
     assert Waiting().busy_share == 1
+
+
+def test_waiting_for_the_last_result_is_part_of_the_time() -> None:
+    """One quick case that is written slowly: the share was below zero."""
+    with Conveyor(lambda n: n) as conveyor:
+        for _ in conveyor.items(range(1)):
+            conveyor.put_away(partial(time.sleep, 0.1))
+    assert 0 <= conveyor.waiting.busy_share <= 1

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
-    0: ["errors", "failures", "shapes", "seeding", "shipped", "files", "documents", "extras", "outputs"],
+    0: ["errors", "failures", "shapes", "seeding", "shipped", "files", "documents", "extras", "outputs", "unnamed_user"],
     1: ["volumes"],
     2: ["data", "networks", "losses", "metrics"],
     3: ["engines"],

@@ -1,4 +1,4 @@
-"""A user without a name, as containers have them (`docker run --user 12345`): libraries ask for it as soon as they are imported."""
+"""A user without a name (`docker run --user 12345`): libraries ask for it as soon as they are imported."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def test_a_declared_processor_is_what_processes_see(machine: str, tmp_path: Path
     asked = "import torch; from segsuite.engines.backends import has_fast_bfloat16 as f; print(f(torch.device('cpu')))"
     declared = {known.name: known.environment for known in runner.MACHINES}[machine]
     environment = {**os.environ, **declared}
-    environment["PYTHONPATH"] = os.pathsep.join([environment.get("PYTHONPATH", ""), str(ROOT)])
+    environment["PYTHONPATH"] = os.pathsep.join([declared.get("PYTHONPATH", ""), str(ROOT)])  # not another machine's
     ended = subprocess.run(
         [sys.executable, "-c", asked], cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", check=False
     )

@@ -7,6 +7,7 @@ being told first, a resumed training would see the patches of its first epoch ag
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
 import zipfile
 import zlib
@@ -53,13 +54,21 @@ class AtomicCheckpoints(TorchCheckpointIO):
         target = Path(path)
         make_folder(target.parent)
         if target.name == LAST and target.is_file():
-            write_atomically(target.with_name(BEFORE), lambda temporary: os.link(target, temporary))
+            write_atomically(target.with_name(BEFORE), lambda temporary: _keep(target, temporary))
         write_atomically(target, lambda temporary: torch.save(checkpoint, temporary))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Read tensors and plain values only."""
         loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return loaded
+
+
+def _keep(path: Path, another: Path) -> None:
+    """A second name for a file; a copy where the disk knows no second names (exFAT, some network shares)."""
+    try:
+        os.link(path, another)
+    except OSError:
+        shutil.copyfile(path, another)
 
 
 class Checkpoints(pl.Callback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -154,3 +155,15 @@ def test_no_readable_checkpoint_is_said_and_nothing_is_deleted(tmp_path: Path) -
     with pytest.raises(TrainingError, match=r"got last\.ckpt, last_before\.ckpt, damaged\. Delete .*checkpoints to begin"):
         trained(tmp_path, workers=0)
     assert {path.name for path in folder.iterdir()} == set(before)
+
+
+def test_a_disk_without_second_names_keeps_the_checkpoint_before_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    folder = killed_in(tmp_path, 9)
+    assert (folder / "last_before.ckpt").is_file()
+    assert trained(tmp_path, workers=0)["seen"].ravel().tolist() == list(range(N_STEPS * BATCH))

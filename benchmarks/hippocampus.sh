@@ -7,9 +7,11 @@ data=$(realpath "$1"); work=$2; minutes=${3:-20}; peer_python=${4:-}
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$work"; cd "$work"
 
-segsuite manifest import "$data" --out M.json -q
-segsuite manifest check M.json -q
-segsuite manifest split M.json --folds 5 --seed 0 -q
+if [ ! -f M.json ]; then  # run again, it goes on: a manifest with folds is not imported anew
+  segsuite manifest import "$data" --out imported.json -q
+  segsuite manifest check imported.json -q
+  segsuite manifest split imported.json --folds 5 --seed 0 --out M.json -q
+fi
 segsuite train supervised/hippocampus --manifest M.json --fold 0 --out run "training.max_minutes=$minutes"
 segsuite predict run M.json --fold 0 --out run/predictions
 segsuite evaluate run/predictions M.json --fold 0 --out run/evaluation
